@@ -1,0 +1,306 @@
+"""python -m detector.benchmark accuracy: how often is the detector right, on what, and how sure are those figures?
+
+Two parts. *Faces*: held-back authentic faces with fresh forgeries of every family, through every degradation.
+*Devset*: genuine forgeries, by type. Everything goes to accuracy.csv and accuracy.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from tqdm import tqdm
+
+from detector.degrade import Recipe, Step, draw_preset
+from detector.errors import DetectorError
+from detector.media import open_media
+from detector.pipeline import DEFAULT_FRAMES, Detector, Looked
+
+Scores = NDArray[np.float64]
+FPR_TARGET = 0.05
+BOOTSTRAPS = 400
+DEGRADATIONS: dict[str, Callable[[np.random.Generator], Recipe]] = {
+    "none": lambda rng: (),
+    "light": lambda rng: draw_preset("light", rng),
+    "medium": lambda rng: draw_preset("medium", rng),
+    "heavy": lambda rng: draw_preset("heavy", rng),
+    **{
+        f"H.264 crf {crf}": lambda rng, crf=crf: (Step("video_codec", {"codec": "h264", "crf": crf}),)  # type: ignore[misc]
+        for crf in (23, 32, 40)
+    },
+}
+
+
+def expected_calibration_error(labels: NDArray, p: Scores, bins: int = 10) -> float:
+    """Mean distance of confidence and frequency over equally filled bins, weighted by their size (Guo et al., 2017)."""
+    order = np.argsort(p)
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return float(sum(len(part) * abs(labels[part].mean() - p[part].mean()) for part in parts) / len(p))
+
+
+def equal_error_rate(labels: NDArray, scores: Scores) -> float:
+    """Where the false alarm and the miss rate meet."""
+    fpr, tpr, _ = roc_curve(labels, scores)
+    at = np.argmin(np.abs(fpr - (1 - tpr)))
+    return float((fpr[at] + 1 - tpr[at]) / 2)
+
+
+def risk_coverage(labels: NDArray, p: Scores) -> tuple[Scores, Scores]:
+    """(coverage, error): the error among the most confident share of answers, for each share."""
+    wrong = ((p > 0.5) != (labels == 1)).astype(float)[np.argsort(-np.abs(p - 0.5), kind="stable")]
+    count = np.arange(1, len(p) + 1)
+    return count / len(p), np.cumsum(wrong) / count
+
+
+def interval(values: Callable[[NDArray], float], n: int, seed: int = 0) -> tuple[float, float]:
+    """95% bootstrap interval of a figure over resampled items; `values` takes the drawn indices."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(BOOTSTRAPS):
+        try:
+            drawn.append(values(rng.integers(0, n, n)))
+        except ValueError:  # a draw with one class only
+            continue
+    return (
+        (float(np.percentile(drawn, 2.5)), float(np.percentile(drawn, 97.5))) if drawn else (float("nan"), float("nan"))
+    )
+
+
+def figures(labels: NDArray, scores: Scores, p: Scores, forged_above: float) -> dict[str, float]:
+    """AUC with interval, AP, EER, accuracy at p = 0.5, ECE, and the rates at the shipped threshold."""
+    low, high = interval(lambda i: float(roc_auc_score(labels[i], scores[i])), len(labels))
+    return {
+        "auc": float(roc_auc_score(labels, scores)), "auc_low": low, "auc_high": high,
+        "ap": float(average_precision_score(labels, scores)), "eer": equal_error_rate(labels, scores),
+        "accuracy": float(((p > 0.5) == (labels == 1)).mean()), "ece": expected_calibration_error(labels, p),
+        "false_positives": float((p[labels == 0] > forged_above).mean()),
+        "found": float((p[labels == 1] > forged_above).mean()),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class PairScores:
+    """Logits of fresh validation pairs: (N, 2) authentic and forged, their families, and pixel truth against map."""
+
+    logits: Scores
+    families: tuple[str, ...]
+    map_truth: NDArray[np.float32]  # (M, 28, 28), of the pairs whose mask is known
+    map_logits: NDArray[np.float32]
+
+
+def score_pairs(
+    detector: Detector, pictures: Sequence[Any], degradation: str, per_family: int, seed: int = 99, size_px: int = 224
+) -> PairScores:
+    """Fresh forgeries of held-back faces, `per_family` of each family, through one degradation."""
+    from detector.training.data import PairMaker
+
+    maker = PairMaker(pictures)
+    rng = np.random.default_rng(seed)
+    logits, families, truth, maps = [], [], [], []
+    for family in maker.families:
+        crops, masks = [], []
+        for _ in range(per_family):
+            forgery = maker.make(family, 0.5, rng)
+            pair, mask = maker.finish(forgery, DEGRADATIONS[degradation](rng), size_px, rng)
+            crops.append(pair)
+            masks.append(mask)
+        looked = detector.look(np.concatenate(crops))
+        logits.append(looked.logits.reshape(-1, 2))
+        families += [family] * per_family
+        known = ~np.isnan(np.array(masks)[:, 1]).any((1, 2))
+        truth.append(np.array(masks)[known, 1])
+        maps.append(looked.maps.reshape(-1, 2, 28, 28)[known, 1])
+    return PairScores(
+        np.concatenate(logits).astype(float), tuple(families), np.concatenate(truth), np.concatenate(maps)
+    )
+
+
+def faces_rows(detector: Detector, pictures: Sequence[Any], per_family: int) -> list[dict[str, Any]]:
+    """One row per family and degradation (each family against all authentic crops), and one for all families."""
+    calibration = detector.decision.image
+    rows = []
+    for degradation in tqdm(DEGRADATIONS, desc="degradations", disable=None):
+        scored = score_pairs(detector, pictures, degradation, per_family)
+        families = np.array(scored.families)
+        for family in ("all", *dict.fromkeys(scored.families)):
+            chosen = np.ones(len(families), bool) if family == "all" else families == family
+            forged = scored.logits[chosen, 1]
+            scores = np.r_[scored.logits[:, 0], forged]
+            labels = np.r_[np.zeros(len(scored.logits)), np.ones(len(forged))]
+            p = np.array([calibration.probability(s) for s in scores])
+            row = {"set": "validation faces", "family": family, "degradation": degradation, "n": len(forged)}
+            row |= figures(labels, scores, p, calibration.forged_above)
+            if family == "all":
+                row |= map_figures(scored)
+            rows.append(row)
+    return rows
+
+
+def map_figures(scored: PairScores) -> dict[str, float]:
+    """Pixel AUC of the evidence map and mean IoU at the true area (the map's strongest cells, as many as are true)."""
+    hard = scored.map_truth > 0.5
+    ious = []
+    for truth, heat in zip(hard, scored.map_logits, strict=True):
+        if 0 < truth.sum() < truth.size:
+            chosen = heat >= np.sort(heat.ravel())[-int(truth.sum())]
+            ious.append((chosen & truth).sum() / (chosen | truth).sum())
+    return {
+        "pixel_auc": float(roc_auc_score(hard.ravel(), scored.map_logits.ravel())),
+        "map_iou": float(np.mean(ious)) if ious else float("nan"),
+    }
+
+
+def score_files(
+    detector: Detector, paths: Sequence[Path], cache: Path | None = None, n_frames: int = DEFAULT_FRAMES
+) -> list[dict[str, Any]]:
+    """Per file: kind, p_fake, logit, label, and the frame logits of its main face. Found faces are kept in `cache`."""
+    from detector.decide import judge_file
+
+    out = []
+    for path in tqdm(paths, desc="files", disable=None):
+        try:
+            kind, tracks = _tracks(detector, path, cache, n_frames)
+        except DetectorError as err:
+            out.append({"file": path.name, "error": str(err)})
+            continue
+        faces = detector._judge(tracks, kind)
+        verdict = judge_file(faces)
+        frames = [e.logit for e in faces[0].evidence] if faces else []
+        out.append({"file": path.name, "kind": kind, "p": verdict.p_fake, "logit": verdict.logit,
+                    "label": str(verdict.label), "frames": frames})  # fmt: skip
+    return out
+
+
+def _tracks(detector: Detector, path: Path, cache: Path | None, n_frames: int) -> tuple[str, Any]:
+    from detector.types import FaceCrop, FaceTrack
+
+    store = cache / f"{path.name}.{n_frames}.npz" if cache is not None else None
+    if store is not None and store.is_file():
+        with np.load(store) as data:
+            columns = [data[k] for k in ("track", "rgb", "to_frame", "index", "t", "box", "landmarks", "confidence")]
+            kind = str(data["kind"])
+        crops: dict[int, list[FaceCrop]] = {}
+        for track, rgb, to_frame, index, t, box, landmarks, confidence in zip(*columns, strict=True):
+            crop = FaceCrop(rgb, to_frame, int(index), float(t), tuple(box.tolist()), landmarks, float(confidence))
+            crops.setdefault(int(track), []).append(crop)
+        return kind, tuple(FaceTrack(k, tuple(v)) for k, v in crops.items())
+    media = open_media(path, n_frames=n_frames)
+    tracks = detector.finder.find_tracks(media.frames)
+    if store is not None:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        flat = [(t.track, c) for t in tracks for c in t.crops]
+        np.savez(
+            store, kind=media.kind, track=np.array([k for k, _ in flat], int),
+            rgb=np.array([c.rgb for _, c in flat], np.uint8).reshape(-1, 224, 224, 3),
+            to_frame=np.array([c.to_frame for _, c in flat], np.float32).reshape(-1, 2, 3),
+            index=np.array([c.frame_index for _, c in flat], int), t=np.array([c.t for _, c in flat], float),
+            box=np.array([c.box_xyxy_px for _, c in flat], float).reshape(-1, 4),
+            landmarks=np.array([c.landmarks_px for _, c in flat], np.float32).reshape(-1, 5, 2),
+            confidence=np.array([c.confidence for _, c in flat], float),
+        )  # fmt: skip
+    return media.kind, tracks
+
+
+def devset_rows(detector: Detector, devset: Path, cache: Path | None) -> list[dict[str, Any]]:
+    """One row per forged type (against the authentic files of its kind), one per authentic type, and one over all."""
+    with devset.with_suffix(".csv").open(newline="") as file:
+        listed = list(csv.DictReader(file))
+    scored = score_files(detector, [devset / row["file"] for row in listed], cache)
+    seen = [(row, s) for row, s in zip(listed, scored, strict=True) if s.get("logit") is not None]
+    print(f"devset: {len(listed)} files, {len(listed) - len(seen)} without a face or unreadable", file=sys.stderr)
+    labels = np.array([int(row["label"]) for row, _ in seen])
+    kinds = np.array([row["kind"] for row, _ in seen])
+    types = np.array([row["type"] for row, _ in seen])
+    p = np.array([s["p"] for _, s in seen])
+    above = np.array([detector.decision.of(s["kind"]).forged_above for _, s in seen])
+    rows = []
+
+    def add(name: str, chosen: NDArray) -> None:
+        row: dict[str, Any] = {"set": "devset", "family": name, "degradation": "as found", "n": int(chosen.sum())}
+        if len(set(labels[chosen])) == 2:
+            row |= figures(labels[chosen], p[chosen], p[chosen], 0.5)
+        row["false_positives"] = (
+            float((p > above)[chosen & (labels == 0)].mean()) if (chosen & (labels == 0)).any() else ""
+        )
+        row["found"] = float((p > above)[chosen & (labels == 1)].mean()) if (chosen & (labels == 1)).any() else ""
+        rows.append(row)
+
+    add("all types", np.ones(len(labels), bool))
+    for kind in ("image", "video"):
+        add(f"all {kind}s", kinds == kind)
+    for name in sorted(set(types)):
+        own = types == name
+        kind = kinds[own][0]
+        add(name, own if labels[own][0] == 0 else own | ((labels == 0) & (kinds == kind) & _partners(name, types)))
+        if labels[own][0] == 1:
+            rows[-1]["n"] = int(own.sum())
+    return rows
+
+
+def _partners(name: str, types: NDArray) -> NDArray:
+    """Authentic files a forged type is held against: its own matched half where there is one, else all of its kind."""
+    halves: Mapping[str, str] = {
+        "StyleGAN3 face (matched pairs)": "authentic FFHQ photo (matched pairs)",
+        **{
+            f"{m} (FaceForensics++ c23)": "authentic clip (FaceForensics++ c23)"
+            for m in ("Deepfakes", "Face2Face", "FaceSwap")
+        },
+    }
+    return types == halves[name] if name in halves else np.ones(len(types), bool)
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """CSV with the union of the rows' columns, figures to four digits."""
+    columns = list(dict.fromkeys(k for row in rows for k in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("accuracy", help="AUC, calibration and error rates with intervals")
+    command.add_argument(
+        "--faces", type=Path, help="data folder with faces/ and the like: fresh forgeries of its val split"
+    )
+    command.add_argument(
+        "--devset", type=Path, help="folder of genuine forgeries with a CSV of the same name beside it"
+    )
+    command.add_argument("--generators", type=Path, help="small generators for the generator family")
+    command.add_argument("--per-family", type=int, default=100)
+    command.add_argument("--model", metavar="NAME|DIR")
+    command.add_argument("--cache", type=Path, help="keep found faces here")
+    command.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    detector = Detector(args.model)
+    rows: list[dict[str, Any]] = []
+    if args.faces:
+        from detector.training.__main__ import load_all
+
+        held = [p for p in load_all(args.faces, Path("runs/cache"), args.generators, splits=("val",))]
+        rows += faces_rows(detector, held, args.per_family)
+    if args.devset:
+        rows += devset_rows(detector, args.devset, args.cache)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        row["model"] = detector.info.name
+        print("  ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+    write_rows(rows, args.out / "accuracy.csv")
+    return 0
+
+
+__all__ = ["Looked", "devset_rows", "faces_rows", "main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""From logits to an answer: calibrate, aggregate over frames and faces, abstain with a reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.types import FaceAnalysis, FaceCrop, Label, Verdict
+
+MIN_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
+MIN_SHARPNESS = 4.0  # Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
+MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
+MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
+MAIN_FACE = 0.4  # faces smaller than this share of the largest are listed but don't decide
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """p = sigmoid(scale * logit + bias), and where the three answers part."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+    authentic_below: float = 0.4
+    forged_above: float = 0.6
+
+    def probability(self, logit: float) -> float:
+        """Calibrated probability of a forgery, at even odds beforehand (Platt, 1999)."""
+        z = self.scale * logit + self.bias
+        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Calibration of stills and of clips; stored in the manifest."""
+
+    image: Calibration = field(default_factory=Calibration)
+    video: Calibration = field(default_factory=Calibration)
+
+    def of(self, kind: str) -> Calibration:
+        return self.video if kind == "video" else self.image
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Decision:
+        return cls(**{kind: Calibration(**stored[kind]) for kind in ("image", "video") if kind in stored})
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def sharpness(rgb: NDArray[np.uint8]) -> float:
+    """Spread of the Laplacian of a crop in grey levels: how much fine detail is left."""
+    return float(cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
+
+
+def judge_face(
+    logit: float, crops: Sequence[FaceCrop], kind: str, decision: Decision, p_reencoded: float | None = None
+) -> Verdict:
+    """The verdict on one person: three-way, abstaining with a reason where the material cannot carry an answer.
+
+    p_reencoded: probability of the same face after a mild JPEG, when it was measured.
+    """
+    calibration = decision.of(kind)
+    p = calibration.probability(logit)
+
+    def answer(label: Label, reason: str) -> Verdict:
+        return Verdict(label, reason, p, logit)
+
+    size = float(np.median([crop.face_px for crop in crops]))
+    if size < MIN_FACE_PX:
+        return answer(Label.UNCERTAIN, f"The face is too small to judge: {size:.0f} pixels, {MIN_FACE_PX} are needed.")
+    if float(np.median([sharpness(crop.rgb) for crop in crops])) < MIN_SHARPNESS:
+        return answer(Label.UNCERTAIN, "The face is too blurred: no fine detail is left to judge.")
+    if kind == "video" and len(crops) < MIN_CLIP_FRAMES:
+        return answer(
+            Label.UNCERTAIN, f"The face is seen in too few frames: {len(crops)}, {MIN_CLIP_FRAMES} are needed."
+        )
+    if calibration.authentic_below <= p <= calibration.forged_above:
+        return answer(Label.UNCERTAIN, "The score lies in the band where this detector is often wrong.")
+    if p_reencoded is not None and abs(p_reencoded - p) > MAX_SHIFT:
+        return answer(Label.UNCERTAIN, "The score changes a lot when the picture is saved once more as a JPEG.")
+    if p > calibration.forged_above:
+        return answer(Label.FORGED, "The face carries traces like those of the forgeries this detector was trained on.")
+    return answer(Label.AUTHENTIC, "No trace like those of the forgeries this detector was trained on was found.")
+
+
+def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
+    """The file's verdict: that of its most forged-looking main face; none without a face.
+
+    A face much smaller than the largest is listed but doesn't decide: small background faces are where false alarms
+    come from.
+    """
+    if not faces:
+        return Verdict(Label.NO_FACE, "No face was found, and this detector judges faces only.")
+    largest = max(_size(face) for face in faces)
+    main = [face for face in faces if _size(face) >= MAIN_FACE * largest]
+    # Faces that can carry an answer come first: a blurred bystander must not outvote a clear face.
+    decided = [face for face in main if face.verdict.label is not Label.UNCERTAIN]
+    worst = max(main, key=lambda face: face.verdict.p_fake or 0.0)
+    forged = [face for face in decided if face.verdict.label is Label.FORGED]
+    if forged:
+        top = max(forged, key=lambda face: face.verdict.p_fake or 0.0)
+        if len(main) == 1:
+            return top.verdict
+        reason = (
+            f"{len(forged)} of {len(main)} faces carry traces like those of the forgeries this detector was trained on."
+        )
+        return Verdict(Label.FORGED, reason, top.verdict.p_fake, top.verdict.logit)
+    if worst.verdict.label is Label.UNCERTAIN and len(main) > 1:
+        reason = f"The faces disagree, and one of {len(main)} cannot be judged: {worst.verdict.reason}"
+        return Verdict(Label.UNCERTAIN, reason, worst.verdict.p_fake, worst.verdict.logit)
+    return worst.verdict
+
+
+def _size(face: FaceAnalysis) -> float:
+    return float(np.median([crop.face_px for crop in face.track.crops]))

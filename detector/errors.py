@@ -1,0 +1,30 @@
+"""The errors this package raises, one tree:
+
+DetectorError
+├── MediaError       the file cannot be read as a picture or a clip, or is beyond a stated limit
+├── WeightsError     weights are missing, damaged, or of another shape than the network
+├── DataError        a training data set does not have the layout that was named
+└── DeviceError      the device asked for is not there
+
+Every message is one plain sentence that can be shown to a user as it is.
+"""
+
+
+class DetectorError(Exception):
+    """Base of everything raised on purpose by this package."""
+
+
+class MediaError(DetectorError):
+    """The file cannot be read as a picture or a clip, or is beyond a stated limit."""
+
+
+class WeightsError(DetectorError):
+    """Weights are missing, damaged, or do not fit the network."""
+
+
+class DataError(DetectorError):
+    """A training data set does not have the layout that was named."""
+
+
+class DeviceError(DetectorError):
+    """The device asked for is not available."""

@@ -1,0 +1,1 @@
+"""The networks: frame embedders, temporal heads, the denoiser, and the network that holds them together."""

@@ -1,0 +1,237 @@
+"""The detector: a file in, an Analysis out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detector.decide import Decision, judge_face, judge_file
+from detector.degrade import jpeg
+from detector.errors import DeviceError
+from detector.faces import FaceFinder
+from detector.media import open_media
+from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.types import Analysis, Evidence, FaceAnalysis, FaceTrack, Media, ModelInfo
+from detector.weights import frozen, load_model
+
+DEFAULT_FRAMES = 24  # sampled frames of a clip: twice as many move the score by less than its own noise
+BATCH = 32
+BF16_FROM = 8  # below this batch bf16 is slower than fp32 on the CPUs measured
+STABILITY_QUALITY = 75  # the mild JPEG of the stability check
+STABILITY_CROPS = 4  # crops of a track that are looked at again
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """The network's answer for N crops: logits (N,), maps (N, 28, 28), embeddings (N, D), all float32."""
+
+    logits: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+
+class Detector:
+    """One loaded model on one device. Safe to share between threads."""
+
+    def __init__(self, model: str | Path | None = None, device: str = "auto") -> None:
+        """model: a name in the shipped manifest or a model folder; None is the default. device: auto, cpu or cuda.
+
+        Raises WeightsError or DeviceError.
+        """
+        loaded = load_model(model)
+        self._set(loaded.network, loaded.info, loaded.decision, pick_device(device))
+        self.entry = loaded.entry
+
+    @classmethod
+    def untrained(cls, seed: int = 0) -> Detector:
+        """A detector with random weights and the shipped network's shape, for tests of everything but its judgement."""
+        torch.manual_seed(seed)
+        self = cls.__new__(cls)
+        network = frozen(DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8))))
+        self._set(network, ModelInfo("untrained", "0" * 64), Decision(), torch.device("cpu"))
+        self.entry = {}
+        return self
+
+    def _set(self, network: DeepfakeNetwork, info: ModelInfo, decision: Decision, device: torch.device) -> None:
+        self.network = network.to(device)
+        self.info, self.decision, self.device = info, decision, device
+        self.finder = FaceFinder(device=str(device))
+        self.lock = threading.RLock()  # for work that hooks the network or needs its gradients
+
+    def tensor(self, crops: NDArray[np.uint8]) -> torch.Tensor:
+        """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in [0, 1] on the device, channels last."""
+        x = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def look(self, crops: NDArray[np.uint8]) -> Looked:
+        """Frame logits, evidence maps and embeddings of (N, S, S, 3) uint8 crops."""
+        if len(crops) == 0:
+            raise ValueError("expected at least one crop, but got none")
+        parts = []
+        for start in range(0, len(crops), BATCH):
+            parts.append(self._look_batch(crops[start : start + BATCH]))
+        return Looked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _look_batch(self, crops: NDArray[np.uint8]) -> tuple[NDArray, NDArray, NDArray]:
+        with self._autocast(len(crops)):
+            out = self.network.frames(self.tensor(crops))
+        maps = out.map_logits
+        if maps is None:  # a model without a map head says nothing about where
+            maps = torch.zeros(len(crops), 28, 28)
+        return tuple(t.float().cpu().numpy() for t in (out.logit, maps, out.embedding))  # type: ignore[return-value]
+
+    def _autocast(self, batch: int) -> torch.autocast:
+        fast = self.device.type == "cuda" or (batch >= BF16_FROM and bf16_pays())
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+
+    @torch.inference_mode()
+    def reconstruct(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Denoised crops, (N, S, S, 3) uint8 -> same."""
+        out = []
+        for start in range(0, len(crops), BATCH):
+            batch = crops[start : start + BATCH]
+            with self._autocast(len(batch)):
+                rebuilt = self.network.reconstruct(self.tensor(batch))
+            out.append((rebuilt.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+        return np.concatenate(out)
+
+    @torch.inference_mode()
+    def track_logit(self, looked: Looked) -> float:
+        """The temporal head's logit over one track's crops."""
+        embeddings = torch.from_numpy(looked.embeddings)[None].to(self.device)
+        logits = torch.from_numpy(looked.logits)[None].to(self.device)
+        return float(self.network.video(embeddings, logits, torch.ones_like(logits, dtype=torch.bool)))
+
+    def analyze(self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None) -> Analysis:
+        """Analyse a photo or a clip. `progress(share, stage)` is called along the way; raising in it cancels.
+
+        Raises MediaError when the file cannot be read. No face is an answer, not an error.
+        """
+        report = progress or (lambda share, stage: None)
+        start = time.perf_counter()
+        report(0.02, "Reading the file")
+        media = open_media(Path(path), n_frames=n_frames)
+        return self.analyze_media(media, progress, {"open": time.perf_counter() - start})
+
+    def analyze_media(
+        self, media: Media, progress: Progress | None = None, timing_s: dict[str, float] | None = None
+    ) -> Analysis:
+        """Analyse opened media; see `analyze`."""
+        report = progress or (lambda share, stage: None)
+        timing, clock = dict(timing_s or {}), time.perf_counter()
+        report(0.25, "Finding faces")
+        tracks = self.finder.find_tracks(media.frames)
+        timing["detect"], clock = time.perf_counter() - clock, time.perf_counter()
+        report(0.6, "Looking at the faces")
+        faces = self._judge(tracks, media.kind)
+        timing["embed"] = time.perf_counter() - clock
+        timing["total"] = sum(timing.values())
+        report(1.0, "Done")
+        return Analysis(media, faces, judge_file(faces), self.info, timing)
+
+    def _judge(self, tracks: Sequence[FaceTrack], kind: str) -> tuple[FaceAnalysis, ...]:
+        if not tracks:
+            return ()
+        looked = self.look(np.stack([crop.rgb for track in tracks for crop in track.crops]))
+        again = [_spread(track, STABILITY_CROPS) for track in tracks]
+        saved = [jpeg(tracks[i].crops[j].rgb, STABILITY_QUALITY) for i, some in enumerate(again) for j in some]
+        resaved = self.look(np.stack(saved)).logits
+        faces, start, start_again = [], 0, 0
+        calibration = self.decision.of(kind)
+        for track, some in zip(tracks, again, strict=True):
+            part = slice(start, start + len(track.crops))
+            own = Looked(looked.logits[part], looked.maps[part], looked.embeddings[part])
+            start = part.stop
+            shift = float(np.mean(resaved[start_again : start_again + len(some)] - own.logits[some]))
+            start_again += len(some)
+            logit = self.track_logit(own)
+            verdict = judge_face(logit, track.crops, kind, self.decision, calibration.probability(logit + shift))
+            evidence = tuple(
+                Evidence(float(a), b, c) for a, b, c in zip(own.logits, own.maps, own.embeddings, strict=True)
+            )
+            p_frames = tuple(calibration.probability(float(a)) for a in own.logits)
+            faces.append(FaceAnalysis(track, evidence, p_frames, verdict))
+        return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
+
+
+def _spread(track: FaceTrack, most: int) -> list[int]:
+    """Indices of up to `most` crops, evenly through the track."""
+    return sorted({round(i) for i in np.linspace(0, len(track.crops) - 1, min(most, len(track.crops)))})
+
+
+@lru_cache(maxsize=1)
+def bf16_pays() -> bool:
+    """Whether this CPU multiplies bf16 natively; elsewhere emulation makes it slower."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def pick_device(name: str) -> torch.device:
+    """auto, cpu or cuda -> torch.device. Raises DeviceError."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"The device must be auto, cpu or cuda, not {name!r}.")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise DeviceError("No CUDA device is available on this machine.")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+_default_lock = threading.Lock()
+
+
+def default_detector() -> Detector:
+    """The shipped detector, loaded once, on first use."""
+    with _default_lock:
+        return _cached_default()
+
+
+@lru_cache(maxsize=1)
+def _cached_default() -> Detector:
+    return Detector()
+
+
+def analysis_json(analysis: Analysis) -> dict[str, Any]:
+    """The contract's object for one file: plain types, rounded to six digits, in a fixed order."""
+    return {
+        "file": analysis.media.name,
+        "sha256": analysis.media.sha256,
+        "kind": analysis.media.kind,
+        "label": str(analysis.verdict.label),
+        "p_fake": _rounded(analysis.verdict.p_fake),
+        "logit": _rounded(analysis.verdict.logit),
+        "reason": analysis.verdict.reason,
+        "faces": [
+            {
+                "track": face.track.track,
+                "p_fake": _rounded(face.verdict.p_fake),
+                "logit": _rounded(face.verdict.logit),
+                "frames": [
+                    {
+                        "index": crop.frame_index,
+                        "t": _rounded(crop.t),
+                        "p_fake": _rounded(p),
+                        "box_xyxy": [round(v, 2) for v in crop.box_xyxy_px],
+                    }
+                    for crop, p in zip(face.track.crops, face.p_frames, strict=True)
+                ],
+            }
+            for face in analysis.faces
+        ],
+        "model": {"name": analysis.model.name, "sha256": analysis.model.sha256},
+        "timing_s": {stage: round(seconds, 4) for stage, seconds in analysis.timing_s.items()},
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)

@@ -1,0 +1,178 @@
+"""What flows through the detector. Every type checks itself at birth and stays frozen.
+
+path -> Media -> [Frame] -> [FaceTrack(FaceCrop...)] -> Evidence per crop -> Verdict -> Analysis
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAP_SIZE = 28  # the evidence map's side: stride 8 of a 224 px crop
+
+
+class Label(StrEnum):
+    """The four answers. Abstaining (UNCERTAIN) is an answer, and always has a reason."""
+
+    FORGED = "forged"
+    AUTHENTIC = "authentic"
+    UNCERTAIN = "uncertain"
+    NO_FACE = "no_face"
+
+
+def _expect(ok: bool, what: str, got: object) -> None:
+    if not ok:
+        raise ValueError(f"expected {what}, but got {got}")
+
+
+def _expect_array(array: np.ndarray, shape: tuple[int | None, ...], dtype: type, name: str) -> None:
+    fits = array.ndim == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    _expect(fits, f"{name} of shape {shape}", array.shape)
+    _expect(array.dtype == dtype, f"{name} of type {np.dtype(dtype)}", array.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded picture, upright."""
+
+    index: int  # frame number in the file, in presentation order; 0 for a photo
+    t: float  # presentation time in seconds; 0.0 for a photo
+    rgb: NDArray[np.uint8]  # (H, W, 3) uint8, sRGB
+
+    def __post_init__(self) -> None:
+        _expect_array(self.rgb, (None, None, 3), np.uint8, "rgb")
+        _expect(self.index >= 0, "index >= 0", self.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """An opened file: what it is, and its sampled frames."""
+
+    name: str  # file name without folders
+    sha256: str  # of the original bytes
+    kind: Literal["image", "video"]
+    width: int  # px, upright
+    height: int
+    duration_s: float  # 0.0 for a photo
+    frames: tuple[Frame, ...]  # evenly sampled in time, ascending t
+    metadata: Mapping[str, str] = field(default_factory=dict)  # EXIF or container tags; shown, never scored
+
+    def __post_init__(self) -> None:
+        _expect(self.kind in ("image", "video"), "kind image or video", self.kind)
+        _expect(len(self.frames) > 0, "at least one frame", 0)
+        times = [frame.t for frame in self.frames]
+        _expect(times == sorted(times), "frames in ascending time", times)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceCrop:
+    """One face in one frame, cut out as a square."""
+
+    rgb: NDArray[np.uint8]  # (S, S, 3) uint8, sRGB
+    to_frame: NDArray[np.float32]  # (2, 3) affine, crop px -> frame px (pixel centres at integers)
+    frame_index: int  # Frame.index
+    t: float  # seconds
+    box_xyxy_px: tuple[float, float, float, float]  # the face box in frame px (not the wider crop)
+    landmarks_px: NDArray[
+        np.float32
+    ]  # (5, 2) frame px: left eye, right eye, nose, left and right mouth corner, as seen
+    confidence: float  # MTCNN's probability in [0, 1]; 0.0 where the box was interpolated between detections
+
+    def __post_init__(self) -> None:
+        _expect_array(self.rgb, (None, None, 3), np.uint8, "rgb")
+        _expect(self.rgb.shape[0] == self.rgb.shape[1], "a square crop", self.rgb.shape)
+        _expect_array(self.to_frame, (2, 3), np.float32, "to_frame")
+        _expect_array(self.landmarks_px, (5, 2), np.float32, "landmarks_px")
+        x0, y0, x1, y1 = self.box_xyxy_px
+        _expect(x1 > x0 and y1 > y0, "a box with area", self.box_xyxy_px)
+
+    @property
+    def face_px(self) -> float:
+        """The face box's longer side in frame pixels."""
+        x0, y0, x1, y1 = self.box_xyxy_px
+        return max(x1 - x0, y1 - y0)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceTrack:
+    """One person through the clip; a photo's face is a track of length 1."""
+
+    track: int
+    crops: tuple[FaceCrop, ...]  # ascending time
+
+    def __post_init__(self) -> None:
+        _expect(len(self.crops) > 0, "at least one crop", 0)
+        times = [crop.t for crop in self.crops]
+        _expect(times == sorted(times), "crops in ascending time", times)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the network says about one crop, before calibration."""
+
+    logit: float  # frame logit; above 0 leans to forged
+    map: NDArray[np.float32]  # (28, 28) logits: where the blend or the synthesis is seen
+    embedding: NDArray[np.float32]  # (D,)
+
+    def __post_init__(self) -> None:
+        _expect_array(self.map, (None, None), np.float32, "map")
+        _expect_array(self.embedding, (None,), np.float32, "embedding")
+        _expect(bool(np.isfinite(self.logit)), "a finite logit", self.logit)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for a file or for one face."""
+
+    label: Label
+    reason: str  # one sentence; why this label, or why none
+    p_fake: float | None = None  # calibrated probability; None without a face
+    logit: float | None = None  # before calibration; None without a face
+
+    def __post_init__(self) -> None:
+        _expect(bool(self.reason), "a reason", repr(self.reason))
+        if self.p_fake is not None:
+            _expect(0.0 <= self.p_fake <= 1.0, "p_fake in [0, 1]", self.p_fake)
+        _expect((self.p_fake is None) == (self.label is Label.NO_FACE), "p_fake exactly when there is a face", self)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceAnalysis:
+    """One person's part of the analysis."""
+
+    track: FaceTrack
+    evidence: tuple[Evidence, ...]  # one per crop of the track
+    p_frames: tuple[float, ...]  # calibrated probability per crop
+    verdict: Verdict
+
+    def __post_init__(self) -> None:
+        _expect(
+            len(self.evidence) == len(self.track.crops),
+            f"{len(self.track.crops)} pieces of evidence",
+            len(self.evidence),
+        )
+        _expect(len(self.p_frames) == len(self.evidence), f"{len(self.evidence)} probabilities", len(self.p_frames))
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    name: str
+    sha256: str  # of the weights file
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything known about one file."""
+
+    media: Media
+    faces: tuple[FaceAnalysis, ...]  # most forged-looking first
+    verdict: Verdict
+    model: ModelInfo
+    timing_s: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,113 @@
+"""Weights: manifest -> sha256 -> safetensors -> network. Nothing is unpickled anywhere.
+
+A model folder holds `manifest.json` and the safetensors files it names. The shipped folder is `weights/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from detector.decide import Decision
+from detector.errors import WeightsError
+from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.types import ModelInfo
+
+SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    network: DeepfakeNetwork  # eval mode, no gradients on parameters
+    info: ModelInfo
+    decision: Decision
+    entry: Mapping[str, Any]  # the manifest's entry, for the model card
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a model folder. Raises WeightsError when it is missing or not a manifest."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise WeightsError(f"There is no manifest.json in the model folder {folder.name}.") from err
+    except ValueError as err:
+        raise WeightsError(f"The manifest of the model folder {folder.name} is not valid JSON.") from err
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("models"), dict) or not manifest["models"]:
+        raise WeightsError(f"The manifest of the model folder {folder.name} names no model.")
+    return manifest
+
+
+def model_names(folder: Path = SHIPPED) -> list[str]:
+    """Names of the models in a folder, the default first."""
+    manifest = read_manifest(folder)
+    default = manifest.get("default")
+    return sorted(manifest["models"], key=lambda name: (name != default, name))
+
+
+def load_model(model: str | Path | None = None) -> LoadedModel:
+    """Load a model by its name in the shipped manifest, or from a folder with a manifest; None is the default.
+
+    Raises WeightsError with one sentence when anything is missing, damaged or of another shape.
+    """
+    folder, name = SHIPPED, None
+    if model is not None and Path(model).is_dir():
+        folder = Path(model)
+    elif model is not None:
+        name = str(model)
+    manifest = read_manifest(folder)
+    name = name or manifest.get("default") or next(iter(manifest["models"]))
+    if name not in manifest["models"]:
+        raise WeightsError(f"No model is called {name!r}; there are {', '.join(model_names(folder))}.")
+    entry = manifest["models"][name]
+    state: dict[str, torch.Tensor] = {}
+    for file in entry["files"]:
+        state.update(read_verified(folder / file["name"], file["sha256"]))
+    network = build_network(entry["network"])
+    try:
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as err:
+        raise WeightsError(f"The weights of {name} do not fit the network its manifest describes.") from err
+    info = ModelInfo(name, entry["files"][0]["sha256"])
+    return LoadedModel(frozen(network), info, Decision.from_dict(entry.get("decision", {})), entry)
+
+
+def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
+    """The network a manifest describes. Raises WeightsError for a description that cannot be built."""
+    try:
+        options = dict(description)
+        options["denoiser_widths"] = tuple(options.get("denoiser_widths", ()))
+        return DeepfakeNetwork(NetworkConfig(**options))
+    except (TypeError, ValueError, KeyError) as err:
+        raise WeightsError(f"The manifest describes a network that cannot be built: {err}") from err
+
+
+def frozen(network: DeepfakeNetwork) -> DeepfakeNetwork:
+    """Evaluation mode, channels last, no gradients on parameters."""
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def read_verified(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    """A safetensors file's tensors after its sum was checked. Raises WeightsError."""
+    if not path.is_file():
+        raise WeightsError(f"The weights file {path.name} is missing.")
+    if sha256_of(path) != sha256:
+        raise WeightsError(f"The weights file {path.name} is damaged: its sha256 is not the manifest's.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as err:
+        raise WeightsError(f"The weights file {path.name} is not a safetensors file.") from err

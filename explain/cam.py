@@ -1,0 +1,247 @@
+"""Heat maps: a method's name in, one map in logit units out.
+
+    evidence map            the network's own 28 x 28 logits
+    Grad-CAM, rgb stream    and Grad-CAM++, LayerCAM, EigenCAM, each on "rgb stream", "noise stream" or "map head"
+    occlusion               how far the frame logit falls when a patch is blurred: the plain control
+
+The formulas of the CAM family are pytorch-grad-cam's, applied to raw activations and gradients: its own pipeline
+rescales every map to [0, 1], and a map a thousand times weaker would look the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, LayerCAM
+from pytorch_grad_cam.base_cam import BaseCAM
+from torch import Tensor, nn
+
+from detector.nets.network import DeepfakeNetwork
+from detector.pipeline import Detector
+
+EVIDENCE_MAP = "evidence map"
+OCCLUSION = "occlusion"
+CAMS: dict[str, type[BaseCAM]] = {
+    "Grad-CAM": GradCAM,
+    "Grad-CAM++": GradCAMPlusPlus,
+    "LayerCAM": LayerCAM,
+    "EigenCAM": EigenCAM,
+}
+CLASS_BLIND = ("EigenCAM",)  # shows the layer's strongest pattern, whatever the network makes of it
+# Where to look: name -> the part of the network whose last feature map is explained.
+PARTS = {"rgb stream": "embedder.rgb", "noise stream": "embedder.noise", "map head": "embedder.map_head"}
+FALLBACK = "last convolution"  # of networks without these parts
+
+PATCH_PX, STRIDE_PX = 32, 24  # occluded patch: an eye's size in a 224 px crop, overlapping a little (81 looks)
+BLUR_SIGMA_PX = 6.0  # of what covers a patch: no detail left, colours kept
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """One explanation of one crop."""
+
+    map: NDArray[np.float32]  # (S, S) at crop resolution; above 0 speaks for a forgery
+    method: str
+    target: str  # the number that is explained
+    class_blind: bool = False  # does not know what is being explained
+    signed: bool = False  # below 0 has a meaning, too: it speaks for an authentic face
+
+    def __post_init__(self) -> None:
+        if self.map.ndim != 2 or self.map.dtype != np.float32:
+            raise ValueError(f"expected a (h, w) float32 map, but got {self.map.shape} {self.map.dtype}")
+        if not np.isfinite(self.map).all():
+            raise ValueError(f"expected a finite map from {self.method}, but got NaN or infinity")
+
+    @property
+    def unit(self) -> str:
+        return "activation" if self.class_blind else "logit"
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """One forward and backward pass over one crop.
+
+    activations and gradients of the frame logit: layer name -> (1, C, h, w) float32; evidence (28, 28) or None.
+    """
+
+    logit: float
+    evidence: NDArray[np.float32] | None
+    activations: dict[str, NDArray[np.float32]]
+    gradients: dict[str, NDArray[np.float32]]
+
+    def stream_shares(self) -> dict[str, float]:
+        """How much of the logit runs through each stream, to first order: |sum of gradient x activation|.
+
+        Sums to 1; empty for a network without the two streams.
+        """
+        names = [name for name in ("rgb stream", "noise stream") if name in self.activations]
+        pull = [abs(float((self.activations[n] * self.gradients[n]).sum(dtype=np.float64))) for n in names]
+        total = sum(pull)
+        return {name: p / total for name, p in zip(names, pull, strict=True)} if len(names) == 2 and total > 0 else {}
+
+
+def method_names(network: DeepfakeNetwork) -> tuple[str, ...]:
+    """Every method this network can be explained with, the default first."""
+    own = (EVIDENCE_MAP,) if getattr(network.embedder, "map_head", None) is not None else ()
+    return (*own, *(f"{cam}, {layer}" for cam in CAMS for layer in layer_names(network)), OCCLUSION)
+
+
+def layer_names(network: DeepfakeNetwork) -> tuple[str, ...]:
+    """The layers the CAM family can look at, in this network."""
+    there = {name for name, module in network.named_modules() if module is not None}
+    return tuple(layer for layer, path in PARTS.items() if path in there) or (FALLBACK,)
+
+
+def heat(detector: Detector, crop: NDArray[np.uint8], method: str) -> Heat:
+    """One map of one (S, S, 3) uint8 crop. Raises ValueError for a method this network doesn't have."""
+    return heats(detector, crop, (method,))[method]
+
+
+def heats(
+    detector: Detector, crop: NDArray[np.uint8], methods: Sequence[str], capture: Capture | None = None
+) -> dict[str, Heat]:
+    """Several maps of one crop for the price of one forward and backward pass (and the occlusions, if asked for)."""
+    known = method_names(detector.network)
+    for method in methods:
+        if method not in known:
+            raise ValueError(f"No explanation is called {method!r}; there are {', '.join(known)}.")
+    found: dict[str, Heat] = {}
+    for method in methods:
+        if method == OCCLUSION:
+            found[method] = _occlusion(detector, crop)
+            continue
+        capture = capture or capture_pass(detector, crop)
+        side = crop.shape[0]
+        found[method] = _evidence(capture, side) if method == EVIDENCE_MAP else _cam(capture, method, side)
+    return found
+
+
+def capture_pass(detector: Detector, crop: NDArray[np.uint8]) -> Capture:
+    """Activations and gradients of every layer, in float32, from a private copy of the network.
+
+    Hooks on a shared network would mix two requests; the copy shares the weights but no hooks, so no lock is needed.
+    """
+    network = private_copy(detector.network)
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> None:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+            kept[name] = output
+            return output.clone()  # what follows may work in place, and must not change what was kept
+
+        layers[name].register_forward_hook(hook)
+
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(detector.device.type, enabled=False):
+        layers = _layers(network, detector)
+        for name in layers:
+            keep(name)
+        # The weights ask for no gradients, so the input has to.
+        images = detector.tensor(crop[None]).clone().requires_grad_()
+        out = network.frames(images)
+        logit = out.logit[0]  # the explained target: the one frame logit, upwards = forged
+        gradients = torch.autograd.grad(logit, list(kept.values()), allow_unused=True)
+    arrays = {name: _array(kept[name]) for name in layers}
+    slopes = {n: np.zeros_like(arrays[n]) if g is None else _array(g) for n, g in zip(kept, gradients, strict=True)}
+    evidence = None if out.map_logits is None else _array(out.map_logits[0])
+    return Capture(float(logit.detach()), evidence, arrays, slopes)
+
+
+def private_copy(network: DeepfakeNetwork) -> DeepfakeNetwork:
+    """A copy of the module tree that shares every weight and buffer (some milliseconds, no memory)."""
+    shared = {id(t): t for t in chain(network.parameters(), network.buffers())}
+    return copy.deepcopy(network, shared)  # type: ignore[arg-type]
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().float().cpu().numpy()
+
+
+def _layers(network: DeepfakeNetwork, detector: Detector) -> dict[str, nn.Module]:
+    """Layer name -> module, found by watching a forward pass: any backbone of any depth will do.
+
+    The layer of a part is the last module in it whose output is a feature map (4-D, several channels); of a network
+    without those parts, the last convolution that gives one.
+    """
+    side = getattr(network.embedder, "input_px", 224)
+    ran: list[str] = []
+    handles = []
+    for path, module in network.named_modules():
+
+        def note(module: nn.Module, inputs: object, output: object, path: str = path) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] > 1:
+                ran.append(path)
+
+        handles.append(module.register_forward_hook(note))
+    with torch.no_grad():
+        network.frames(torch.zeros(1, 3, side, side, device=detector.device))
+    for handle in handles:
+        handle.remove()
+    found = {}
+    for name in layer_names(network):
+        prefix = PARTS.get(name)
+        if prefix is not None:
+            fitting = [path for path in ran if path.startswith(prefix + ".")]
+        else:
+            fitting = [path for path in ran if isinstance(network.get_submodule(path), nn.Conv2d)]
+        if not fitting:
+            raise ValueError(f"This network has no feature map to explain in its {name}.")
+        found[name] = network.get_submodule(fitting[-1])
+    return found
+
+
+def _evidence(capture: Capture, side: int) -> Heat:
+    assert capture.evidence is not None  # held by method_names
+    return Heat(_upsampled(capture.evidence, side), EVIDENCE_MAP, "evidence logit of each place", signed=True)
+
+
+def _cam(capture: Capture, method: str, side: int) -> Heat:
+    """One CAM; >= 0 after the ReLU of equation 2 of arXiv:1610.02391."""
+    cam_name, layer = method.split(", ", 1)
+    activations, gradients = capture.activations[layer], capture.gradients[layer]
+    formula = CAMS[cam_name](nn.Conv2d(1, 1, 1), [])  # a formula only: it hooks nothing
+    raw = formula.get_cam_image(None, None, None, activations, gradients, False)[0].astype(np.float32)
+    blind = cam_name in CLASS_BLIND
+    if blind and -raw.min() > raw.max():
+        raw = -raw  # a principal component has no sign of its own: the larger side is up
+    target = "none (class-blind)" if blind else "frame logit"
+    return Heat(_upsampled(np.maximum(raw, 0), side), method, target, class_blind=blind)
+
+
+def _upsampled(small: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Bilinear, cell k of n covering the crop's pixels [k, k + 1) * side / n."""
+    return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def blurred(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The crop without detail: what stands in for a place that is taken away."""
+    return np.asarray(cv2.GaussianBlur(crop, (0, 0), BLUR_SIGMA_PX * crop.shape[0] / 224), np.uint8)
+
+
+def _occlusion(detector: Detector, crop: NDArray[np.uint8]) -> Heat:
+    """Fall of the frame logit when a patch is blurred, mean over the patches on a pixel (Zeiler & Fergus, 2014)."""
+    side = crop.shape[0]
+    cover = blurred(crop)
+    patches = list(_patches(side))
+    pictures = np.repeat(crop[None], len(patches) + 1, axis=0)
+    for picture, (rows, columns) in zip(pictures, patches, strict=False):
+        picture[rows, columns] = cover[rows, columns]
+    logits = detector.look(pictures).logits
+    total, times = np.zeros((side, side)), np.zeros((side, side))
+    for logit, (rows, columns) in zip(logits, patches, strict=False):
+        total[rows, columns] += logits[-1] - logit  # the last picture is the whole crop
+        times[rows, columns] += 1
+    return Heat((total / times).astype(np.float32), OCCLUSION, "fall of the frame logit", signed=True)
+
+
+def _patches(side: int) -> Iterator[tuple[slice, slice]]:
+    starts = range(0, max(side - PATCH_PX, 0) + STRIDE_PX, STRIDE_PX)
+    for top in starts:
+        for left in starts:
+            yield slice(top, top + PATCH_PX), slice(left, left + PATCH_PX)

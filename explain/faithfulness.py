@@ -1,0 +1,269 @@
+"""May a heat map be believed? Measured on the face that is shown.
+
+Deletion: the hottest places are taken away first; a faithful map makes the frame logit fall fast (small area under the
+curve). Insertion: they are shown first; it rises fast (large area). Both after Petsiuk et al., BMVC 2018
+(arXiv:1806.07421), and only worth something against maps that know nothing of the network: random, a Gaussian in the
+centre, and the picture's own edges. ROAD (Rong et al., ICML 2022, arXiv:2202.00449) fills in what was removed so that
+the hole itself gives nothing away. Weight randomisation (Adebayo et al., NeurIPS 2018, arXiv:1810.03292): a map that
+stays the same for a network of shuffled weights shows the picture, not the network.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_grad_cam.metrics.perturbation_confidence import (
+    PerturbationConfidenceMetric,
+    RemoveLeastRelevantFirst,
+    RemoveMostRelevantFirst,
+)
+from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+
+from detector.nets.network import DeepfakeNetwork
+from detector.pipeline import Detector
+from explain.cam import Heat, blurred, heats
+from explain.ranks import pixel_auc, places_by_heat, rank_correlation
+
+CONTROLS = ("random", "centre", "edges")
+BADGE = "Do not rely on this map"
+STEPS = 16  # points of a curve beyond the first
+ROAD_PERCENTILES = (80,)  # the fifth of the crop that is removed
+RANDOMISED_BELOW = 0.3  # rank correlation under which a map counts as changed by shuffled weights
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Frame logits while a map's hottest places are taken away or shown, at equal steps of area from 0 to 1."""
+
+    deletion: NDArray[np.float32]
+    insertion: NDArray[np.float32]
+
+    @property
+    def deletion_auc(self) -> float:
+        return _area(self.deletion)
+
+    @property
+    def insertion_auc(self) -> float:
+        return _area(self.insertion)
+
+
+def _area(curve: NDArray[np.float32]) -> float:
+    """Area under a curve over [0, 1] by trapezoids, which is its mean height."""
+    return float((curve[1:].astype(np.float64) + curve[:-1]).mean() / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Grade:
+    """One method's marks for one face. Areas are mean frame logits."""
+
+    method: str
+    deletion_auc: float
+    insertion_auc: float
+    road: float  # logit kept without the coldest fifth minus logit kept without the hottest; above 0 is right
+    lost_deletion: tuple[str, ...]  # controls that did as well or better
+    lost_insertion: tuple[str, ...]
+
+    @property
+    def trusted(self) -> bool:
+        return not self.lost_deletion and not self.lost_insertion
+
+    @property
+    def sentence(self) -> str:
+        """The grade for a reader."""
+        if self.trusted:
+            return "Passed: taking away or showing what it marks moves the score more than any control does."
+        parts = [
+            f"{test} no better than {' and '.join(lost)}"
+            for test, lost in (("deletion", self.lost_deletion), ("insertion", self.lost_insertion))
+            if lost
+        ]
+        return f"{BADGE}: {', '.join(parts)}."
+
+
+@dataclass(frozen=True, eq=False)
+class ReportCard:
+    """How far each explanation of one face can be trusted."""
+
+    grades: tuple[Grade, ...]
+    controls: Mapping[str, tuple[float, float]]  # name -> deletion and insertion area
+    curves: Mapping[str, Curves]  # of methods and controls
+    fill: str
+
+    def grade(self, method: str) -> Grade:
+        return next(grade for grade in self.grades if grade.method == method)
+
+
+def control_maps(crop: NDArray[np.uint8], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """Maps (S, S) that know nothing of the network, as smooth as the maps they are compared with."""
+    side = crop.shape[0]
+    noise = cv2.resize(rng.random((14, 14), np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    offset = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    bell = np.exp(-((offset / (side / 4)) ** 2) / 2)
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    edges = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    smooth = cv2.GaussianBlur(edges, (0, 0), side / 56)
+    maps = {"random": noise, "centre": np.outer(bell, bell), "edges": smooth}
+    return {name: np.asarray(values, np.float32) for name, values in maps.items()}
+
+
+def curves(
+    detector: Detector,
+    crop: NDArray[np.uint8],
+    heat: NDArray[np.float32],
+    cover: NDArray[np.uint8],
+    rng: np.random.Generator,
+    steps: int = STEPS,
+) -> Curves:
+    """Deletion and insertion of one map; `cover` (S, S, 3) is what stands where the crop was taken away."""
+    flat = np.empty(heat.size, np.int64)
+    flat[places_by_heat(heat, rng)] = np.arange(heat.size)
+    rank = flat.reshape(heat.shape)
+    hot = [rank < round(heat.size * k / steps) for k in range(steps + 1)]
+    deleted = [np.where(h[..., None], cover, crop) for h in hot]
+    inserted = [np.where(h[..., None], crop, cover) for h in hot[1:-1]]
+    logits = detector.look(np.stack(deleted + inserted)).logits
+    deletion = logits[: steps + 1]
+    return Curves(deletion, np.concatenate([deletion[-1:], logits[steps + 1 :], deletion[:1]]))
+
+
+def report_card(
+    detector: Detector,
+    crop: NDArray[np.uint8],
+    maps: Mapping[str, Heat],
+    given: NDArray[np.uint8] | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> ReportCard:
+    """Grade every map of one crop. `given`: the authentic twin, if there is one, to stand where pixels are deleted."""
+    cover = blurred(crop) if given is None else given
+    controls = control_maps(crop, np.random.default_rng(seed))
+    every = {**{name: heat.map for name, heat in maps.items()}, **controls}
+    drawn = {n: curves(detector, crop, m, cover, np.random.default_rng(seed), steps) for n, m in every.items()}
+    areas = {name: (c.deletion_auc, c.insertion_auc) for name, c in drawn.items()}
+    grades = []
+    for name, heat in maps.items():
+        deletion, insertion = areas[name]
+        grades.append(
+            Grade(
+                method=name,
+                deletion_auc=deletion,
+                insertion_auc=insertion,
+                road=road(detector, crop, heat.map, seed=seed),
+                lost_deletion=tuple(c for c in CONTROLS if areas[c][0] <= deletion),
+                lost_insertion=tuple(c for c in CONTROLS if areas[c][1] >= insertion),
+            )
+        )
+    fill = "blur" if given is None else "given"
+    return ReportCard(tuple(grades), {c: areas[c] for c in CONTROLS}, drawn, fill)
+
+
+# ------------------------------------------------------------------------------------------------------------ ROAD
+
+
+class _SeededImputer(NoisyLinearImputer):
+    """pytorch-grad-cam's imputer with its noise drawn from a seed instead of the global generator."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(noise=0.0)
+        self.seed = seed
+
+    def __call__(self, img: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        filled = super().__call__(img, mask)
+        noise = torch.randn(filled.shape, generator=torch.Generator().manual_seed(self.seed))
+        return torch.where(mask.bool(), filled, filled + 0.01 * noise).clamp(0, 1)
+
+
+def road(
+    detector: Detector,
+    crop: NDArray[np.uint8],
+    heat: NDArray[np.float32],
+    percentiles: Sequence[int] = ROAD_PERCENTILES,
+    seed: int = 0,
+) -> float:
+    """Half of the logit without the coldest places minus that without the hottest, mean over percentiles.
+
+    Above 0 where the hot places carry the logit more than the cold ones.
+    """
+    rank = np.empty(heat.size, np.float32)
+    order = places_by_heat(heat, np.random.default_rng(seed))
+    rank[order] = np.linspace(1, 0, heat.size, dtype=np.float32)  # no ties, or a percentile would remove everything
+    cams = rank.reshape(1, *heat.shape)
+    image = detector.tensor(crop[None])
+    scores = []
+    for percentile in percentiles:
+        for sign, remove in ((1, RemoveLeastRelevantFirst), (-1, RemoveMostRelevantFirst)):
+            metric = PerturbationConfidenceMetric(remove(percentile, _SeededImputer(seed)))
+            scores.append(sign * metric(image, cams, [_frame_logit], detector.network, return_diff=False)[0])
+    return float(np.sum(scores)) / (2 * len(percentiles))
+
+
+def _frame_logit(output: torch.Tensor) -> torch.Tensor:
+    """pytorch-grad-cam's target for a head with one logit."""
+    return output
+
+
+# ---------------------------------------------------------------------------------------- true masks, shuffled nets
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """A map against the true mask of a forgery."""
+
+    pixel_auc: float
+    pointing: bool  # the hottest pixel lies in the mask
+    iou: float  # of the mask and the map's hottest places of the same area
+
+
+def localise(heat: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0) -> Localisation:
+    """Compare a map with a mask, both (S, S). Raises ValueError for an empty mask."""
+    if not mask.any():
+        raise ValueError("expected a mask with something in it, but got an empty one")
+    order = places_by_heat(heat, np.random.default_rng(seed))
+    flat = mask.ravel()
+    both = int(flat[order[: int(flat.sum())]].sum())
+    return Localisation(pixel_auc(heat, mask), bool(flat[order[0]]), both / (2 * int(flat.sum()) - both))
+
+
+def shuffled(network: DeepfakeNetwork, rng: np.random.Generator) -> DeepfakeNetwork:
+    """The same network with the weights inside every tensor in random order: it has learnt nothing any more."""
+    twin = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            order = torch.from_numpy(rng.permutation(parameter.numel())).to(parameter.device)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return twin
+
+
+def with_network(detector: Detector, network: DeepfakeNetwork) -> Detector:
+    """The same detector around another network."""
+    twin = copy.copy(detector)
+    twin.network = network
+    return twin
+
+
+@dataclass(frozen=True, eq=False)
+class Shuffle:
+    """A method's map before and after the weights were shuffled."""
+
+    before: Heat
+    after: Heat
+    correlation: float  # rank correlation of the two
+
+    @property
+    def changed(self) -> bool:
+        return abs(self.correlation) < RANDOMISED_BELOW
+
+
+def shuffle_weights(
+    detector: Detector, crop: NDArray[np.uint8], methods: Sequence[str], seed: int = 0
+) -> dict[str, Shuffle]:
+    """Weight randomisation of one crop's maps."""
+    other = with_network(detector, shuffled(detector.network, np.random.default_rng(seed)))
+    before, after = heats(detector, crop, methods), heats(other, crop, methods)
+    return {m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map)) for m in methods}

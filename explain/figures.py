@@ -1,0 +1,299 @@
+"""The only place where numbers become colours.
+
+Everything returns (H, W, 3) uint8 sRGB. Colours are safe for colour-blind eyes and never alone: every picture with a
+heat map has its scale beside it, every box its number. One scale serves all frames of a report.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import map_coordinates
+from skimage.segmentation import find_boundaries
+
+from detector.faces import cut_square
+from detector.types import FaceCrop
+from explain.cam import Heat
+from explain.regions import POSITIVE_SHOWN, SIGNED_SHOWN, Regions
+from explain.timeline import Timeline
+
+Rgb = NDArray[np.uint8]
+
+ONE_SIDED = "cividis"  # dark blue to yellow
+TWO_SIDED = "PuOr_r"  # purple (authentic) over white to orange (forged)
+STRONGEST_ALPHA = 0.75  # of a heat map at the end of its scale; nothing at all where there is no heat
+NEGATIVE_ALPHA = 0.35  # the same for values below 0: what speaks for an authentic face is the background
+FRAME_PX = 1280  # longer side of a shown frame
+FACE_PX, FACE_MARGIN = 448, 1.7  # side of a shown face, and how much of its surroundings
+LEAST_LIMIT = 1e-6  # a scale never blows up rounding noise
+
+# matplotlib's text layout keeps global caches that are not made for threads.
+_drawing = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A frame, or a part of one, made ready to be shown."""
+
+    rgb: Rgb
+    from_frame: NDArray[np.float64]  # (2, 3) affine, frame px -> view px, pixel centres at integers
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a colour stands for; shared by all maps of one method in a report."""
+
+    limit: float  # value at the end of the scale
+    signed: bool  # from -limit to limit instead of from 0
+    label: str
+
+    def unit(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values -> [0, 1] along the colour map, clipped at the ends."""
+        low = -self.limit if self.signed else 0.0
+        return np.clip((values - low) / (self.limit - low), 0, 1).astype(np.float32)
+
+    def rgba(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values (...,) -> (..., 4) in [0, 1]; alpha grows with the size of the value."""
+        colour = matplotlib.colormaps[TWO_SIDED if self.signed else ONE_SIDED](self.unit(values)).astype(np.float32)
+        strongest = np.where(values < 0, NEGATIVE_ALPHA, STRONGEST_ALPHA)
+        colour[..., 3] = strongest * np.clip(np.abs(values) / self.limit, 0, 1) ** 0.6
+        return colour
+
+
+def shared_scale(heats: Sequence[Heat]) -> Scale:
+    """One scale for maps of one method over several frames. Raises ValueError without maps or for mixed methods."""
+    if len({heat.method for heat in heats}) != 1:
+        raise ValueError(f"expected maps of one method, but got {sorted({heat.method for heat in heats})}")
+    first = heats[0]
+    largest = max(float(np.abs(heat.map).max()) for heat in heats)
+    limit = max(largest, LEAST_LIMIT)
+    what = f"{first.method}: {first.target}" + ("" if first.class_blind else f" ({first.unit}s)")
+    return Scale(limit, first.signed, what)
+
+
+# ------------------------------------------------------------------------------------------------- frames and faces
+
+
+def view_frame(rgb: Rgb, max_px: int = FRAME_PX) -> View:
+    """The whole frame, scaled down to `max_px` if it is larger."""
+    height, width = rgb.shape[:2]
+    factor = min(1.0, max_px / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = rgb if size == (width, height) else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    fx, fy = size[0] / width, size[1] / height
+    return View(np.asarray(small, np.uint8), np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2]]))
+
+
+def view_face(rgb: Rgb, crop: FaceCrop, size_px: int = FACE_PX) -> View:
+    """A face with its surroundings, from the frame's own pixels."""
+    cut, to_frame = cut_square(rgb, crop.box_xyxy_px, size_px, FACE_MARGIN)
+    return View(cut, np.asarray(cv2.invertAffineTransform(to_frame.astype(np.float64))))
+
+
+def lay_back(
+    values: NDArray[np.float32], to_target: NDArray, shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Move a crop's map onto a picture of `shape` (h, w) by the (2, 3) affine crop px -> picture px.
+
+    Exact bilinear interpolation in double precision (OpenCV's rounds positions to 1/32 px). Returns the values (h, w)
+    and where the crop covers the picture.
+    """
+    back = cv2.invertAffineTransform(np.asarray(to_target, np.float64))
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    u = back[0, 0] * x + back[0, 1] * y + back[0, 2]
+    v = back[1, 0] * x + back[1, 1] * y + back[1, 2]
+    side_y, side_x = values.shape
+    covered = (u >= -0.5) & (u <= side_x - 0.5) & (v >= -0.5) & (v <= side_y - 0.5)
+    laid = np.zeros(shape, np.float32)
+    laid[covered] = map_coordinates(values, [v[covered], u[covered]], order=1, mode="nearest", output=np.float32)
+    return laid, covered
+
+
+def overlay(view: View, crop: FaceCrop, heat: Heat, scale: Scale) -> Rgb:
+    """A heat map over the frame's own pixels, where the crop came from."""
+    joined = _chain(view.from_frame, crop.to_frame)
+    laid, covered = lay_back(heat.map, joined, view.rgb.shape[:2])
+    rgba = scale.rgba(laid)
+    alpha = (rgba[..., 3] * covered)[..., None]
+    return _u8(view.rgb * (1 - alpha) + 255 * rgba[..., :3] * alpha)
+
+
+def _chain(second: NDArray, first: NDArray) -> NDArray[np.float64]:
+    """(2, 3) affine that does `first`, then `second`."""
+    a, b = (np.vstack([np.asarray(m, np.float64), [0, 0, 1]]) for m in (second, first))
+    return (a @ b)[:2]
+
+
+def annotate(view: View, faces: Iterable[tuple[FaceCrop, str]]) -> Rgb:
+    """Boxes with a text label each: white on black, so that they read on any picture."""
+    image = Image.fromarray(view.rgb)
+    draw = ImageDraw.Draw(image)
+    side = max(view.rgb.shape[:2])
+    width, font = max(2, side // 320), ImageFont.load_default(max(13, side // 45))
+    for crop, text in faces:
+        corners = np.array(crop.box_xyxy_px).reshape(2, 2) @ view.from_frame[:, :2].T + view.from_frame[:, 2]
+        (x0, y0), (x1, y1) = corners.tolist()
+        draw.rectangle((x0 - width, y0 - width, x1 + width, y1 + width), outline="black", width=3 * width)
+        draw.rectangle((x0, y0, x1, y1), outline="white", width=width)
+        _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
+        at = (max(min(x0, view.rgb.shape[1] - right - 8), 0), max(y0 - bottom - 8, 0))
+        draw.rectangle((at[0], at[1], at[0] + right + 8, at[1] + bottom + 6), fill="black")
+        draw.text((at[0] + 4, at[1] + 2), text, fill="white", font=font)
+    return np.asarray(image)
+
+
+# --------------------------------------------------------------------------------------------------- crop pictures
+
+
+def heat_picture(crop_rgb: Rgb, heat: Heat, scale: Scale) -> Rgb:
+    """A heat map over the crop itself."""
+    rgba = scale.rgba(heat.map)
+    return _u8(crop_rgb * (1 - rgba[..., 3:]) + 255 * rgba[..., :3] * rgba[..., 3:])
+
+
+def residual_picture(residual: NDArray[np.float32], gain: float = 8.0) -> Rgb:
+    """The noise residual (S, S, 3) in grey levels, amplified around mid-grey."""
+    return _u8(128 + gain * residual)
+
+
+def error_picture(error: NDArray[np.float32], limit: float = 16.0) -> Rgb:
+    """Absolute error (S, S) in grey levels, black-blue 0 to yellow at `limit`."""
+    return _u8(255 * matplotlib.colormaps[ONE_SIDED](np.clip(error / limit, 0, 1))[..., :3])
+
+
+def regions_positive(crop_rgb: Rgb, regions: Regions, count: int = POSITIVE_SHOWN) -> Rgb:
+    """LIME's first picture: the superpixels that speak most for a forgery, the rest hidden."""
+    shown = np.isin(regions.segments, regions.strongest(count, positive_only=True))
+    return _outlined(np.where(shown[..., None], crop_rgb, np.uint8(40)), regions, shown)
+
+
+def regions_signed(crop_rgb: Rgb, regions: Regions, scale: Scale, count: int = SIGNED_SHOWN) -> Rgb:
+    """LIME's second picture: the strongest superpixels of either sign, coloured, with boundaries and weights."""
+    chosen = regions.strongest(count, positive_only=False)
+    shown = np.isin(regions.segments, chosen)
+    weights = np.where(shown, regions.weights[regions.segments], 0).astype(np.float32)
+    side = 2 * crop_rgb.shape[0]  # twice the size: the weights are written into the patches
+    tinted = heat_picture(crop_rgb, Heat(weights, "LIME", "frame logit", signed=True), scale)
+    picture = _outlined(tinted, regions, shown)
+    image = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
+    for segment in chosen:
+        y, x = (2 * float(np.mean(axis)) for axis in np.nonzero(regions.segments == segment))
+        text = f"{regions.weights[segment]:+.2g}"
+        draw.text((x, y), text, fill="white", font=font, anchor="mm", stroke_width=2, stroke_fill="black")
+    return np.asarray(image)
+
+
+def _outlined(picture: Rgb, regions: Regions, shown: NDArray[np.bool_]) -> Rgb:
+    """Thin grey lines between all superpixels, white ones around those shown."""
+    out = picture.copy()
+    out[find_boundaries(regions.segments, mode="inner")] = 110
+    out[find_boundaries(np.where(shown, regions.segments + 1, 0), mode="inner")] = 255
+    return out
+
+
+def side_by_side(pictures: Sequence[Rgb], gap_px: int = 8) -> Rgb:
+    """Pictures of one height, left to right, on white."""
+    gap = np.full((pictures[0].shape[0], gap_px, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (gap, picture)][1:]
+    return np.hstack(parts)
+
+
+# --------------------------------------------------------------------------------------------------------- charts
+
+
+def colour_bar(scale: Scale) -> Rgb:
+    """The scale with its numbers, laid over grey as the maps are over a face."""
+    low = -scale.limit if scale.signed else 0.0
+    values = np.linspace(low, scale.limit, 256, dtype=np.float32)[None].repeat(2, axis=0)
+    rgba = scale.rgba(values)
+    strip = 0.5 * (1 - rgba[..., 3:]) + rgba[..., :3] * rgba[..., 3:]
+    figure = Figure(figsize=(4.48, 0.72), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(strip, aspect="auto", extent=(low, scale.limit, 0, 1))
+    axes.set_yticks([])
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel(scale.label, fontsize=8)
+    if scale.signed:
+        axes.set_title("authentic" + " " * 60 + "forged", fontsize=7, pad=2)
+    return _drawn(figure)
+
+
+def timeline_chart(timeline: Timeline) -> Rgb:
+    """Scores and similarity of one person through the clip."""
+    figure = Figure(figsize=(9.0, 3.8), dpi=100, layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    _draw_scores(top, timeline)
+    middles = [(a + b) / 2 for a, b in zip(timeline.t, timeline.t[1:], strict=False)]
+    bottom.plot(middles, timeline.similarity, color="#444444", marker=".", linewidth=1)
+    bottom.set_ylabel("frame-to-frame\nsimilarity", fontsize=8)
+    bottom.set_xlabel("seconds", fontsize=8)
+    for axes in (top, bottom):
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+    return _drawn(figure)
+
+
+def _draw_scores(axes: Any, timeline: Timeline) -> None:
+    low, high = timeline.band
+    axes.axhspan(low, high, color="#bbbbbb", alpha=0.4, label="cannot say", zorder=0)
+    for interval in timeline.intervals:
+        axes.axvspan(
+            interval.start_s, interval.end_s, facecolor="#e08214", alpha=0.25, hatch="//", edgecolor="#7f3b08", zorder=1
+        )
+        middle = (interval.start_s + interval.end_s) / 2
+        text = f"suspicious\n{interval.start_s:.1f}-{interval.end_s:.1f} s"
+        axes.text(middle, 0.03, text, ha="center", va="bottom", fontsize=8, zorder=4)
+    axes.plot(timeline.t, timeline.p, linestyle="none", marker="o", markersize=4, color="#5e3c99", label="frame")
+    axes.plot(timeline.t, timeline.p_smooth, color="#000000", linewidth=1.6, label="smoothed")
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("probability of a forgery", fontsize=8)
+    axes.set_title(f"Face {timeline.track}", fontsize=9, loc="left")
+    axes.legend(fontsize=7, loc="upper right", ncols=3)
+
+
+def curves_chart(curves: Sequence[tuple[str, Sequence[float], bool]], title: str) -> Rgb:
+    """Deletion or insertion curves: (name, logit at equal shares of the crop, whether it is a control)."""
+    figure = Figure(figsize=(4.48, 3.0), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    styles = iter(["--", ":", "-."] * len(curves))
+    for name, values, control in curves:
+        share = np.linspace(0, 100, len(values))
+        look = {"color": "#888888", "linestyle": next(styles), "linewidth": 1.0} if control else {"linewidth": 1.8}
+        axes.plot(share, values, label=name, **look)
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("share of the crop, hottest first (%)", fontsize=8)
+    axes.set_ylabel("frame logit", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=6)
+    return _drawn(figure)
+
+
+def _drawn(figure: Figure) -> Rgb:
+    with _drawing:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _u8(picture: NDArray) -> Rgb:
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def png(rgb: Rgb) -> bytes:
+    """The picture as PNG bytes; the same bytes for the same picture."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format="PNG", optimize=False)
+    return buffer.getvalue()

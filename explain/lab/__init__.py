@@ -1,0 +1,1 @@
+"""Teaching models and the built-in examples. Knows nothing of Gradio."""

@@ -1,0 +1,134 @@
+"""LIME: which patches of the face carry the frame logit (Ribeiro et al., KDD 2016, arXiv:1602.04938).
+
+The crop is cut into superpixels, random halves of them are covered, the detector looks at every such picture, and a
+ridge regression from "which are left" to the logit gives each superpixel a weight in logit units. The samples are drawn
+and looked at here, in batches; the regression and its kernel are the lime package's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lime.lime_image import LimeImageExplainer
+from numpy.typing import NDArray
+from skimage.segmentation import relabel_sequential, slic
+
+from detector.pipeline import Detector
+from explain.cam import Heat, blurred
+from explain.ranks import rank_correlation
+
+METHOD = "LIME"
+FILLS = ("mean", "blur", "given")  # what stands in for a covered superpixel
+N_SAMPLES = 256  # four looks per superpixel; half of them for each of the two seeds of the stability check
+N_SEGMENTS = 64  # about 28 px a side: an eye is one or two of them
+BATCH = 64
+POSITIVE_SHOWN, SIGNED_SHOWN = 5, 10  # superpixels in the two pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """A linear model of the frame logit over superpixels."""
+
+    segments: NDArray[np.int32]  # (S, S), 0..n-1
+    weights: NDArray[np.float32]  # (n,) logits that a superpixel adds by being seen; above 0 speaks for a forgery
+    intercept: float  # logit with everything covered, as the model has it
+    score: float  # weighted R^2 of the linear model; low: the network is not linear in these patches
+    stability: float  # rank correlation of the weights between two independent halves of the samples
+    fill: str
+
+    def __post_init__(self) -> None:
+        n = int(self.segments.max()) + 1
+        if self.weights.shape != (n,):
+            raise ValueError(f"expected weights of shape ({n},), but got {self.weights.shape}")
+
+    def heat(self) -> Heat:
+        """The weights laid out as a map."""
+        return Heat(self.weights[self.segments].astype(np.float32), METHOD, "frame logit", signed=True)
+
+    def strongest(self, count: int, positive_only: bool) -> list[int]:
+        """Superpixels by falling weight (positive only) or by falling size of weight, at most `count`."""
+        order = np.argsort(-self.weights if positive_only else -np.abs(self.weights), kind="stable")
+        return [int(i) for i in order if self.weights[i] > 0 or (not positive_only and self.weights[i] < 0)][:count]
+
+
+def superpixels(crop: NDArray[np.uint8], count: int = N_SEGMENTS) -> NDArray[np.int32]:
+    """(S, S) labels 0..n-1 of about `count` SLIC superpixels."""
+    labels = slic(crop, n_segments=count, compactness=12, sigma=1, start_label=1, channel_axis=-1)
+    return (relabel_sequential(labels)[0] - 1).astype(np.int32)
+
+
+def explain_regions(
+    detector: Detector,
+    crop: NDArray[np.uint8],
+    fill: str = "mean",
+    given: NDArray[np.uint8] | None = None,
+    n_samples: int = N_SAMPLES,
+    seed: int = 0,
+) -> Regions:
+    """LIME of one (S, S, 3) crop.
+
+    fill: "mean" colours a covered superpixel evenly, "blur" takes its detail, "given" shows it from the picture `given`
+    (the authentic twin of a forgery: then only the forgery is taken away). Raises ValueError for an unknown fill.
+    """
+    segments = superpixels(crop)
+    cover = _cover(crop, segments, fill, given)
+    n = int(segments.max()) + 1
+    halves = [_draw(np.random.default_rng([seed, half]), n_samples // 2, n) for half in (0, 1)]
+    logits = [_look(detector, crop, cover, segments, kept) for kept in halves]
+    first, second = (_fit(segments, kept, logit)[0] for kept, logit in zip(halves, logits, strict=True))
+    weights, intercept, score = _fit(segments, np.concatenate(halves), np.concatenate(logits))
+    return Regions(segments, weights, intercept, score, rank_correlation(first, second), fill)
+
+
+def _cover(crop: NDArray[np.uint8], segments: NDArray, fill: str, given: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    if fill == "mean":
+        size = np.bincount(segments.ravel())
+        means = [np.bincount(segments.ravel(), crop[..., c].ravel()) / size for c in range(3)]
+        return np.stack(means, axis=-1).round().astype(np.uint8)[segments]
+    if fill == "blur":
+        return blurred(crop)
+    if fill == "given" and given is not None and given.shape == crop.shape:
+        return given
+    raise ValueError(f"The fill must be one of {', '.join(FILLS)}, and 'given' needs a picture of the crop's size.")
+
+
+def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
+    """(count, n) of 0 covered, 1 seen; the first row sees everything, as lime wants it."""
+    kept = rng.integers(0, 2, (count, n))
+    kept[0] = 1
+    return kept
+
+
+def _look(
+    detector: Detector, crop: NDArray[np.uint8], cover: NDArray[np.uint8], segments: NDArray, kept: NDArray
+) -> NDArray[np.float32]:
+    logits = []
+    for start in range(0, len(kept), BATCH):
+        seen = kept[start : start + BATCH][:, segments].astype(bool)
+        logits.append(detector.look(np.where(seen[..., None], crop, cover)).logits)
+    return np.concatenate(logits)
+
+
+class _Prepared(LimeImageExplainer):
+    """lime with samples that have been looked at already, instead of its own loop of one picture at a time."""
+
+    def __init__(self, kept: NDArray, logits: NDArray[np.float32]) -> None:
+        super().__init__(feature_selection="none", random_state=0)
+        self.prepared = kept, logits[:, None]
+
+    def data_labels(self, *arguments: Any, **options: Any) -> tuple[NDArray, NDArray]:
+        return self.prepared
+
+
+def _fit(segments: NDArray, kept: NDArray, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, float]:
+    """Weights (n,), intercept and R^2 of lime's weighted ridge regression."""
+    blank = np.zeros((*segments.shape, 3))
+    found = _Prepared(kept, logits).explain_instance(
+        blank, None, labels=(0,), top_labels=None, hide_color=0, segmentation_fn=lambda picture: segments, random_seed=0
+    )
+    weights = np.zeros(kept.shape[1], np.float32)
+    for segment, weight in found.local_exp[0]:
+        weights[segment] = weight
+    return weights, float(found.intercept[0]), float(found.score)

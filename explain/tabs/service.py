@@ -1,0 +1,149 @@
+"""What every tab is given: the detector, loaded once and late, and each visitor's last analysis, kept for a while."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import traceback
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from detector.errors import DetectorError
+from detector.pipeline import Detector, Progress, default_detector
+from detector.types import Analysis
+from explain.tabs import cards
+
+SESSION_BYTES = 1 << 30  # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
+UNEXPECTED = "Something went wrong on our side. Please try again, or try another file."
+GONE = "This analysis is no longer kept. Please analyse the file again."
+
+log = logging.getLogger("deepfake_lens")
+
+
+class Cancelled(Exception):
+    """The visitor asked to stop, or asked for something else meanwhile."""
+
+
+class Gone(DetectorError):
+    """The analysis a visitor refers to was dropped to make room."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One analysed file of one visitor, and what was worked out about it since."""
+
+    analysis: Analysis
+    path: Path  # as uploaded, for the player
+    cache: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        frames = sum(frame.rgb.nbytes for frame in self.analysis.media.frames)
+        return frames + sum(crop.rgb.nbytes for face in self.analysis.faces for crop in face.track.crops)
+
+
+class Sessions:
+    """Token -> Session, the longest unused dropped first when all together grow too large."""
+
+    def __init__(self, most_bytes: int = SESSION_BYTES) -> None:
+        self.most_bytes = most_bytes
+        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, session: Session) -> str:
+        """Keep a session and return its token, which nobody can guess."""
+        token = uuid.uuid4().hex
+        with self._lock:
+            self._kept[token] = session
+            total = sum(kept.size_bytes for kept in self._kept.values())
+            while total > self.most_bytes and len(self._kept) > 1:
+                total -= self._kept.popitem(last=False)[1].size_bytes
+        return token
+
+    def get(self, token: str | None) -> Session:
+        """Raises Gone for a token that is not or no longer known."""
+        with self._lock:
+            if token not in self._kept:
+                raise Gone(GONE)
+            self._kept.move_to_end(token)
+            return self._kept[token]
+
+    def drop(self, token: str | None) -> None:
+        with self._lock:
+            self._kept.pop(token or "", None)
+
+
+class Runs:
+    """The run a visitor is waiting for. Starting another, or cancelling, stops it at its next step."""
+
+    def __init__(self) -> None:
+        self._stop: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    def start(self, visitor: str) -> None:
+        with self._lock:
+            if visitor in self._stop:
+                self._stop[visitor].set()
+            self._stop[visitor] = threading.Event()
+
+    def cancel(self, visitor: str) -> None:
+        with self._lock:
+            if visitor in self._stop:
+                self._stop.pop(visitor).set()
+
+    def progress(self, visitor: str, report: Callable[[float, str], object]) -> Progress:
+        """A progress callback that raises Cancelled once the run was stopped."""
+        with self._lock:
+            stop = self._stop.setdefault(visitor, threading.Event())
+
+        def step(share: float, stage: str) -> None:
+            if stop.is_set():
+                raise Cancelled
+            report(share, stage)
+
+        return step
+
+
+class Service:
+    """Handed to every tab. `detector()` loads on first use; tests pass another loader."""
+
+    def __init__(self, detector: Callable[[], Detector] = default_detector, folder: Path | None = None) -> None:
+        self.detector = detector
+        self.sessions = Sessions()
+        self.runs = Runs()
+        # Examples and reports are written here; removed when the process ends.
+        self._temporary = tempfile.TemporaryDirectory(prefix="deepfake_lens_") if folder is None else None
+        self.folder = folder or Path(self._temporary.name)  # type: ignore[union-attr]
+
+
+def spoken(status: gr.HTML) -> Callable[[Callable[..., Mapping]], Callable[..., Mapping]]:
+    """Decorate a handler that returns {component: value}: whatever goes wrong becomes one sentence in `status`.
+
+    The log gets the kind of error and the line it came from, never its message: messages may hold file names.
+    """
+
+    def decorate(handler: Callable[..., Mapping]) -> Callable[..., Mapping]:
+        @wraps(handler)
+        def safe(*args: Any, **options: Any) -> Mapping:
+            try:
+                return handler(*args, **options)
+            except Cancelled:
+                return {status: cards.note("Cancelled.")}
+            except DetectorError as err:
+                return {status: cards.alert(str(err))}
+            except Exception as err:
+                place = traceback.extract_tb(err.__traceback__)[-1]
+                log.error("%s at %s:%s", type(err).__name__, Path(place.filename).name, place.lineno)
+                return {status: cards.alert(UNEXPECTED)}
+
+        return safe
+
+    return decorate

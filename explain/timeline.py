@@ -1,0 +1,119 @@
+"""When: one person's score through the clip, the stretches that look forged, and how steady the face is.
+
+Plain numbers, shared by the page's drawing and the report's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.decide import Calibration
+from detector.types import FaceAnalysis
+
+SMOOTH_SAMPLES = 1.0  # sigma of the smoothing, in sampling distances: one odd frame alone makes no interval
+GAP_SAMPLES = 3.0  # a longer pause without the face ends an interval
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch that looks forged."""
+
+    start_s: float
+    end_s: float
+    peak_p: float  # highest smoothed probability in it
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One person through the clip."""
+
+    track: int
+    t: tuple[float, ...]  # seconds
+    p: tuple[float, ...]  # calibrated probability of each frame
+    p_smooth: tuple[float, ...]
+    band: tuple[float, float]  # between these two the answer is "cannot say"
+    intervals: tuple[Interval, ...]
+    similarity: tuple[float, ...]  # cosine of the embeddings of frame i and i + 1; one less than frames
+
+    def __post_init__(self) -> None:
+        if not len(self.t) == len(self.p) == len(self.p_smooth) == len(self.similarity) + 1:
+            raise ValueError(f"expected traces of one length, but got {len(self.t)} times and {len(self.p)} scores")
+
+
+def build_timeline(face: FaceAnalysis, calibration: Calibration) -> Timeline:
+    """The timeline of one analysed face. A photo's has one point and no intervals."""
+    t = np.array([crop.t for crop in face.track.crops])
+    p = np.array(face.p_frames)
+    smoothed = smooth(t, p)
+    band = (calibration.authentic_below, calibration.forged_above)
+    found = suspicious(t, smoothed, low=sum(band) / 2, high=band[1])
+    return Timeline(
+        track=face.track.track,
+        t=tuple(t.tolist()),
+        p=tuple(p.tolist()),
+        p_smooth=tuple(smoothed.tolist()),
+        band=band,
+        intervals=tuple(found),
+        similarity=tuple(similarities(np.stack([e.embedding for e in face.evidence]))),
+    )
+
+
+def smooth(t: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gaussian-weighted mean in time (Nadaraya-Watson), so that uneven sampling doesn't matter. Both (n,)."""
+    if len(t) < 2:
+        return p.astype(np.float64)
+    sigma = SMOOTH_SAMPLES * _spacing(t)
+    weight = np.exp(-0.5 * ((t[:, None] - t[None]) / sigma) ** 2)
+    return weight @ p / weight.sum(axis=1)
+
+
+def suspicious(t: NDArray[np.float64], p: NDArray[np.float64], low: float, high: float) -> list[Interval]:
+    """Stretches above `low` that reach above `high` somewhere (hysteresis thresholding), with their ends in seconds.
+
+    An end lies where the line between two samples crosses `low`, or at the outermost sample.
+    """
+    if len(t) < 2:
+        return []
+    longest = GAP_SAMPLES * _spacing(t)
+    found, start = [], 0
+    for i in range(1, len(t) + 1):
+        if i < len(t) and (p[i] > low) == (p[start] > low) and t[i] - t[i - 1] <= longest:
+            continue
+        if p[start] > low and p[start:i].max() > high:
+            begin, end = _crossing(t, p, start, start - 1, low, longest), _crossing(t, p, i - 1, i, low, longest)
+            found.append(Interval(begin, end, float(p[start:i].max())))
+        start = i
+    return found
+
+
+def _crossing(t: NDArray, p: NDArray, inside: int, outside: int, low: float, longest: float) -> float:
+    if not 0 <= outside < len(t) or abs(t[outside] - t[inside]) > longest:
+        return float(t[inside])
+    share = (p[inside] - low) / (p[inside] - p[outside])
+    return float(t[inside] + share * (t[outside] - t[inside]))
+
+
+def _spacing(t: NDArray[np.float64]) -> float:
+    return max(float(np.median(np.diff(t))), 1e-3)
+
+
+def similarities(embeddings: NDArray[np.float32]) -> list[float]:
+    """Cosine of each embedding (n, D) to the next: n - 1 values in [-1, 1]."""
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-9)
+    return [float(np.clip(v, -1, 1)) for v in (unit[:-1] * unit[1:]).sum(axis=1)]
+
+
+def temporal_iou(found: Sequence[tuple[float, float]], true: Sequence[tuple[float, float]]) -> float:
+    """Shared seconds over seconds marked by either; each side a list of (start, end). 1.0 when both are empty."""
+    edges = sorted({x for side in (found, true) for interval in side for x in interval})
+    shared = either = 0.0
+    for a, b in pairwise(edges):
+        covered = [any(start <= a and b <= end for start, end in side) for side in (found, true)]
+        shared += (b - a) * all(covered)
+        either += (b - a) * any(covered)
+    return shared / either if either > 0 else 1.0

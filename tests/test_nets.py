@@ -1,0 +1,111 @@
+"""The networks' shapes and promises."""
+
+import pytest
+import torch
+
+from detector.nets.autoencoder import DenoisingAutoencoder
+from detector.nets.embedder import NoiseResidual, build_embedder
+from detector.nets.network import DeepfakeNetwork, FrameHead, NetworkConfig
+from detector.nets.temporal import TEMPORAL_HEADS, build_temporal, masked_mean
+
+
+def test_one_object_gives_logit_map_embedding_and_reconstruction() -> None:
+    net = DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8))).eval()
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        out = net.frames(images)
+        logit, reconstruction = net(images, return_reconstruction=True)
+    assert out.logit.shape == (2,)
+    assert out.map_logits is not None and out.map_logits.shape == (2, 28, 28)
+    assert out.embedding.shape == (2, 512)
+    assert torch.equal(logit, out.logit)
+    assert reconstruction.shape == (2, 3, 224, 224)
+    assert 0 <= float(reconstruction.min()) and float(reconstruction.max()) <= 1
+
+
+def test_shipped_shape_stays_small() -> None:
+    net = DeepfakeNetwork()
+    detector_half = sum(p.numel() for n, p in net.named_parameters() if not n.startswith("denoiser."))
+    denoiser = sum(p.numel() for p in net.denoiser.parameters())
+    assert 1_700_000 < detector_half < 2_000_000  # fp16: under 4 MB
+    assert denoiser < 4_900_000  # fp16: under 10 MB
+
+
+@pytest.mark.parametrize(("option", "gone"), [("use_noise", "noise"), ("use_map", "map_head")])
+def test_ablations_leave_a_part_out(option: str, gone: str) -> None:
+    net = DeepfakeNetwork(NetworkConfig(embedder_options={option: False}, denoiser_widths=())).eval()
+    assert getattr(net.embedder, gone) is None
+    with torch.inference_mode():
+        assert net(torch.rand(1, 3, 224, 224)).shape == (1,)
+
+
+def test_the_documents_embedder_has_the_documents_shape() -> None:
+    net = build_embedder("resilient").eval()
+    with torch.inference_mode():
+        features = net(torch.rand(2, 3, 224, 224))
+    assert features.embedding.shape == (2, 512) and features.map_logits is None
+    first, noise_first = net.rgb.blocks[0], net.noise.blocks[0]
+    assert isinstance(first[2], torch.nn.SiLU) and isinstance(noise_first[2], torch.nn.ReLU)
+    assert [b[0].out_channels for b in net.rgb.blocks] == [32, 64, 128, 256]
+
+
+def test_unknown_names_are_said() -> None:
+    with pytest.raises(ValueError, match="No frame embedder is called 'resnet-9000'"):
+        build_embedder("resnet-9000")
+    with pytest.raises(ValueError, match="No temporal head is called 'hourglass'"):
+        build_temporal("hourglass", 8)
+
+
+def test_noise_residual_of_a_flat_picture_is_zero_and_of_a_dot_is_not() -> None:
+    residual = NoiseResidual(gain=1.0)
+    flat = torch.full((1, 3, 32, 32), 0.5)
+    assert float(residual(flat).abs().max()) < 1e-6
+    flat[:, :, 16, 16] = 1.0
+    out = residual(flat)
+    assert float(out[0, 0, 16, 16]) > 0.3
+    assert abs(float(out.mean())) < 1e-6  # a high-pass filter keeps no mean
+
+
+def test_frame_head_sees_a_small_forged_place() -> None:
+    head = FrameHead(4, use_map=True)
+    with torch.no_grad():
+        head.out.weight.copy_(torch.tensor([[0, 0, 0, 0, 1.0, 0]]))
+        head.out.bias.zero_()
+    quiet = torch.full((1, 28, 28), -4.0)
+    mouth = quiet.clone()
+    mouth[:, 18:22, 12:16] = 4.0  # 16 of 784 cells
+    embedding = torch.zeros(1, 4)
+    assert head(embedding, quiet).item() == pytest.approx(-4.0)
+    assert head(embedding, mouth).item() == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("name", sorted(TEMPORAL_HEADS))
+def test_padding_cannot_change_the_score(name: str) -> None:
+    torch.manual_seed(0)
+    head = build_temporal(name, 16).eval()
+    embeddings, logits = torch.randn(2, 5, 16), torch.randn(2, 5)
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    with torch.inference_mode():
+        plain = head(embeddings, logits, mask)
+        padded_e = torch.cat([embeddings, torch.full((2, 3, 16), 99.0)], dim=1)
+        padded_l = torch.cat([logits, torch.full((2, 3), -99.0)], dim=1)
+        padded_m = torch.cat([mask, torch.zeros(2, 3, dtype=torch.bool)], dim=1)
+        behind = head(padded_e, padded_l, padded_m)
+        before = head(padded_e.flip(1), padded_l.flip(1), padded_m.flip(1))
+        reversed_plain = head(embeddings.flip(1), logits.flip(1), mask)
+    assert torch.allclose(plain, behind, atol=1e-5)
+    assert torch.allclose(before, reversed_plain, atol=1e-5)
+
+
+def test_masked_mean_counts_real_frames_only() -> None:
+    values = torch.tensor([[1.0, 3.0, 100.0]])
+    assert float(masked_mean(values, torch.tensor([[True, True, False]]))) == 2.0
+
+
+def test_the_denoiser_starts_as_the_identity_and_the_documents_one_has_a_7x7_latent() -> None:
+    images = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(DenoisingAutoencoder((8, 8, 8, 8, 8)).eval()(images), images)
+        theirs = DenoisingAutoencoder(skips=False).eval()
+        assert theirs.encode(images)[-1].shape == (1, 256, 7, 7)
+        assert theirs(images).shape == (1, 3, 224, 224)
