@@ -56,10 +56,16 @@ class Detector:
     @classmethod
     def untrained(cls, seed: int = 0) -> Detector:
         """A detector with random weights and the shipped network's shape, for tests of everything but its judgement."""
-        torch.manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8)))
+        return cls.of(network, ModelInfo("untrained", "0" * 64))
+
+    @classmethod
+    def of(cls, network: DeepfakeNetwork, info: ModelInfo, decision: Decision | None = None) -> Detector:
+        """A detector around a network that is already in memory, on the CPU."""
         self = cls.__new__(cls)
-        network = frozen(DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8))))
-        self._set(network, ModelInfo("untrained", "0" * 64), Decision(), torch.device("cpu"))
+        self._set(frozen(network), info, decision or Decision(), torch.device("cpu"))
         self.entry = {}
         return self
 

@@ -210,6 +210,13 @@ def side_by_side(pictures: Sequence[Rgb], gap_px: int = 8) -> Rgb:
     return np.hstack(parts)
 
 
+def stack(pictures: Sequence[Rgb], gap_px: int = 4) -> Rgb:
+    """Pictures one below the other, left-aligned, on white."""
+    width = max(picture.shape[1] for picture in pictures)
+    parts = [np.pad(p, ((0, gap_px), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
+    return np.vstack(parts)
+
+
 # --------------------------------------------------------------------------------------------------------- charts
 
 

@@ -20,7 +20,7 @@ def test_one_object_gives_logit_map_embedding_and_reconstruction() -> None:
     assert out.embedding.shape == (2, 512)
     assert torch.equal(logit, out.logit)
     assert reconstruction.shape == (2, 3, 224, 224)
-    assert 0 <= float(reconstruction.min()) and float(reconstruction.max()) <= 1
+    assert float(reconstruction.min()) >= 0 and float(reconstruction.max()) <= 1
 
 
 def test_shipped_shape_stays_small() -> None:

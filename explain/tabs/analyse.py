@@ -1,12 +1,11 @@
 """The main tab: a photo or a clip in, a verdict with its explanation out.
 
 Upload, camera and examples all fill one file field, and that starts a run. The verdict comes first, the pictures of the
-chosen frame after it, slow explanations when asked for (panel.py).
+chosen frame after it (panel.py), slow explanations when asked for (slow.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,16 @@ import numpy as np
 
 from detector.types import Analysis
 from explain.lab.examples import EXAMPLES, thumbnail, write_example
+from explain.pipeline import most_suspicious
 from explain.tabs import cards
 from explain.tabs.panel import Panel
-from explain.tabs.service import Cancelled, Service, Session, spoken
-from explain.timeline import Timeline, build_timeline
+from explain.tabs.service import Service, Session, spoken
+from explain.tabs.slow import Slow
+from explain.timeline import build_timeline
 
 IDLE_SECONDS = 3600  # an analysis nobody looked at for this long is dropped
+HELLO = "Drop a photo or a clip with a face, or choose an example."
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Update = dict[Any, Any]
 
 
@@ -30,10 +33,10 @@ class Source:
     """Where files come from."""
 
     file: gr.File
-    camera: gr.Image
-    examples: gr.Gallery
     start: gr.Button
     stop: gr.Button
+    examples: gr.Gallery
+    camera: gr.Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,9 @@ class Result:
     player: gr.HTML
     timeline: gr.HTML
     metadata: gr.HTML
+    body: gr.Column
+    token: gr.State  # of the Session in Service.sessions
+    chosen: gr.State  # which face of the analysis and which of its frames, both counted from 0
 
 
 def build(service: Service) -> None:
@@ -54,17 +60,15 @@ def build(service: Service) -> None:
         with gr.Column(scale=2, min_width=300):
             source = _source()
         with gr.Column(scale=5, min_width=320):
-            token = gr.State(None, time_to_live=IDLE_SECONDS, delete_callback=service.sessions.drop)
-            chosen = gr.State((0, 0))  # which face of the analysis, which of its frames
-            result, body = _result()
-            with body:
-                panel = Panel(service, token, chosen, result.status)
+            result = _result(service)
+            with result.body:
+                panel = Panel(service)
+                slow = Slow(service, result.token, result.chosen, result.status, panel.words)
                 with gr.Accordion("What the file says about itself (separate evidence, not part of the score)", open=False):
-                    metadata = gr.HTML(elem_id="lens-metadata")
-    result = Result(**{**result.__dict__, "metadata": metadata})
+                    result.metadata.render()
     _wire_source(service, source)
-    _wire_run(service, source, result, body, panel)
-    _wire_choice(service, result, panel)
+    _wire_run(service, source, result, panel, slow)
+    _wire_choice(service, result, panel, slow)
 
 
 # ----------------------------------------------------------------------------------------------------------- layout
@@ -75,7 +79,7 @@ def _source() -> Source:
     with gr.Row():
         start = gr.Button("Analyse", variant="primary", elem_id="lens-start", min_width=120)
         stop = gr.Button("Cancel", variant="stop", interactive=False, elem_id="lens-stop", min_width=120)
-    gr.Markdown("**Or try an example** (public-domain faces; the forgeries were made from them)")
+    gr.Markdown("**Or try an example.** Public-domain faces; the forgeries were made from them.")
     examples = gr.Gallery(
         [(thumbnail(example), example.caption) for example in EXAMPLES],
         columns=2, height="auto", object_fit="cover", allow_preview=False, interactive=False, format="png",
@@ -83,21 +87,23 @@ def _source() -> Source:
     )  # fmt: skip
     with gr.Accordion("Take a picture with the camera", open=False):
         camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, format="png", show_label=False)
-    gr.Markdown(
-        "Files are kept while you look at them and deleted within the hour. Nothing is learnt from them.",
-        elem_classes="lens-small",
+    gr.HTML(
+        '<p class="lens-small">Files are kept while you look at them and deleted within the hour. '
+        "Nothing is learnt from them.</p>"
     )
-    return Source(file, camera, examples, start, stop)
+    return Source(file, start, stop, examples, camera)
 
 
-def _result() -> tuple[Result, gr.Column]:
-    status = gr.HTML(cards.note("Drop a photo or a clip with a face, or choose an example."), elem_id="lens-status")
+def _result(service: Service) -> Result:
+    token = gr.State(None, time_to_live=IDLE_SECONDS, delete_callback=service.sessions.drop)
+    status = gr.HTML(cards.note(HELLO), elem_id="lens-status")
     verdict = gr.HTML(elem_id="lens-verdict")
     with gr.Column(visible=False, elem_id="lens-body") as body:
         face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
         player = gr.HTML(visible=False, elem_id="lens-player")
-        timeline = gr.HTML(visible=False, elem_id="lens-timeline", js_on_load=cards.TIMELINE_JS)
-    return Result(status, verdict, face, player, timeline, status), body
+        timeline = gr.HTML(visible=False, elem_id="lens-line", js_on_load=cards.TIMELINE_JS)
+    metadata = gr.HTML(elem_id="lens-metadata", render=False)
+    return Result(status, verdict, face, player, timeline, metadata, body, token, gr.State((0, 0)))
 
 
 # ----------------------------------------------------------------------------------------------------------- wiring
@@ -110,29 +116,26 @@ def _wire_source(service: Service, source: Source) -> None:
         return str(write_example(EXAMPLES[int(event.index)], folder))
 
     source.examples.select(example, None, source.file, api_visibility="private", show_progress_on=source.file)
-    source.camera.input(lambda picture: picture, source.camera, source.file, api_visibility="private")
+    source.camera.input(lambda picture: picture, source.camera, source.file, **QUIET)
 
 
-def _wire_run(service: Service, source: Source, result: Result, body: gr.Column, panel: Panel) -> None:
-    token, chosen = panel.token, panel.chosen
+def _wire_run(service: Service, source: Source, result: Result, panel: Panel, slow: Slow) -> None:
+    buttons = [source.start, source.stop]
 
     def begin(path: str | None, request: gr.Request) -> Update:
         service.runs.start(str(request.session_hash))
         return {source.start: gr.Button(interactive=False), source.stop: gr.Button(interactive=path is not None)}
 
     @spoken(result.status)
-    def run(path: str | None, old: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
-        empty = {result.verdict: "", token: None, body: gr.Column(visible=False)}
-        service.sessions.drop(old)
+    def run(path: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
         if path is None:
-            return {result.status: cards.note("Drop a photo or a clip with a face, or choose an example."), **empty}
-        yield_to = service.runs.progress(str(request.session_hash), lambda share, stage: progress(share, desc=stage))
-        yield_to(0.0, "Loading the detector")
-        try:
-            analysis = service.detector().analyze(path, progress=yield_to)
-        except Cancelled:
-            raise
-        return shown(service, Session(analysis, Path(path)), result, body, panel)
+            return {result.status: cards.note(HELLO), **_cleared(result)}
+        step = service.runs.progress(str(request.session_hash), lambda share, stage: progress(share, desc=stage))
+        step(0.0, "Loading the detector")
+        detector = service.detector()
+        analysis = detector.analyze(path, progress=step)
+        step(1.0, "Done")
+        return {**_shown(service, Session(analysis, Path(path)), result), **slow.fresh()}
 
     def end() -> Update:
         return {source.start: gr.Button(interactive=True), source.stop: gr.Button(interactive=False)}
@@ -141,17 +144,112 @@ def _wire_run(service: Service, source: Source, result: Result, body: gr.Column,
         service.runs.cancel(str(request.session_hash))
         return {result.status: cards.note("Cancelled."), **end()}
 
-    buttons = [source.start, source.stop]
-    outputs = [*result.__dict__.values(), body, token, chosen]
     running = gr.on(
-        [source.file.change, source.start.click], begin, source.file, buttons,
-        queue=False, trigger_mode="multiple", api_visibility="private", show_progress="hidden",
+        [source.file.change, source.start.click], begin, source.file, buttons, queue=False, trigger_mode="multiple", **QUIET
     ).then(
-        run, [source.file, token], outputs,
-        show_progress_on=result.status, concurrency_id="analysis", api_visibility="private",
+        run, source.file, [*vars(result).values(), *slow.outputs, slow.report, slow.method],
+        concurrency_id="analysis", show_progress_on=result.status, api_visibility="private",
     )  # fmt: skip
-    running.then(end, None, buttons, queue=False, api_visibility="private", show_progress="hidden")
-    running.success(panel.show_full, [token, chosen], panel.pictures, **panel.looking)
-    source.stop.click(
-        cancel, None, [result.status, *buttons], cancels=[running], queue=False, api_visibility="private", show_progress="hidden"
+    running.then(end, None, buttons, queue=False, **QUIET)
+    _full(service, running.success, result, panel)
+    source.stop.click(cancel, None, [result.status, *buttons], cancels=[running], queue=False, **QUIET)
+
+
+def _wire_choice(service: Service, result: Result, panel: Panel, slow: Slow) -> None:
+    @spoken(result.status)
+    def choose_face(token: str, position: int) -> Update:
+        session = service.sessions.get(token)
+        return {**_face(service, session, position, result), **slow.cleared()}
+
+    @spoken(result.status)
+    def choose_frame(token: str, chosen: tuple[int, int], event: gr.EventData) -> Update:
+        session = service.sessions.get(token)
+        face = chosen[0]
+        frame = int(np.clip(int(event.index), 0, len(session.analysis.faces[face].evidence) - 1))
+        if event.playing:
+            return {result.chosen: (face, frame), **panel.quick(session, face, frame)}
+        return {result.chosen: (face, frame), **panel.full(session, face, frame), **slow.cleared()}
+
+    picked = result.face.input(
+        choose_face, [result.token, result.face], [result.status, result.timeline, result.chosen, *slow.outputs], **QUIET
     )
+    _full(service, picked.success, result, panel)
+    result.timeline.select(
+        choose_frame, [result.token, result.chosen], [result.status, result.chosen, *panel.outputs, *slow.outputs],
+        trigger_mode="always_last", concurrency_id="frames", concurrency_limit=2, **QUIET,
+    )  # fmt: skip
+
+
+def _full(service: Service, after: Any, result: Result, panel: Panel) -> None:
+    """Show the chosen frame in full after another event."""
+
+    @spoken(result.status)
+    def show(token: str | None, chosen: tuple[int, int]) -> Update:
+        if token is None:  # nothing was analysed, and the status says why
+            return {result.status: gr.skip()}
+        return panel.full(service.sessions.get(token), *chosen)
+
+    after(
+        show, [result.token, result.chosen], [result.status, *panel.outputs],
+        concurrency_id="frames", api_visibility="private", show_progress_on=panel.frame,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------- answers
+
+
+def _cleared(result: Result) -> Update:
+    return {result.verdict: "", result.body: gr.Column(visible=False), result.token: None}
+
+
+def _shown(service: Service, session: Session, result: Result) -> Update:
+    """Everything but the pictures of the chosen frame, for a fresh analysis."""
+    analysis, detector = session.analysis, service.detector()
+    card = cards.verdict_card(
+        analysis.verdict, detector.decision.of(analysis.media.kind), analysis.model, false_positives(detector.entry)
+    )
+    said: Update = {result.status: cards.note(in_short(analysis)), result.verdict: card}
+    if not analysis.faces:
+        return {**_cleared(result), **said}
+    names = [(cards.face_name(face), i) for i, face in enumerate(analysis.faces)]
+    is_clip = analysis.media.kind == "video"
+    return {
+        **said,
+        result.face: gr.Radio(names, value=0, visible=len(names) > 1),
+        result.player: gr.HTML(cards.player(session.path) if is_clip else "", visible=is_clip),
+        result.metadata: cards.table(analysis.media.metadata, "This file carries no metadata."),
+        result.body: gr.Column(visible=True),
+        result.token: service.sessions.keep(session),
+        **_face(service, session, 0, result),
+    }
+
+
+def _face(service: Service, session: Session, position: int, result: Result) -> Update:
+    """Another person: their timeline, and their most forged-looking frame chosen."""
+    media, face = session.analysis.media, session.analysis.faces[position]
+    frame = most_suspicious(face)
+    if media.kind != "video":
+        return {result.timeline: gr.HTML("", visible=False), result.chosen: (position, frame)}
+    line = build_timeline(face, service.detector().decision.of(media.kind))
+    return {
+        result.timeline: gr.HTML(cards.timeline(line, media.duration_s, frame), visible=True),
+        result.chosen: (position, frame),
+    }
+
+
+def in_short(analysis: Analysis) -> str:
+    """What was looked at, in one line."""
+    media, faces = analysis.media, len(analysis.faces)
+    found = f"{faces} face{'' if faces == 1 else 's'}"
+    seconds = sum(v for k, v in analysis.timing_s.items() if k == "total")
+    if media.kind == "video":
+        what = f"{media.duration_s:.1f} s of video, {len(media.frames)} frames sampled"
+    else:
+        what = f"Photo, {media.width} × {media.height} px"
+    return f"{what}, {found}, {seconds:.1f} s of work."
+
+
+def false_positives(entry: Any) -> float | None:
+    """Share of authentic faces the model called forged when it was measured; None where the manifest doesn't say."""
+    value = entry.get("measured", {}).get("false_positives")
+    return None if value is None else float(value)

@@ -11,11 +11,12 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from detector.__main__ import IN_WORDS
 from detector.decide import Calibration
 from detector.types import FaceAnalysis, Label, ModelInfo, Verdict
+from explain.report_html import HEADLINES
 from explain.timeline import Timeline
 
+TIMELINE_JS = (Path(__file__).parent / "timeline.js").read_text(encoding="utf-8")
 NOT_EVIDENCE = "This is a statistical impression of one file. It is not evidence against a person."
 SIGNS = {
     Label.FORGED: '<path d="M12 3 22 21H2Z"/><path d="M12 10v5M12 17.5v.5"/>',
@@ -23,11 +24,6 @@ SIGNS = {
     Label.UNCERTAIN: '<circle cx="12" cy="12" r="9.5"/><path d="M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3q-1 .5-1 1.7M12 16.5v.5"/>',
     Label.NO_FACE: '<circle cx="12" cy="12" r="9.5" stroke-dasharray="3 3"/><path d="M8 12h8"/>',
 }
-
-
-def words(label: Label) -> str:
-    """The label as a heading."""
-    return "No face found" if label is Label.NO_FACE else IN_WORDS[label].capitalize()
 
 
 def note(text: str) -> str:
@@ -50,7 +46,7 @@ def verdict_card(verdict: Verdict, calibration: Calibration, model: ModelInfo, f
         wrong = f"It called {false_positives:.1%} of the authentic faces it was measured on forged; other material can be worse."
     return (
         f'<section class="lens-card lens-{verdict.label}" aria-label="Verdict">'
-        f'<h2>{sign}<span>{words(verdict.label)}</span></h2><p class="lens-reason">{escape(verdict.reason)}</p>{scale}'
+        f'<h2>{sign}<span>{HEADLINES[verdict.label]}</span></h2><p class="lens-reason">{escape(verdict.reason)}</p>{scale}'
         f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). {wrong}</p>'
         f'<p class="lens-small"><b>{NOT_EVIDENCE}</b></p></section>'
     )
@@ -77,7 +73,7 @@ def _scale(p: float, calibration: Calibration) -> str:
 def face_name(face: FaceAnalysis) -> str:
     """How one person is called in choices: 'Face 2: forged-looking (0.93)'."""
     chance = "" if face.verdict.p_fake is None else f" ({face.verdict.p_fake:.2f})"
-    return f"Face {face.track.track + 1}: {IN_WORDS[face.verdict.label]}{chance}"
+    return f"Face {face.track.track}: {HEADLINES[face.verdict.label].lower()}{chance}"
 
 
 def player(path: Path, served_as: str = "gradio_api/file=") -> str:
@@ -92,7 +88,7 @@ def player(path: Path, served_as: str = "gradio_api/file=") -> str:
 def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
     """One person through the clip: a slider over the sampled frames, drawn with its scores.
 
-    The positions are percentages, so that it fits a phone and a wall. TIMELINE_JS moves it.
+    The positions are percentages, so that it fits a phone and a wall. timeline.js moves it.
     """
     end = max(duration_s, line.t[-1], 1e-3)
     texts = [_at(line, i) for i in range(len(line.t))]
@@ -108,7 +104,7 @@ def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
     middles = [(a + b) / 2 for a, b in zip(line.t, line.t[1:], strict=False)]
     return (
         f'<div class="lens-timeline" tabindex="0" role="slider" data-state="{state}" data-chosen="{chosen}" data-full="{chosen}" '
-        f'aria-label="Face {line.track + 1} through the clip. Suspicious stretches: {marked}. Arrow keys choose a frame." '
+        f'aria-label="Face {line.track} through the clip. Suspicious stretches: {marked}. Arrow keys choose a frame." '
         f'aria-valuemin="0" aria-valuemax="{len(line.t) - 1}" aria-valuenow="{chosen}" aria-valuetext="{texts[chosen]}">'
         f'<div class="lens-plot"><span class="lens-y" style="top:0">1</span><span class="lens-y" style="bottom:0">0</span>'
         f'<div class="lens-band" style="bottom:{low:.1%};height:{high - low:.1%}"><span>cannot say</span></div>{intervals}'
@@ -143,75 +139,15 @@ def table(rows: Mapping[str, str], empty: str) -> str:
     return f'<div class="lens-table"><table>{body}</table></div>'
 
 
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with a heading for each column; the first cell of a row names it."""
+    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="lens-table"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
 def sentences(lines: Sequence[str]) -> str:
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
-
-
-# element: the timeline's component. trigger: Gradio's way to call the Python listener of that name.
-TIMELINE_JS = """
-const video = () => document.querySelector('#lens-player video');
-const line = () => element.querySelector('.lens-timeline');
-const state = () => JSON.parse(line().dataset.state);
-let sent = 0;
-
-function nearest(times, t) {
-  let best = 0;
-  times.forEach((u, i) => { if (Math.abs(u - t) < Math.abs(times[best] - t)) best = i; });
-  return best;
-}
-function choose(index, playing) {
-  const s = state();
-  index = Math.max(0, Math.min(s.t.length - 1, index));
-  // While playing, a new frame at most every 0.7 s; standing still, each frame once and in full.
-  const d = line().dataset;
-  if (playing ? index === Number(d.chosen) || Date.now() - sent < 700 : index === Number(d.full)) return;
-  sent = Date.now();
-  d.chosen = index;
-  d.full = playing ? -1 : index;
-  line().setAttribute('aria-valuenow', index);
-  line().setAttribute('aria-valuetext', s.texts[index]);
-  element.querySelector('.lens-chosen').style.left = (100 * s.t[index] / s.end) + '%';
-  element.querySelector('.lens-now').textContent = s.texts[index];
-  trigger('select', {index: index, playing: playing});
-}
-function seek(index) {
-  const s = state(), v = video();
-  index = Math.max(0, Math.min(s.t.length - 1, index));
-  if (v && v.readyState > 0) { v.pause(); v.currentTime = s.t[index] + 0.001; }
-  choose(index, false);
-}
-element.addEventListener('click', e => {
-  const plot = e.target.closest('.lens-plot');
-  if (!plot) return;
-  const box = plot.getBoundingClientRect(), s = state();
-  seek(nearest(s.t, (e.clientX - box.left) / box.width * s.end));
-});
-element.addEventListener('keydown', e => {
-  if (!line() || !line().contains(e.target)) return;
-  const now = Number(line().dataset.chosen), last = state().t.length - 1;
-  const to = {ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 0, End: last}[e.key];
-  if (to === undefined) return;
-  e.preventDefault();
-  seek(to);
-});
-// Media events don't bubble, but can be caught on their way down.
-const from = e => line() && e.target === video();
-document.addEventListener('timeupdate', e => {
-  if (!from(e)) return;
-  const s = state(), v = video();
-  element.querySelector('.lens-head').style.left = Math.min(100, 100 * v.currentTime / s.end) + '%';
-  if (!v.paused && !v.seeking) choose(nearest(s.t, v.currentTime), true);
-}, true);
-const settle = e => {
-  if (!from(e) || !video().paused) return;
-  choose(nearest(state().t, video().currentTime), false);
-};
-document.addEventListener('seeked', settle, true);
-document.addEventListener('pause', settle, true);
-document.addEventListener('error', e => {
-  if (e.target.closest && e.target.closest('#lens-player')) {
-    e.target.hidden = true;
-    document.querySelector('#lens-player .lens-unplayable').hidden = false;
-  }
-}, true);
-"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import threading
 import traceback
@@ -43,11 +44,23 @@ class Session:
     analysis: Analysis
     path: Path  # as uploaded, for the player
     cache: dict[Any, Any] = field(default_factory=dict)
+    folder: Path | None = None  # of the files made for this visitor; goes when the session goes
 
     @property
     def size_bytes(self) -> int:
         frames = sum(frame.rgb.nbytes for frame in self.analysis.media.frames)
         return frames + sum(crop.rgb.nbytes for face in self.analysis.faces for crop in face.track.crops)
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file for the visitor to download. Raises OSError."""
+        self.folder = self.folder or Path(tempfile.mkdtemp(prefix="deepfake_lens_"))
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def clear(self) -> None:
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Sessions:
@@ -65,7 +78,9 @@ class Sessions:
             self._kept[token] = session
             total = sum(kept.size_bytes for kept in self._kept.values())
             while total > self.most_bytes and len(self._kept) > 1:
-                total -= self._kept.popitem(last=False)[1].size_bytes
+                oldest = self._kept.popitem(last=False)[1]
+                total -= oldest.size_bytes
+                oldest.clear()
         return token
 
     def get(self, token: str | None) -> Session:
@@ -78,7 +93,9 @@ class Sessions:
 
     def drop(self, token: str | None) -> None:
         with self._lock:
-            self._kept.pop(token or "", None)
+            session = self._kept.pop(token or "", None)
+        if session is not None:
+            session.clear()
 
 
 class Runs:

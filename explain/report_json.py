@@ -1,0 +1,138 @@
+"""The report's numbers, as plain types in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detector.pipeline import Detector
+from detector.types import Analysis, FaceAnalysis, Verdict
+from explain.cam import Heat
+from explain.faithfulness import CONTROLS, ReportCard
+from explain.pipeline import Explanation, Settings
+from explain.timeline import Timeline, build_timeline
+from explain.words import CLOSING
+
+FORMAT = 1  # raised when the JSON's meaning changes
+LIMITS = (
+    "The score is calibrated on the forgeries named in the model card. Newer kinds can be missed, and authentic "
+    "pictures are sometimes called forged.",
+    "Small, blurred, filtered, retouched or heavily compressed faces can look forged or hide a forgery.",
+    "A heat map shows what moved this detector's score, not what somebody did to the picture. One that does not beat "
+    "maps which know nothing of the detector is marked: do not rely on it.",
+    "Metadata and Content Credentials are what the file states about itself. They can be removed or made up, and they "
+    "never change the score.",
+    CLOSING,
+)
+
+
+
+def content_of(
+    detector: Detector,
+    analysis: Analysis,
+    explained: Sequence[Explanation],
+    settings: Settings,
+    c2pa: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The JSON of a report: no times, no dates, floats rounded."""
+    media, calibration = analysis.media, detector.decision.of(analysis.media.kind)
+    return {
+        "format": FORMAT,
+        "file": {
+            "name": media.name,
+            "sha256": media.sha256,
+            "kind": media.kind,
+            "width": media.width,
+            "height": media.height,
+            "duration_s": _r(media.duration_s),
+            "frames_looked_at": [frame.index for frame in media.frames],
+        },
+        "model": {"name": analysis.model.name, "sha256": analysis.model.sha256},
+        "settings": settings.to_dict(),
+        "verdict": _verdict(analysis.verdict),
+        "faces": [
+            _face(face, build_timeline(face, calibration), explained[i] if i < len(explained) else None)
+            for i, face in enumerate(analysis.faces)
+        ],
+        "metadata": dict(sorted(media.metadata.items())),
+        "content_credentials": c2pa,
+        "limits": list(LIMITS),
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "label": str(verdict.label),
+        "p_fake": _r(verdict.p_fake),
+        "logit": _r(verdict.logit),
+        "reason": verdict.reason,
+    }
+
+
+def _face(face: FaceAnalysis, timeline: Timeline, explanation: Explanation | None) -> dict[str, Any]:
+    return {
+        "track": face.track.track,
+        **_verdict(face.verdict),
+        "timeline": {
+            "t": [_r(t) for t in timeline.t],
+            "p_fake": [_r(p) for p in timeline.p],
+            "p_smooth": [_r(p) for p in timeline.p_smooth],
+            "band": [_r(p) for p in timeline.band],
+            "suspicious_s": [[_r(i.start_s), _r(i.end_s)] for i in timeline.intervals],
+            "similarity": [_r(s) for s in timeline.similarity],
+        },
+        "explanation": None if explanation is None else _explanation(explanation),
+    }
+
+
+def _explanation(e: Explanation) -> dict[str, Any]:
+    f = e.findings
+    return {
+        "frame": {"index": e.frame.index, "t": _r(e.crop.t), "p_fake": _r(e.p), "logit": _r(e.logit)},
+        "box_xyxy": [_r(v) for v in e.crop.box_xyxy_px],
+        "words": list(e.words),
+        "place": f.place,
+        "stream_shares": {name: _r(share) for name, share in (f.stream_shares or {}).items()},
+        "p_resaved": _r(f.p_resaved),
+        "p_hidden": {name: _r(p) for name, p in (f.p_hidden or {}).items()},
+        "maps": [_map(heat, e.card) for heat in e.heats.values()],
+        "controls": None if e.card is None else {c: [_r(a) for a in e.card.controls[c]] for c in CONTROLS},
+        "lime": None
+        if e.regions is None
+        else {
+            "weights": [_r(float(w)) for w in e.regions.weights],
+            "intercept": _r(e.regions.intercept),
+            "r2": _r(e.regions.score),
+            "stability": _r(e.regions.stability),
+            "fill": e.regions.fill,
+        },
+        "reconstruction": None
+        if e.restoration is None
+        else {"psnr_db": _r(e.restoration.psnr_db), "ssim": _r(e.restoration.ssim), "meaning": e.restoration.sentence},
+    }
+
+
+def _map(heat: Heat, card: ReportCard | None) -> dict[str, Any]:
+    grade = None if card is None else card.grade(heat.method)
+    return {
+        "method": heat.method,
+        "target": heat.target,
+        "unit": heat.unit,
+        "class_blind": heat.class_blind,
+        "min": _r(float(heat.map.min())),
+        "max": _r(float(heat.map.max())),
+        "grade": None
+        if grade is None
+        else {
+            "trusted": grade.trusted,
+            "deletion_auc": _r(grade.deletion_auc),
+            "insertion_auc": _r(grade.insertion_auc),
+            "road": _r(grade.road),
+            "sentence": grade.sentence,
+        },
+    }
+
+
+def _r(value: float | None) -> float | None:
+    """Rounded to five significant digits: far below what the measurements mean."""
+    return None if value is None else float(f"{value:.5g}")

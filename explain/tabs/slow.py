@@ -1,0 +1,198 @@
+"""Explanations that take seconds, each behind its own button, for the frame that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from detector.types import FaceCrop
+from explain import cam, faithfulness, figures
+from explain.cam import Heat
+from explain.faithfulness import ReportCard
+from explain.figures import Rgb
+from explain.pipeline import Explanation, explain_face
+from explain.regions import Regions, explain_regions
+from explain.report import build_report
+from explain.tabs import cards
+from explain.tabs.panel import caption, frame_of, over_face, picture
+from explain.tabs.service import Service, Session, spoken
+
+FIRST_METHOD = "Grad-CAM, rgb stream"
+Update = dict[Any, Any]
+
+
+class Slow:
+    """Lays the accordions out and wires them. `words` is the panel's place for the evidence in words."""
+
+    def __init__(self, service: Service, token: gr.State, chosen: gr.State, status: gr.HTML, words: gr.HTML) -> None:
+        self.service, self.token, self.chosen, self.status, self.words = service, token, chosen, status, words
+        self.outputs: list[Any] = []
+        with gr.Accordion("Grad-CAM and other heat maps", open=False, elem_id="lens-cam"):
+            self._cam()
+        with gr.Accordion("LIME: which patches carry the score", open=False, elem_id="lens-lime"):
+            self._lime()
+        with gr.Accordion("Can these maps be trusted? (report card)", open=False, elem_id="lens-trust"):
+            self._card()
+            self._shuffle()
+        with gr.Accordion("Report to download", open=False, elem_id="lens-report"):
+            self._report()
+
+    def cleared(self) -> Update:
+        """Nothing shown: another frame is chosen, and old pictures would stand beside it."""
+        return {c: "" if isinstance(c, gr.HTML) else None for c in self.outputs}
+
+    def fresh(self) -> Update:
+        """Nothing shown, and the methods that the loaded network can be explained with."""
+        names = cam.method_names(self.service.detector().network)
+        value = FIRST_METHOD if FIRST_METHOD in names else names[0]
+        return {**self.cleared(), self.report: None, self.method: gr.Dropdown(list(names), value=value)}
+
+    def _on(self, button: gr.Button, outputs: Sequence[Any], work: Callable[..., Update], *more: Any) -> None:
+        """Run `work(session, face, frame, *more)` at a click."""
+
+        @spoken(self.status)
+        def clicked(token: str | None, chosen: tuple[int, int], *extra: Any) -> Update:
+            return work(self.service.sessions.get(token), *chosen, *extra)
+
+        self.outputs += [output for output in outputs if output is not self.words]
+        button.click(
+            clicked, [self.token, self.chosen, *more], [self.status, *outputs],
+            concurrency_id="explain", api_visibility="private", show_progress_on=list(outputs),
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------------ heat maps
+
+    def _cam(self) -> None:
+        with gr.Row():
+            method = gr.Dropdown([], label="Method and layer", elem_id="lens-method", scale=3)
+            button = gr.Button("Draw the heat map", elem_id="lens-cam-go", scale=1)
+        shown = picture("Heat map", "lens-cam-picture", "The face with the places that the method marks coloured")
+        about = gr.HTML()
+
+        def draw(session: Session, face: int, frame: int, name: str) -> Update:
+            crop = session.analysis.faces[face].track.crops[frame]
+            heat = cam.heat(self.service.detector(), crop.rgb, name)
+            return {shown: alone(session, crop, heat), about: cards.sentences([caption(session, face, frame), *of(heat)])}
+
+        self._on(button, [shown, about], draw, method)
+        self.method = method
+
+    # ----------------------------------------------------------------------------------------------------- LIME
+
+    def _lime(self) -> None:
+        button = gr.Button("Run LIME (some seconds)", elem_id="lens-lime-go")
+        with gr.Row():
+            positive = picture("Patches that speak most for a forgery", "lens-lime-positive", "Those patches, the rest dark")
+            signed = picture("For (orange) and against (purple), in logits", "lens-lime-signed", "The strongest patches with weights")
+        about = gr.HTML(elem_id="lens-lime-about")
+
+        def draw(session: Session, face: int, frame: int) -> Update:
+            crop = session.analysis.faces[face].track.crops[frame].rgb
+            regions = explain_regions(self.service.detector(), crop)
+            scale = figures.shared_scale([regions.heat()])
+            return {
+                positive: figures.regions_positive(crop, regions),
+                signed: figures.stack([figures.regions_signed(crop, regions, scale), figures.colour_bar(scale)]),
+                about: cards.sentences([caption(session, face, frame), steadiness(regions)]),
+            }
+
+        self._on(button, [positive, signed, about], draw)
+
+    # ------------------------------------------------------------------------------------------------- trust
+
+    def _card(self) -> None:
+        gr.Markdown(
+            "A map is only worth something if taking away what it marks moves the score **more** than taking away random "
+            "places, the centre, or the picture's edges. This is measured here, on this face."
+        )
+        button = gr.Button("Grade the maps (some seconds)", elem_id="lens-card-go")
+        marks = gr.HTML(elem_id="lens-marks")
+
+        def grade(session: Session, face: int, frame: int) -> Update:
+            explanation = full(self.service, session, face, frame)
+            assert explanation.card is not None  # the default settings ask for it
+            return {marks: marks_table(explanation.card), self.words: cards.sentences(explanation.words)}
+
+        self._on(button, [marks, self.words], grade)
+
+    def _report(self) -> None:
+        gr.Markdown("One HTML file with every picture and grade, and the same numbers as JSON. Takes some seconds per face.")
+        button = gr.Button("Make the report", elem_id="lens-report-go")
+        self.report = gr.File(label="Report", file_count="multiple", interactive=False, elem_id="lens-report-files")
+
+        @spoken(self.status)
+        def make(token: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
+            session = self.service.sessions.get(token)
+            step = self.service.runs.progress(str(request.session_hash), lambda share, stage: progress(share, desc=stage))
+            report = build_report(self.service.detector(), session.analysis, session.path, progress=step)
+            files = {"report.html": report.html(), "report.json": report.json()}
+            return {self.report: [str(session.write(name, text)) for name, text in files.items()]}
+
+        button.click(
+            make, self.token, [self.status, self.report],
+            concurrency_id="explain", api_visibility="private", show_progress_on=self.report,
+        )  # fmt: skip
+
+    def _shuffle(self) -> None:
+        gr.Markdown(
+            "A map that stays the same when the network's weights are shuffled shows the picture, not what the network saw."
+        )
+        button = gr.Button("Shuffle the network", elem_id="lens-shuffle-go")
+        with gr.Row():
+            before = picture("As trained", "lens-shuffle-before", "The heat map of the network as trained")
+            after = picture("Shuffled", "lens-shuffle-after", "The heat map of the network with shuffled weights")
+        about = gr.HTML(elem_id="lens-shuffle-about")
+
+        def shuffle(session: Session, face: int, frame: int, name: str) -> Update:
+            crop = session.analysis.faces[face].track.crops[frame]
+            result = faithfulness.shuffle_weights(self.service.detector(), crop.rgb, (name,))[name]
+            said = "changed, as it should" if result.changed else "hardly changed: do not rely on this map"
+            text = f"{name}: rank correlation {result.correlation:.2f} between the two maps; it {said}."
+            return {
+                before: alone(session, crop, result.before),
+                after: alone(session, crop, result.after),
+                about: cards.sentences([text]),
+            }
+
+        self._on(button, [before, after, about], shuffle, self.method)
+
+
+def alone(session: Session, crop: FaceCrop, heat: Heat) -> Rgb:
+    """One heat map by itself, over the face."""
+    return over_face(frame_of(session, crop).rgb, crop, heat, figures.shared_scale([heat]))
+
+
+def of(heat: Heat) -> list[str]:
+    """What a map explains."""
+    if heat.class_blind:
+        return [f"{heat.method} shows the layer's strongest pattern; it does not know what the network makes of it."]
+    return [f"{heat.method} explains: {heat.target}."]
+
+
+def steadiness(regions: Regions) -> str:
+    """How far LIME agrees with itself, and how far a linear model fits at all."""
+    agreement = "steady" if regions.stability >= 0.7 else "fairly steady" if regions.stability >= 0.4 else "not steady"
+    return (
+        f"Two independent halves of the samples agree to {regions.stability:.2f} (rank correlation): {agreement}. "
+        f"A sum of patches explains {max(regions.score, 0):.0%} of how the score moves."
+    )
+
+
+def marks_table(card: ReportCard) -> str:
+    """Grades by method, with the controls below."""
+    rows = [
+        (g.method, f"{g.deletion_auc:.2f}", f"{g.insertion_auc:.2f}", f"{g.road:+.2f}", ("✓ " if g.trusted else "✗ ") + g.sentence)
+        for g in card.grades
+    ]
+    rows += [(f"control: {n}", f"{d:.2f}", f"{i:.2f}", "", "knows nothing of the network") for n, (d, i) in card.controls.items()]
+    return cards.grid(("Method", "Deletion (low is good)", "Insertion (high is good)", "ROAD (above 0)", "Grade"), rows)
+
+
+def full(service: Service, session: Session, face: int, frame: int) -> Explanation:
+    """The whole explanation of one frame, worked out once per analysis."""
+    key = ("explanation", face, frame)
+    if key not in session.cache:
+        session.cache[key] = explain_face(service.detector(), session.analysis, face, frame)
+    return session.cache[key]

@@ -1,0 +1,63 @@
+"""Faces and analyses for the tests of explain: made by hand, so that nothing has to be found or decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage import data
+
+from detector.faces import cut_square
+from detector.pipeline import Detector
+from detector.types import (
+    Analysis,
+    Evidence,
+    FaceAnalysis,
+    FaceCrop,
+    FaceTrack,
+    Frame,
+    Label,
+    Media,
+    Verdict,
+)
+
+BOX = (178.0, 60.0, 272.0, 172.0)  # the astronaut's face in her picture, px
+LANDMARKS = np.array([[205.0, 101.7], [246.8, 103.7], [224.7, 129.0], [201.7, 139.2], [245.3, 141.9]], np.float32)
+
+
+@lru_cache(maxsize=1)
+def detector() -> Detector:
+    """A detector of random weights whose two outputs are strong enough to be measured."""
+    return Detector.untrained(seed=0)
+
+
+@lru_cache(maxsize=1)
+def astronaut() -> NDArray[np.uint8]:
+    return np.ascontiguousarray(data.astronaut())
+
+
+def face_crop(frame: NDArray[np.uint8], index: int = 0, t: float = 0.0) -> FaceCrop:
+    rgb, to_frame = cut_square(frame, BOX)
+    return FaceCrop(rgb, to_frame, index, t, BOX, LANDMARKS, 1.0)
+
+
+def analysis_of(
+    frames: Sequence[NDArray[np.uint8]], label: Label = Label.FORGED, p_fake: float = 0.9, name: str = "astronaut.png"
+) -> Analysis:
+    """One face, a frame a second, judged as told."""
+    net = detector()
+    crops = [face_crop(frame, i, float(i)) for i, frame in enumerate(frames)]
+    looked = net.look(np.stack([crop.rgb for crop in crops]))
+    evidence = tuple(Evidence(float(a), b, c) for a, b, c in zip(looked.logits, looked.maps, looked.embeddings, strict=True))
+    p_frames = tuple(net.decision.image.probability(e.logit) for e in evidence)
+    verdict = Verdict(label, "Told so by the test.", p_fake, 2.0)
+    face = FaceAnalysis(FaceTrack(0, tuple(crops)), evidence, p_frames, verdict)
+    kind = "image" if len(frames) == 1 else "video"
+    height, width = frames[0].shape[:2]
+    media = Media(
+        name, "ab" * 32, kind, width, height, float(len(frames) - 1),
+        tuple(Frame(i, float(i), frame) for i, frame in enumerate(frames)), {"Software": "a <b>test</b>"},
+    )  # fmt: skip
+    return Analysis(media, (face,), verdict, net.info, {"total": 1.0})

@@ -1,0 +1,78 @@
+"""The decision: calibrated, three-way, abstaining with a reason."""
+
+import numpy as np
+import pytest
+
+from detector.decide import Calibration, Decision, judge_face, judge_file
+from detector.types import Evidence, FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
+
+CALIBRATION = Calibration(scale=2.0, bias=-1.0, authentic_below=0.4, forged_above=0.7)
+DECISION = Decision(CALIBRATION, CALIBRATION)
+
+
+def crop(side: float = 120, sharp: bool = True, t: float = 0.0) -> FaceCrop:
+    rgb = (
+        np.random.default_rng(0).integers(0, 255, (224, 224, 3)).astype(np.uint8)
+        if sharp
+        else np.full((224, 224, 3), 90, np.uint8)
+    )
+    landmarks = np.array([[30, 40], [80, 40], [55, 70], [35, 95], [75, 95]], np.float32)
+    return FaceCrop(rgb, np.eye(2, 3, dtype=np.float32), int(t * 25), t, (0.0, 0.0, side, side), landmarks, 0.99)
+
+
+def analysis(p: float, label: Label, side: float = 120) -> FaceAnalysis:
+    evidence = Evidence(0.0, np.zeros((28, 28), np.float32), np.zeros(4, np.float32))
+    return FaceAnalysis(FaceTrack(0, (crop(side),)), (evidence,), (p,), Verdict(label, "because", p, 0.0))
+
+
+def test_probability_is_a_sigmoid_of_the_scaled_logit() -> None:
+    assert CALIBRATION.probability(0.5) == 0.5
+    assert CALIBRATION.probability(1.5) == pytest.approx(0.880797)
+    assert CALIBRATION.probability(-1000) == 0.0 and CALIBRATION.probability(1000) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("logit", "label"), [(2.0, Label.FORGED), (-1.0, Label.AUTHENTIC), (0.5, Label.UNCERTAIN), (0.8, Label.UNCERTAIN)]
+)
+def test_three_answers(logit: float, label: Label) -> None:
+    assert judge_face(logit, [crop()], "image", DECISION).label is label
+
+
+def test_it_abstains_on_a_small_a_blurred_and_an_unstable_face_and_says_why() -> None:
+    small = judge_face(3.0, [crop(side=30)], "image", DECISION)
+    blurred = judge_face(3.0, [crop(sharp=False)], "image", DECISION)
+    unstable = judge_face(3.0, [crop()], "image", DECISION, p_reencoded=0.2)
+    few = judge_face(3.0, [crop()], "video", DECISION)
+    assert {v.label for v in (small, blurred, unstable, few)} == {Label.UNCERTAIN}
+    assert small.reason == "The face is too small to judge: 30 pixels, 48 are needed."
+    assert blurred.reason == "The face is too blurred: no fine detail is left to judge."
+    assert unstable.reason == "The score changes a lot when the picture is saved once more as a JPEG."
+    assert few.reason == "The face is seen in too few frames: 1, 3 are needed."
+    assert small.p_fake is not None  # the number stays visible, the label does not lean on it
+
+
+def test_no_face_is_an_answer_without_a_number() -> None:
+    verdict = judge_file([])
+    assert verdict.label is Label.NO_FACE and verdict.p_fake is None and verdict.logit is None
+
+
+def test_one_forged_face_among_two_decides_and_says_how_many() -> None:
+    verdict = judge_file([analysis(0.9, Label.FORGED), analysis(0.1, Label.AUTHENTIC)])
+    assert verdict.label is Label.FORGED and verdict.p_fake == 0.9
+    assert verdict.reason.startswith("1 of 2 faces")
+
+
+def test_a_small_bystander_does_not_decide() -> None:
+    verdict = judge_file([analysis(0.1, Label.AUTHENTIC, side=300), analysis(0.9, Label.FORGED, side=60)])
+    assert verdict.label is Label.AUTHENTIC and verdict.p_fake == 0.1
+
+
+def test_an_undecidable_second_face_makes_the_file_uncertain() -> None:
+    verdict = judge_file([analysis(0.5, Label.UNCERTAIN), analysis(0.1, Label.AUTHENTIC)])
+    assert verdict.label is Label.UNCERTAIN
+    assert verdict.reason == "The faces disagree, and one of 2 cannot be judged: because"
+
+
+def test_a_decision_survives_its_manifest() -> None:
+    assert Decision.from_dict(DECISION.to_dict()) == DECISION
+    assert Decision.from_dict({}) == Decision()

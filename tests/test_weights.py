@@ -1,0 +1,84 @@
+"""Weights load only when they are whole, and say in one sentence when they are not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from detector.errors import WeightsError
+from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.training.ship import write_model
+from detector.weights import SHIPPED, load_model, model_names, sha256_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    write_model(DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8))), "tiny", tmp_path, {})
+    return tmp_path
+
+
+def test_a_saved_model_comes_back_bit_for_bit(folder: Path) -> None:
+    first, second = load_model(folder), load_model(folder)
+    images = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(first.network(images), second.network(images))
+    assert first.info.name == "tiny"
+    assert first.info.sha256 == sha256_of(folder / "tiny.safetensors")
+    assert not any(p.requires_grad for p in first.network.parameters())
+    assert not first.network.training
+
+
+def test_a_flipped_bit_a_cut_file_and_a_missing_file_are_said(folder: Path) -> None:
+    path = folder / "tiny.safetensors"
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (bytes(flipped), whole[:-100]):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"tiny.safetensors is damaged: its sha256"):
+            load_model(folder)
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"tiny.safetensors is missing"):
+        load_model(folder)
+
+
+def test_weights_of_another_shape_are_said(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["models"]["tiny"]["network"]["embedder_options"] = {"noise_widths": [8, 8, 8, 8]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="do not fit"):
+        load_model(folder)
+
+
+def test_what_is_no_manifest_or_no_model_is_said(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="No model is called 'best'"):
+        load_model("best")
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(WeightsError, match="not valid JSON"):
+        load_model(folder)
+    (folder / "manifest.json").write_text('{"models": {}}')
+    with pytest.raises(WeightsError, match="names no model"):
+        load_model(folder)
+
+
+def test_the_shipped_files_are_small_and_as_the_manifest_says() -> None:
+    manifest = json.loads((SHIPPED / "manifest.json").read_text())
+    for entry in manifest["models"].values():
+        assert {"input_px", "mean", "std", "classes", "decision", "training_data", "terms", "commit"} <= set(entry)
+        for file in entry["files"]:
+            path = SHIPPED / file["name"]
+            assert path.stat().st_size <= 10_000_000
+            assert sha256_of(path) == file["sha256"]
+    assert model_names()[0] == manifest["default"]
+
+
+def test_nothing_is_unpickled_outside_training_and_there_only_with_weights_only() -> None:
+    root = SHIPPED.parent
+    for path in [root / "app.py", *root.glob("detector/**/*.py"), *root.glob("explain/**/*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert "import pickle" not in text and "allow_pickle=True" not in text, path.name
+        for line in text.splitlines():
+            if "torch.load(" in line:
+                assert "weights_only=True" in line, path.name
