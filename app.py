@@ -6,6 +6,8 @@ python app.py serves on GRADIO_SERVER_PORT (7860) at GRADIO_SERVER_NAME (127.0.0
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
@@ -17,8 +19,8 @@ from explain.tabs.service import Service
 
 TITLE = "Deepfake Lens"
 LEAD = (
-    f"# {TITLE}\nSee **whether** a face looks forged, **where**, **when** and **why**, and how far that may be trusted. "
-    "A statistical impression, never proof."
+    f"# {TITLE}\nSee **whether** a face looks forged, **where**, **when** and **why**, and how far that may be "
+    "trusted. A statistical impression, never proof."
 )
 TABS = (("Analyse", analyse), ("Model", model))
 MAX_UPLOAD = "300mb"  # a few minutes of phone video; kept on disk for an hour at most
@@ -35,6 +37,7 @@ def build_app(service: Service) -> gr.Blocks:
                 with gr.Tab(name):
                     tab.build(service)
         api.build(service)
+        page.unload(service.left)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 
@@ -54,11 +57,12 @@ def launch(service: Service, **options: Any) -> gr.Blocks:
 
 
 def main() -> None:
-    launch(
-        Service(),
-        server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-    )
+    with TemporaryDirectory(prefix="deepfake_lens_") as folder:
+        launch(
+            Service(Path(folder)),
+            server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+            server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        )
 
 
 if __name__ == "__main__":

@@ -2,17 +2,302 @@
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
 import cv2
 import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from facenet_pytorch.models.utils.detect_face import detect_face
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from detector.types import FaceCrop, FaceTrack, Frame
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in frame px; pixel i covers [i, i + 1)
 
 CROP_PX = 224  # what the network sees
 CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam of a swap
 
+DETECT_PX = 640  # longer side MTCNN sees: 32 frames of 720p take 1.5 s of one core; at 1280 four times that
+MIN_FACE_PX = 48  # longer side of a face in frame px; below, a 224 px crop is mostly interpolation
+MIN_DETECT_PX = 20  # the same on the scaled frame: MTCNN was trained on faces down to 12 px and errs below 20
+MIN_CONFIDENCE = 0.9  # of 1,163 frames with a face 99.5 % score above 0.98; most false alarms lie below 0.9
+MIN_VISIBLE = 0.5  # share of the box inside the frame; of a face cut in half there is too little to judge
+BORDER = 0.3  # second try, for pictures cut tightly around a face: repeat the border by this share of the longer side
+BATCH = 16  # frames at a time: larger is no faster on a CPU and takes more memory
+THRESHOLDS = [0.6, 0.7, 0.7]  # of MTCNN's three stages, and
+PYRAMID = 0.709  # the factor between its scales: the defaults of facenet_pytorch
+
+MAX_FACES = 12  # tracks kept: 12 faces x 32 frames are 384 crops, some 10 s of two cores; more is no readable report
+MAX_GAP_FRAMES = 5  # missed detections in a row that are filled in, at most...
+MAX_GAP_S = 2.0  # ...over this time: longer, and a straight line is a guess
+GATE_STD = 4.0  # standard deviations of the prediction within which a detection may be the same person...
+GATE_SIZES = (0.5, 1.0)  # ...but at least and at most this many face sizes: after a cut, faces apart stay apart
+GATE_ZOOM = 1.8  # and at most this factor between the sizes
+RETURN_S = 5.0  # after this time out of sight a face is a new track, unless frames are sampled more sparsely
+FLICKER_BESIDE = 8  # a face detected once beside a track of this many detections is taken for a false alarm
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One face as MTCNN found it, in pixels of the whole frame."""
+
+    box_xyxy_px: Box
+    landmarks_px: NDArray[np.float32]  # (5, 2): left eye, right eye, nose, left and right mouth corner, as seen
+    confidence: float  # in [0, 1]; 0.0 for one that was interpolated
+
+    @property
+    def size_px(self) -> float:
+        x0, y0, x1, y1 = self.box_xyxy_px
+        return max(x1 - x0, y1 - y0)
+
+    @property
+    def centre_size_px(self) -> NDArray[np.float64]:
+        """(3,): centre x, centre y, longer side."""
+        x0, y0, x1, y1 = self.box_xyxy_px
+        return np.array([(x0 + x1) / 2, (y0 + y1) / 2, self.size_px])
+
+
+class FaceFinder:
+    """Finds faces with MTCNN. Loads it at the first use; may be shared between threads."""
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self._lock = threading.Lock()
+        self._mtcnn: MTCNN | None = None
+
+    def detect_faces(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """Return the faces of one (H, W, 3) uint8 picture, largest first; empty if there is none."""
+        return tuple(self._detect_all([rgb])[0])
+
+    def find_tracks(self, frames: Sequence[Frame], max_faces: int = MAX_FACES) -> tuple[FaceTrack, ...]:
+        """Return the people of a clip, at most max_faces, those seen longest and largest first; empty without a face.
+
+        frames in ascending time, as Media holds them. Short gaps are filled with interpolated boxes (confidence 0.0);
+        a face that comes back after RETURN_S is a new track.
+        """
+        found = self._detect_all([frame.rgb for frame in frames])
+        trails = _without_flicker(_link(found, [frame.t for frame in frames]))
+        filled = [_fill_gaps(trail, frames) for trail in trails]
+        filled.sort(key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))), reverse=True)
+        return tuple(
+            FaceTrack(number, tuple(_crop(frames[index], seen[index]) for index in sorted(seen)))
+            for number, seen in enumerate(filled[:max_faces])
+        )
+
+    def _detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        """Detect on every picture; if none shows a face, once more with a border around each."""
+        found = self._detect(pictures, 0.0)
+        return found if any(found) else self._detect(pictures, BORDER)
+
+    def _detect(self, pictures: Sequence[NDArray[np.uint8]], border: float) -> list[list[Detection]]:
+        same_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)  # MTCNN's batches need pictures of one size
+        for index, rgb in enumerate(pictures):
+            same_shape[rgb.shape].append(index)
+        found: list[list[Detection]] = [[] for _ in pictures]
+        for indices in same_shape.values():
+            for start in range(0, len(indices), BATCH):
+                batch = indices[start : start + BATCH]
+                for index, faces in zip(batch, self._detect_batch([pictures[i] for i in batch], border), strict=True):
+                    found[index] = faces
+        return found
+
+    def _detect_batch(self, pictures: list[NDArray[np.uint8]], border: float) -> list[list[Detection]]:
+        height, width = pictures[0].shape[:2]
+        pad = round(border * max(height, width))
+        scale = min(1.0, DETECT_PX / (max(height, width) + 2 * pad))
+        size = max(1, round((width + 2 * pad) * scale)), max(1, round((height + 2 * pad) * scale))
+        min_px = max(MIN_DETECT_PX, MIN_FACE_PX * scale)
+        if min(size) < min_px:  # no scale to search; MTCNN would raise
+            return [[] for _ in pictures]
+        scaled = np.stack(
+            [
+                cv2.resize(
+                    cv2.copyMakeBorder(rgb, pad, pad, pad, pad, cv2.BORDER_REPLICATE) if pad else rgb,
+                    size,
+                    interpolation=cv2.INTER_AREA,
+                )
+                for rgb in pictures
+            ]
+        )
+        mtcnn = self._loaded()
+        with torch.inference_mode():
+            boxes, points = detect_face(
+                scaled, min_px, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, THRESHOLDS, PYRAMID, self.device
+            )
+        zoom = np.array([size[0] / (width + 2 * pad), size[1] / (height + 2 * pad)])
+        faces = [
+            [
+                Detection(
+                    box_xyxy_px=tuple((np.asarray(row[:4], np.float64).reshape(2, 2) / zoom - pad).ravel().tolist()),
+                    # Pixel centres at integers, unlike the edges of a box.
+                    landmarks_px=((np.asarray(five, np.float64) + 0.5) / zoom - 0.5 - pad).astype(np.float32),
+                    confidence=float(row[4]),
+                )
+                for row, five in zip(rows, fives, strict=True)
+            ]
+            for rows, fives in zip(boxes, points, strict=True)
+        ]
+        return [
+            sorted((face for face in some if _usable(face, width, height)), key=lambda face: -face.size_px)
+            for some in faces
+        ]
+
+    def _loaded(self) -> MTCNN:
+        with self._lock:
+            if self._mtcnn is None:
+                self._mtcnn = MTCNN(keep_all=True, device=self.device).eval()
+            return self._mtcnn
+
+
+def _usable(face: Detection, width: int, height: int) -> bool:
+    x0, y0, x1, y1 = face.box_xyxy_px
+    inside = max(0.0, min(x1, width) - max(x0, 0.0)) * max(0.0, min(y1, height) - max(y0, 0.0))
+    return (
+        face.confidence >= MIN_CONFIDENCE
+        and face.size_px >= MIN_FACE_PX
+        and inside >= MIN_VISIBLE * (x1 - x0) * (y1 - y0)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class KalmanBox:
+    """Constant-velocity Kalman filter of a face box: centre x, centre y and longer side in px, and their rates per s.
+
+    The usual equations (Kalman 1960) with white-noise acceleration. All noise is measured in face sizes, so that the
+    filter behaves alike for near and far faces.
+    """
+
+    state: NDArray[np.float64]  # (6,)
+    covariance: NDArray[np.float64]  # (6, 6)
+
+    MEASURED_STD = 0.05  # jitter of MTCNN's boxes, in face sizes
+    RATE_STD = 1.0  # face sizes per second before anything is known
+    ACCELERATION_STD = 3.0  # face sizes per second squared: a quick turn of the head
+    HORIZON_S = 0.5  # beyond it the last speed says nothing about where a head went, only the uncertainty grows
+
+    @classmethod
+    def start(cls, centre_size_px: NDArray[np.float64]) -> KalmanBox:
+        size = float(centre_size_px[2])
+        variances = [(cls.MEASURED_STD * size) ** 2] * 3 + [(cls.RATE_STD * size) ** 2] * 3
+        return cls(np.concatenate([centre_size_px, np.zeros(3)]), np.diag(variances))
+
+    def predict(self, dt_s: float) -> KalmanBox:
+        """Return the filter dt_s seconds later."""
+        forward, one = min(dt_s, self.HORIZON_S), np.eye(3)
+        move = np.block([[one, forward * one], [np.zeros((3, 3)), one]])
+        push = np.array([[dt_s**4 / 4, dt_s**3 / 2], [dt_s**3 / 2, dt_s**2]])
+        noise = (self.ACCELERATION_STD * self.state[2]) ** 2 * np.kron(push, one)
+        state = move @ self.state
+        state[2] = max(state[2], 1.0)  # a quickly shrinking face stays a face
+        return KalmanBox(state, move @ self.covariance @ move.T + noise)
+
+    def update(self, centre_size_px: NDArray[np.float64]) -> KalmanBox:
+        """Return the filter after a measurement."""
+        measured = np.eye(3) * (self.MEASURED_STD * self.state[2]) ** 2
+        gain = self.covariance[:, :3] @ np.linalg.inv(self.covariance[:3, :3] + measured)
+        state = self.state + gain @ (centre_size_px - self.state[:3])
+        return KalmanBox(state, self.covariance - gain @ self.covariance[:3, :])
+
+    @property
+    def centre_std_px(self) -> float:
+        """How far from the predicted centre a measurement is expected, one standard deviation."""
+        return float(np.sqrt(self.covariance[:2, :2].trace() / 2 + (self.MEASURED_STD * self.state[2]) ** 2))
+
+
+@dataclass(eq=False)
+class _Trail:
+    """A person while the clip is being walked through."""
+
+    filter: KalmanBox  # as of the last detection
+    last_t: float  # its time
+    seen: dict[int, Detection]  # by position in the sequence of frames, ascending
+
+
+def _misfit(trail: _Trail, predicted: KalmanBox, face: Detection) -> float:
+    """Return how ill a detection fits the predicted box: 1 - IoU + mean landmark distance; inf out of reach."""
+    centre, size = predicted.state[:2], float(predicted.state[2])
+    reach_px = float(np.clip(GATE_STD * predicted.centre_std_px / size, *GATE_SIZES)) * size
+    zoom = face.size_px / size
+    if np.linalg.norm(face.centre_size_px[:2] - centre) > reach_px or not 1 / GATE_ZOOM <= zoom <= GATE_ZOOM:
+        return float("inf")
+    # The last detection, moved and scaled to the predicted box.
+    last = next(reversed(trail.seen.values()))
+    was, grown = last.centre_size_px[:2], size / last.size_px
+    box = (np.reshape(last.box_xyxy_px, (2, 2)) - was) * grown + centre
+    landmarks = (last.landmarks_px - was) * grown + centre
+    apart = np.linalg.norm(landmarks - face.landmarks_px, axis=1).mean() / size
+    return 1 - _iou(box.ravel(), face.box_xyxy_px) + float(apart)
+
+
+def _iou(first: Sequence[float] | NDArray, second: Sequence[float] | NDArray) -> float:
+    """Return intersection over union of two x0, y0, x1, y1 boxes."""
+    a, b = np.asarray(first), np.asarray(second)
+    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
+    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
+
+
+def _link(found: Sequence[Sequence[Detection]], times_s: Sequence[float]) -> list[_Trail]:
+    """Link the detections of successive frames into trails, the cheapest assignment frame by frame."""
+    trails: list[_Trail] = []
+    step = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+    patience = max(RETURN_S, 2.5 * step)  # sparsely sampled, a face may still be missed once
+    for index, (faces, t) in enumerate(zip(found, times_s, strict=True)):
+        near = [trail for trail in trails if t - trail.last_t <= patience]
+        predicted = [trail.filter.predict(t - trail.last_t) for trail in near]
+        misfits = np.full((len(near), len(faces)), np.inf)
+        for row, column in np.ndindex(misfits.shape):
+            misfits[row, column] = _misfit(near[row], predicted[row], faces[column])
+        matched = set()
+        # The solver refuses infinity; a million is as far out of reach.
+        for row, column in zip(*linear_sum_assignment(np.minimum(misfits, 1e6)), strict=True):
+            if np.isfinite(misfits[row, column]):
+                face = faces[column]
+                near[row].filter, near[row].last_t = predicted[row].update(face.centre_size_px), t
+                near[row].seen[index] = face
+                matched.add(column)
+        for column, face in enumerate(faces):
+            if column not in matched:
+                trails.append(_Trail(KalmanBox.start(face.centre_size_px), t, {index: face}))
+    return trails
+
+
+def _without_flicker(trails: list[_Trail]) -> list[_Trail]:
+    longest = max((len(trail.seen) for trail in trails), default=0)
+    return [trail for trail in trails if len(trail.seen) > 1 or longest < FLICKER_BESIDE]
+
+
+def _fill_gaps(trail: _Trail, frames: Sequence[Frame]) -> dict[int, Detection]:
+    """Return the detections by position of their frame, short gaps filled along straight lines in time."""
+    filled = dict(trail.seen)
+    known = sorted(trail.seen)
+    for before, after in pairwise(known):
+        span = max(frames[after].t - frames[before].t, 1e-9)
+        if after - before - 1 > MAX_GAP_FRAMES or span > MAX_GAP_S:
+            continue
+        first, last = trail.seen[before], trail.seen[after]
+        for index in range(before + 1, after):
+            part = (frames[index].t - frames[before].t) / span
+            box = (1 - part) * np.array(first.box_xyxy_px) + part * np.array(last.box_xyxy_px)
+            landmarks = (1 - part) * first.landmarks_px + part * last.landmarks_px
+            x0, y0, x1, y1 = box.tolist()
+            filled[index] = Detection((x0, y0, x1, y1), landmarks.astype(np.float32), 0.0)
+    return filled
+
+
+def _crop(frame: Frame, face: Detection) -> FaceCrop:
+    rgb, to_frame = cut_square(frame.rgb, face.box_xyxy_px)
+    return FaceCrop(rgb, to_frame, frame.index, frame.t, face.box_xyxy_px, face.landmarks_px, face.confidence)
+
 
 def cut_square(
     rgb: NDArray[np.uint8],
-    box_xyxy_px: tuple[float, float, float, float],
+    box_xyxy_px: Box,
     size_px: int = CROP_PX,
     margin: float = CROP_MARGIN,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -39,13 +324,11 @@ def cut_square(
     if u1 <= u0 or v1 <= v0:
         raise ValueError(f"expected a box inside a {width}x{height} frame, but got {box_xyxy_px}")
     part = rgb[v0:v1, u0:u1]
-    shrink = 1.0
+    sx = sy = 1.0  # frame px per part px
     if scale > 1.0:
         new = (max(1, round(part.shape[1] / scale)), max(1, round(part.shape[0] / scale)))
         sx, sy = part.shape[1] / new[0], part.shape[0] / new[1]
         part = cv2.resize(part, new, interpolation=cv2.INTER_AREA)
-    else:
-        sx = sy = shrink
     # crop px -> frame px -> part px
     back = to_frame.astype(np.float64)
     back[0] = [back[0, 0] / sx, 0, (back[0, 2] - u0 + 0.5) / sx - 0.5]

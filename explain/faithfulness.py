@@ -79,11 +79,16 @@ class Grade:
         if self.trusted:
             return "Passed: taking away or showing what it marks moves the score more than any control does."
         parts = [
-            f"{test} no better than {' and '.join(lost)}"
+            f"{test} no better than {_listed(lost)}"
             for test, lost in (("deletion", self.lost_deletion), ("insertion", self.lost_insertion))
             if lost
         ]
         return f"{BADGE}: {', '.join(parts)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 @dataclass(frozen=True, eq=False)

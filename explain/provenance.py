@@ -7,6 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+_SIGNATURE = {
+    "Trusted": "intact, by a signer on the library's list",
+    "Valid": "intact; who signed is not verified",
+    "Invalid": "broken, or the file was changed after signing",
+}
 # Nothing may be fetched from addresses that an uploaded file names.
 _OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
@@ -38,7 +43,7 @@ def _summary(store: dict[str, Any], state: str | None) -> dict[str, Any]:
     ]
     generators = active.get("claim_generator_info") or [{"name": active.get("claim_generator")}]
     return {
-        "validation_state": state,
+        "signature": _SIGNATURE.get(state or "", "not checked"),
         "title": active.get("title"),
         "made_with": [str(g.get("name")) for g in generators],
         "issuer": signature.get("issuer"),

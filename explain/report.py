@@ -47,11 +47,15 @@ class Report:
     content: Mapping[str, Any]
     pictures: Sequence[Sequence[Picture]]
 
+    # A file name may hold bytes that are no text; both formats have a way to write those.
+
     def json(self) -> str:
-        return json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return text.encode(errors="backslashreplace").decode()
 
     def html(self) -> str:
-        return page(self.content, [[(p.caption, figures.png(p.rgb)) for p in some] for some in self.pictures])
+        text = page(self.content, [[(p.caption, figures.png(p.rgb)) for p in some] for some in self.pictures])
+        return text.encode(errors="xmlcharrefreplace").decode()
 
 
 def build_report(
@@ -77,9 +81,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     """Write report.html, report.json and the PNGs; each file appears whole or not at all. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {picture.name: figures.png(picture.rgb) for some in report.pictures for picture in some}
-    # A file name may hold bytes that are no text; both formats have a way to write them.
-    files["report.json"] = report.json().encode(errors="backslashreplace")
-    files["report.html"] = report.html().encode(errors="xmlcharrefreplace")
+    files |= {"report.json": report.json().encode(), "report.html": report.html().encode()}
     return [_write(folder / name, content) for name, content in files.items()]
 
 

@@ -26,7 +26,6 @@ LIMITS = (
 )
 
 
-
 def content_of(
     detector: Detector,
     analysis: Analysis,

@@ -73,13 +73,14 @@ def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
     """The part of the face where a map's positive heat is densest; None where there is none.
 
     A part is named when it is STANDS_OUT times as hot as the crop on average; otherwise the whole face, or its
-    surroundings where most of the heat lies there.
+    surroundings where most of the heat lies there and not only because they are large.
     """
     hot = np.maximum(heat.map, 0)
     total = float(hot.sum(dtype=np.float64))
     if total <= 0:
         return None
-    if float(hot[parts[WHOLE]].sum(dtype=np.float64)) < 0.5 * total:
+    face = parts[WHOLE]
+    if float(hot[face].sum(dtype=np.float64)) < 0.5 * total and float(hot[face].mean()) < float(hot.mean()):
         return OUTSIDE
     density = {n: float(hot[m].mean()) / float(hot.mean()) for n, m in parts.items() if n != WHOLE and m.any()}
     best = max(density, key=lambda name: density[name])

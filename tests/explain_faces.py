@@ -50,7 +50,9 @@ def analysis_of(
     net = detector()
     crops = [face_crop(frame, i, float(i)) for i, frame in enumerate(frames)]
     looked = net.look(np.stack([crop.rgb for crop in crops]))
-    evidence = tuple(Evidence(float(a), b, c) for a, b, c in zip(looked.logits, looked.maps, looked.embeddings, strict=True))
+    evidence = tuple(
+        Evidence(float(a), b, c) for a, b, c in zip(looked.logits, looked.maps, looked.embeddings, strict=True)
+    )
     p_frames = tuple(net.decision.image.probability(e.logit) for e in evidence)
     verdict = Verdict(label, "Told so by the test.", p_fake, 2.0)
     face = FaceAnalysis(FaceTrack(0, tuple(crops)), evidence, p_frames, verdict)

@@ -58,7 +58,9 @@ def test_the_heat_lands_on_the_frame_where_the_crop_came_from() -> None:
     for view in (figures.view_frame(frame), figures.view_frame(frame, 300), figures.view_face(frame, crop)):
         shown = figures.overlay(view, crop, heat_of(values), Scale(1.0, False, "m"))
         change = np.abs(shown.astype(int) - view.rgb).sum(-1)
-        middle = (change[..., None] * np.stack(np.mgrid[: change.shape[0], : change.shape[1]], -1)).sum((0, 1)) / change.sum()
+        middle = (change[..., None] * np.stack(np.mgrid[: change.shape[0], : change.shape[1]], -1)).sum(
+            (0, 1)
+        ) / change.sum()
         want = view.from_frame[:, :2] @ where + view.from_frame[:, 2]
         np.testing.assert_allclose(middle[::-1], want, atol=0.75)
 
@@ -134,13 +136,19 @@ def test_lime_pictures() -> None:
 
 
 def test_charts() -> None:
-    line = Timeline(0, (0.0, 1.0, 2.0), (0.1, 0.9, 0.2), (0.2, 0.7, 0.3), (0.4, 0.6), (Interval(0.5, 1.5, 0.7),), (0.9, 0.8))
+    line = Timeline(
+        0, (0.0, 1.0, 2.0), (0.1, 0.9, 0.2), (0.2, 0.7, 0.3), (0.4, 0.6), (Interval(0.5, 1.5, 0.7),), (0.9, 0.8)
+    )
     with_interval = figures.timeline_chart(line)
     without = figures.timeline_chart(Timeline(0, line.t, line.p, line.p_smooth, line.band, (), line.similarity))
     assert with_interval.shape == without.shape == (380, 900, 3)
     assert (with_interval != without).any()
     assert figures.colour_bar(Scale(2.0, True, "x")).shape[1] == 448
-    assert figures.curves_chart([("m", [1.0, 0.0], False), ("random", [1.0, 0.5], True)], "Deletion").shape == (300, 448, 3)
+    assert figures.curves_chart([("m", [1.0, 0.0], False), ("random", [1.0, 0.5], True)], "Deletion").shape == (
+        300,
+        448,
+        3,
+    )
 
 
 def test_joining() -> None:

@@ -34,9 +34,17 @@ class RecurrentHead(nn.Module):
     """LSTM or GRU over the embeddings; the state at the last *real* frame goes to a linear layer."""
 
     def __init__(
-        self, dim: int = 512, cell: str = "lstm", hidden: int = 256, layers: int = 1, dropout: float = 0.0
+        self,
+        dim: int = 512,
+        cell: str = "lstm",
+        hidden: int = 256,
+        layers: int = 1,
+        dropout: float = 0.0,
+        add_mean: bool = False,
     ) -> None:
+        """add_mean: answer with a correction to the mean of the frame logits instead of from nothing."""
         super().__init__()
+        self.add_mean = add_mean
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.rnn = kind(dim, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.out = nn.Linear(hidden, 1)
@@ -48,7 +56,8 @@ class RecurrentHead(nn.Module):
         )
         states, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
         last = (lengths.clamp(min=1) - 1).view(-1, 1, 1).expand(-1, 1, states.shape[-1])
-        return self.out(states.gather(1, last).squeeze(1)).squeeze(-1)
+        video = self.out(states.gather(1, last).squeeze(1)).squeeze(-1)
+        return video + masked_mean(logits, mask) if self.add_mean else video
 
 
 class TransformerHead(nn.Module):

@@ -21,20 +21,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
-from detector.benchmark import FPR_TARGET, expected_calibration_error, score_files, score_pairs
+from detector.benchmark.accuracy import score_files, score_pairs
+from detector.benchmark.metrics import expected_calibration_error
 from detector.decide import Calibration, Decision
 from detector.nets.embedder import IMAGENET_MEAN, IMAGENET_STD
-from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector
 from detector.training.__main__ import load_all
-from detector.training.train import half
+from detector.training.train import assemble, half
 from detector.types import ModelInfo
 from detector.weights import sha256_of
 
 CALIBRATION_MIX = ("none", "light", "medium", "heavy", "H.264 crf 23", "H.264 crf 32")
+FPR_TARGET = 0.05  # share of authentic material that may be called forged
 ANSWERED = 0.70  # share of calibration material outside the abstention band
 TRAINING_DATA = (
     "FFHQ (CC BY-NC-SA 4.0)",
@@ -94,17 +96,6 @@ def calibrate(detector: Detector, held: Sequence[Any], devset: Path | None, cach
     p = np.array([fitted["image"].probability(float(v)) for v in pairs.ravel()])
     ece = expected_calibration_error(np.tile([0, 1], len(pairs)), p)
     return {"decision": Decision(**fitted), "validation_ece": ece}
-
-
-def assemble(run: Path, denoiser: Path | None) -> DeepfakeNetwork:
-    """The network of a run's averaged weights, with the denoiser of another run."""
-    widths = NetworkConfig().denoiser_widths if denoiser is not None else ()
-    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=widths))
-    state = {k: v for k, v in load_file(run / "ema.safetensors").items()}
-    if denoiser is not None:
-        state |= {f"denoiser.{k}": v for k, v in load_file(denoiser / "denoiser.safetensors").items()}
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    return network
 
 
 def write_model(network: DeepfakeNetwork, name: str, out: Path, facts: dict[str, Any]) -> None:

@@ -274,3 +274,14 @@ def new_network(backbone: Path | None, **options: Any) -> DeepfakeNetwork:
     if backbone is not None:
         load_backbone(net, backbone)
     return net
+
+
+def assemble(run: Path, denoiser: Path | None) -> DeepfakeNetwork:
+    """The network of a run's averaged weights, with the denoiser of another run."""
+    widths = NetworkConfig().denoiser_widths if denoiser is not None else ()
+    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=widths))
+    state = {k: v for k, v in load_file(run / "ema.safetensors").items()}
+    if denoiser is not None:
+        state |= {f"denoiser.{k}": v for k, v in load_file(denoiser / "denoiser.safetensors").items()}
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return network

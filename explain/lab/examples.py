@@ -24,8 +24,12 @@ Rgb = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
 # What MTCNN finds in each picture, measured once: left eye, right eye, nose, left and right mouth corner, px.
-ASTRONAUT_POINTS: Points = np.array([[205.0, 101.7], [246.8, 103.7], [224.7, 129.0], [201.7, 139.2], [245.3, 141.9]], np.float32)
-HOPPER_POINTS: Points = np.array([[221.7, 192.2], [309.8, 186.1], [269.4, 239.2], [232.7, 279.6], [306.6, 275.9]], np.float32)
+ASTRONAUT_POINTS: Points = np.array(
+    [[205.0, 101.7], [246.8, 103.7], [224.7, 129.0], [201.7, 139.2], [245.3, 141.9]], np.float32
+)
+HOPPER_POINTS: Points = np.array(
+    [[221.7, 192.2], [309.8, 186.1], [269.4, 239.2], [232.7, 279.6], [306.6, 275.9]], np.float32
+)
 
 CLIP_SIZE = (640, 480)  # width, height in px
 CLIP_FPS = 25.0
@@ -91,7 +95,8 @@ def _camera(t: float) -> tuple[NDArray[np.float64], float]:
     """Smooth pan, zoom and rotation (2, 3) picture px -> frame px, and brightness, at t seconds."""
     turn = 2 * np.pi * t / CLIP_SECONDS
     centre = HOPPER_POINTS.mean(0).astype(np.float64)
-    move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), 2.5 * np.sin(turn), 1.2 + 0.08 * np.sin(turn / 2))
+    angle, zoom = 2.5 * np.sin(turn), 1.2 + 0.08 * np.sin(turn / 2)
+    move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, zoom)
     move[:, 2] += np.array([CLIP_SIZE[0] / 2, CLIP_SIZE[1] / 2]) - centre + (28 * np.sin(turn), 12 * np.sin(2 * turn))
     return move, 1.0 + 0.05 * np.sin(turn + 1.0)
 
@@ -125,11 +130,11 @@ def _middle(forged_s: tuple[float, float] | None) -> Callable[[], Rgb]:
 
 EXAMPLES: tuple[Example, ...] = (
     Example("astronaut.png", "Astronaut, authentic", False, _png(astronaut), astronaut),
-    Example("astronaut_swapped.png", "Astronaut, face blended in again", True, _png(astronaut_swapped), astronaut_swapped),
+    Example("astronaut_swapped.png", "Astronaut, face pasted in", True, _png(astronaut_swapped), astronaut_swapped),
     Example("grace_hopper.jpg", "Grace Hopper, authentic", False, _copy_hopper, hopper),
     Example("grace_hopper_mouth.png", "Grace Hopper, mouth re-drawn", True, _png(hopper_mouth), hopper_mouth),
     Example("hopper_clip.mp4", "Clip, authentic", False, _mp4(None), _middle(None)),
-    Example("hopper_clip_forged.mp4", "Clip, forged from 1.5 to 3.0 s", True, _mp4(FORGED_SECONDS), _middle(FORGED_SECONDS)),
+    Example("hopper_clip_forged.mp4", "Clip, forged 1.5 to 3.0 s", True, _mp4(FORGED_SECONDS), _middle(FORGED_SECONDS)),
 )
 
 

@@ -14,9 +14,10 @@ import gradio as gr
 import numpy as np
 
 from detector.types import Analysis
+from explain import figures
 from explain.lab.examples import EXAMPLES, thumbnail, write_example
 from explain.pipeline import most_suspicious
-from explain.tabs import cards
+from explain.tabs import cards, clip
 from explain.tabs.panel import Panel
 from explain.tabs.service import Service, Session, spoken
 from explain.tabs.slow import Slow
@@ -25,6 +26,8 @@ from explain.timeline import build_timeline
 IDLE_SECONDS = 3600  # an analysis nobody looked at for this long is dropped
 HELLO = "Drop a photo or a clip with a face, or choose an example."
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# On a phone the answer lies below the fold.
+SCROLL_JS = "f => f && document.getElementById('lens-status').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 Update = dict[Any, Any]
 
 
@@ -35,7 +38,7 @@ class Source:
     file: gr.File
     start: gr.Button
     stop: gr.Button
-    examples: gr.Gallery
+    examples: gr.HTML
     camera: gr.Image
 
 
@@ -64,7 +67,7 @@ def build(service: Service) -> None:
             with result.body:
                 panel = Panel(service)
                 slow = Slow(service, result.token, result.chosen, result.status, panel.words)
-                with gr.Accordion("What the file says about itself (separate evidence, not part of the score)", open=False):
+                with gr.Accordion("What the file says about itself (not part of the score)", open=False):
                     result.metadata.render()
     _wire_source(service, source)
     _wire_run(service, source, result, panel, slow)
@@ -80,16 +83,17 @@ def _source() -> Source:
         start = gr.Button("Analyse", variant="primary", elem_id="lens-start", min_width=120)
         stop = gr.Button("Cancel", variant="stop", interactive=False, elem_id="lens-stop", min_width=120)
     gr.Markdown("**Or try an example.** Public-domain faces; the forgeries were made from them.")
-    examples = gr.Gallery(
-        [(thumbnail(example), example.caption) for example in EXAMPLES],
-        columns=2, height="auto", object_fit="cover", allow_preview=False, interactive=False, format="png",
-        show_label=False, buttons=[], elem_id="lens-examples",
-    )  # fmt: skip
+    examples = gr.HTML(
+        cards.examples([(figures.png(thumbnail(example)), example.caption) for example in EXAMPLES]),
+        js_on_load=cards.EXAMPLES_JS,
+        elem_id="lens-examples",
+    )
     with gr.Accordion("Take a picture with the camera", open=False):
         camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, format="png", show_label=False)
     gr.HTML(
-        '<p class="lens-small">Files are kept while you look at them and deleted within the hour. '
-        "Nothing is learnt from them.</p>"
+        '<p class="lens-small">Files are kept while you look at them and deleted after about an hour. '
+        "Nothing is learnt from them.</p>",
+        elem_id="lens-privacy",
     )
     return Source(file, start, stop, examples, camera)
 
@@ -97,11 +101,11 @@ def _source() -> Source:
 def _result(service: Service) -> Result:
     token = gr.State(None, time_to_live=IDLE_SECONDS, delete_callback=service.sessions.drop)
     status = gr.HTML(cards.note(HELLO), elem_id="lens-status")
-    verdict = gr.HTML(elem_id="lens-verdict")
+    verdict = gr.HTML(cards.welcome(), elem_id="lens-verdict")
     with gr.Column(visible=False, elem_id="lens-body") as body:
         face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
         player = gr.HTML(visible=False, elem_id="lens-player")
-        timeline = gr.HTML(visible=False, elem_id="lens-line", js_on_load=cards.TIMELINE_JS)
+        timeline = gr.HTML(visible=False, elem_id="lens-line", js_on_load=clip.TIMELINE_JS)
     metadata = gr.HTML(elem_id="lens-metadata", render=False)
     return Result(status, verdict, face, player, timeline, metadata, body, token, gr.State((0, 0)))
 
@@ -110,7 +114,7 @@ def _result(service: Service) -> Result:
 
 
 def _wire_source(service: Service, source: Source) -> None:
-    def example(event: gr.SelectData) -> str:
+    def example(event: gr.EventData) -> str:
         folder = service.folder / "examples"
         folder.mkdir(exist_ok=True)
         return str(write_example(EXAMPLES[int(event.index)], folder))
@@ -122,14 +126,16 @@ def _wire_source(service: Service, source: Source) -> None:
 def _wire_run(service: Service, source: Source, result: Result, panel: Panel, slow: Slow) -> None:
     buttons = [source.start, source.stop]
 
-    def begin(path: str | None, request: gr.Request) -> Update:
+    def begin(path: str | None, token: str | None, request: gr.Request) -> Update:
         service.runs.start(str(request.session_hash))
-        return {source.start: gr.Button(interactive=False), source.stop: gr.Button(interactive=path is not None)}
+        service.sessions.drop(token)
+        buttons = {source.start: gr.Button(interactive=False), source.stop: gr.Button(interactive=path is not None)}
+        return {**buttons, **_cleared(result), result.status: cards.note(" ")}
 
     @spoken(result.status)
     def run(path: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
         if path is None:
-            return {result.status: cards.note(HELLO), **_cleared(result)}
+            return {result.status: cards.note(HELLO)}
         step = service.runs.progress(str(request.session_hash), lambda share, stage: progress(share, desc=stage))
         step(0.0, "Loading the detector")
         detector = service.detector()
@@ -145,11 +151,14 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
         return {result.status: cards.note("Cancelled."), **end()}
 
     running = gr.on(
-        [source.file.change, source.start.click], begin, source.file, buttons, queue=False, trigger_mode="multiple", **QUIET
+        [source.file.change, source.start.click], begin, [source.file, result.token],
+        [*buttons, result.status, result.verdict, result.body, result.token],
+        queue=False, trigger_mode="multiple", **QUIET,
     ).then(
         run, source.file, [*vars(result).values(), *slow.outputs, slow.report, slow.method],
         concurrency_id="analysis", show_progress_on=result.status, api_visibility="private",
     )  # fmt: skip
+    source.file.change(None, source.file, None, js=SCROLL_JS, **QUIET)
     running.then(end, None, buttons, queue=False, **QUIET)
     _full(service, running.success, result, panel)
     source.stop.click(cancel, None, [result.status, *buttons], cancels=[running], queue=False, **QUIET)
@@ -171,8 +180,9 @@ def _wire_choice(service: Service, result: Result, panel: Panel, slow: Slow) -> 
         return {result.chosen: (face, frame), **panel.full(session, face, frame), **slow.cleared()}
 
     picked = result.face.input(
-        choose_face, [result.token, result.face], [result.status, result.timeline, result.chosen, *slow.outputs], **QUIET
-    )
+        choose_face, [result.token, result.face],
+        [result.status, result.timeline, result.chosen, *slow.outputs], **QUIET,
+    )  # fmt: skip
     _full(service, picked.success, result, panel)
     result.timeline.select(
         choose_frame, [result.token, result.chosen], [result.status, result.chosen, *panel.outputs, *slow.outputs],
@@ -199,7 +209,7 @@ def _full(service: Service, after: Any, result: Result, panel: Panel) -> None:
 
 
 def _cleared(result: Result) -> Update:
-    return {result.verdict: "", result.body: gr.Column(visible=False), result.token: None}
+    return {result.verdict: cards.welcome(), result.body: gr.Column(visible=False), result.token: None}
 
 
 def _shown(service: Service, session: Session, result: Result) -> Update:
@@ -210,13 +220,13 @@ def _shown(service: Service, session: Session, result: Result) -> Update:
     )
     said: Update = {result.status: cards.note(in_short(analysis)), result.verdict: card}
     if not analysis.faces:
-        return {**_cleared(result), **said}
+        return said
     names = [(cards.face_name(face), i) for i, face in enumerate(analysis.faces)]
     is_clip = analysis.media.kind == "video"
     return {
         **said,
         result.face: gr.Radio(names, value=0, visible=len(names) > 1),
-        result.player: gr.HTML(cards.player(session.path) if is_clip else "", visible=is_clip),
+        result.player: gr.HTML(clip.player(session.path) if is_clip else "", visible=is_clip),
         result.metadata: cards.table(analysis.media.metadata, "This file carries no metadata."),
         result.body: gr.Column(visible=True),
         result.token: service.sessions.keep(session),
@@ -232,7 +242,7 @@ def _face(service: Service, session: Session, position: int, result: Result) -> 
         return {result.timeline: gr.HTML("", visible=False), result.chosen: (position, frame)}
     line = build_timeline(face, service.detector().decision.of(media.kind))
     return {
-        result.timeline: gr.HTML(cards.timeline(line, media.duration_s, frame), visible=True),
+        result.timeline: gr.HTML(clip.timeline(line, media.duration_s, frame), visible=True),
         result.chosen: (position, frame),
     }
 
@@ -241,12 +251,12 @@ def in_short(analysis: Analysis) -> str:
     """What was looked at, in one line."""
     media, faces = analysis.media, len(analysis.faces)
     found = f"{faces} face{'' if faces == 1 else 's'}"
-    seconds = sum(v for k, v in analysis.timing_s.items() if k == "total")
+    seconds = analysis.timing_s.get("total", 0.0)
     if media.kind == "video":
         what = f"{media.duration_s:.1f} s of video, {len(media.frames)} frames sampled"
     else:
         what = f"Photo, {media.width} × {media.height} px"
-    return f"{what}, {found}, {seconds:.1f} s of work."
+    return f"{what}, {found}, took {seconds:.1f} s."
 
 
 def false_positives(entry: Any) -> float | None:

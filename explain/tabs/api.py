@@ -26,10 +26,10 @@ def build(service: Service) -> None:
         detector = service.detector()
         return dict(build_report(detector, detector.analyze(file), Path(file)).content)
 
-    for name, answer in (("analyze", analyze), ("explain", explain)):
+    for name, answer, queue in (("analyze", analyze, "analysis"), ("explain", explain, "explain")):
         # Going through a file component, so that only files uploaded by the caller can be named.
         file, result = gr.File(label="file", visible=False), gr.JSON(label=name, visible=False)
-        gr.Button(visible=False).click(_answered(answer), file, result, api_name=name, concurrency_id=name)
+        gr.Button(visible=False).click(_answered(answer), file, result, api_name=name, concurrency_id=queue)
 
 
 def _answered(answer: Callable[[str], dict[str, Any]]) -> Callable[[str | None], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The chosen frame: what the evidence is in words, where it lies, what the noise stream sees and a denoiser takes off."""
+"""The chosen frame: the evidence in words and on the face, what the noise stream sees, what a denoiser takes off."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Panel:
         self.caption = gr.HTML(elem_id="lens-caption")
         with gr.Row():
             self.frame = picture("The frame", "lens-frame", "The frame, each face in a box with its number and verdict")
-            self.evidence = picture("Evidence map", "lens-evidence", "The face with the places that look forged coloured")
+            self.evidence = picture("Evidence map", "lens-evidence", "The face, places that look forged coloured")
         self.words = gr.HTML(elem_id="lens-words")
         with gr.Accordion("Noise and denoised reconstruction", open=True):
             with gr.Row():
                 self.slider = gr.ImageSlider(
-                    label="As stored | denoised", format="png", interactive=False, elem_id="lens-slider", max_height=420
+                    label="Stored | denoised", format="png", interactive=False, elem_id="lens-slider", max_height=420
                 )
-                self.error = picture("What the denoiser took off", "lens-error", "Their difference, dark where there is none")
-                self.residual = picture("Noise residual, 8 times", "lens-residual", "Fine noise of the face, amplified")
+                self.error = picture("Taken off", "lens-error", "Their difference, dark where there is none")
+                self.residual = picture("Noise × 8", "lens-residual", "Fine noise of the face, amplified")
             self.restored = gr.HTML(elem_id="lens-restored")
         self.outputs = [
             self.caption, self.frame, self.evidence, self.words, self.slider, self.error, self.residual, self.restored,

@@ -29,11 +29,11 @@ GONE = "This analysis is no longer kept. Please analyse the file again."
 log = logging.getLogger("deepfake_lens")
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818 - a wish, not an error
     """The visitor asked to stop, or asked for something else meanwhile."""
 
 
-class Gone(DetectorError):
+class GoneError(DetectorError):
     """The analysis a visitor refers to was dropped to make room."""
 
 
@@ -84,12 +84,13 @@ class Sessions:
         return token
 
     def get(self, token: str | None) -> Session:
-        """Raises Gone for a token that is not or no longer known."""
+        """Raises GoneError for a token that is not or no longer known."""
         with self._lock:
-            if token not in self._kept:
-                raise Gone(GONE)
-            self._kept.move_to_end(token)
-            return self._kept[token]
+            session = self._kept.get(token or "")
+            if session is None:
+                raise GoneError(GONE)
+            self._kept.move_to_end(token or "")
+            return session
 
     def drop(self, token: str | None) -> None:
         with self._lock:
@@ -132,13 +133,15 @@ class Runs:
 class Service:
     """Handed to every tab. `detector()` loads on first use; tests pass another loader."""
 
-    def __init__(self, detector: Callable[[], Detector] = default_detector, folder: Path | None = None) -> None:
-        self.detector = detector
+    def __init__(self, folder: Path, detector: Callable[[], Detector] = default_detector) -> None:
+        """folder: where the examples are written; its maker removes it."""
+        self.folder, self.detector = folder, detector
         self.sessions = Sessions()
         self.runs = Runs()
-        # Examples and reports are written here; removed when the process ends.
-        self._temporary = tempfile.TemporaryDirectory(prefix="deepfake_lens_") if folder is None else None
-        self.folder = folder or Path(self._temporary.name)  # type: ignore[union-attr]
+
+    def left(self, request: gr.Request) -> None:
+        """A visitor closed the page: nobody waits for the answer any more."""
+        self.runs.cancel(str(request.session_hash))
 
 
 def spoken(status: gr.HTML) -> Callable[[Callable[..., Mapping]], Callable[..., Mapping]]:

@@ -74,7 +74,8 @@ class Slow:
         def draw(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
             heat = cam.heat(self.service.detector(), crop.rgb, name)
-            return {shown: alone(session, crop, heat), about: cards.sentences([caption(session, face, frame), *of(heat)])}
+            text = cards.sentences([caption(session, face, frame), *of(heat)])
+            return {shown: alone(session, crop, heat), about: text}
 
         self._on(button, [shown, about], draw, method)
         self.method = method
@@ -84,8 +85,8 @@ class Slow:
     def _lime(self) -> None:
         button = gr.Button("Run LIME (some seconds)", elem_id="lens-lime-go")
         with gr.Row():
-            positive = picture("Patches that speak most for a forgery", "lens-lime-positive", "Those patches, the rest dark")
-            signed = picture("For (orange) and against (purple), in logits", "lens-lime-signed", "The strongest patches with weights")
+            positive = picture("Speaks most for a forgery", "lens-lime-positive", "Those patches, the rest dark")
+            signed = picture("For and against, in logits", "lens-lime-signed", "The strongest patches with weights")
         about = gr.HTML(elem_id="lens-lime-about")
 
         def draw(session: Session, face: int, frame: int) -> Update:
@@ -104,8 +105,8 @@ class Slow:
 
     def _card(self) -> None:
         gr.Markdown(
-            "A map is only worth something if taking away what it marks moves the score **more** than taking away random "
-            "places, the centre, or the picture's edges. This is measured here, on this face."
+            "A map is only worth something if taking away what it marks moves the score **more** than taking away "
+            "random places, the centre, or the picture's edges. This is measured here, on this face."
         )
         button = gr.Button("Grade the maps (some seconds)", elem_id="lens-card-go")
         marks = gr.HTML(elem_id="lens-marks")
@@ -118,14 +119,15 @@ class Slow:
         self._on(button, [marks, self.words], grade)
 
     def _report(self) -> None:
-        gr.Markdown("One HTML file with every picture and grade, and the same numbers as JSON. Takes some seconds per face.")
+        gr.Markdown("One HTML file with every picture and grade, and its numbers as JSON. Takes some seconds per face.")
         button = gr.Button("Make the report", elem_id="lens-report-go")
         self.report = gr.File(label="Report", file_count="multiple", interactive=False, elem_id="lens-report-files")
 
         @spoken(self.status)
         def make(token: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
             session = self.service.sessions.get(token)
-            step = self.service.runs.progress(str(request.session_hash), lambda share, stage: progress(share, desc=stage))
+            visitor = str(request.session_hash)
+            step = self.service.runs.progress(visitor, lambda share, stage: progress(share, desc=stage))
             report = build_report(self.service.detector(), session.analysis, session.path, progress=step)
             files = {"report.html": report.html(), "report.json": report.json()}
             return {self.report: [str(session.write(name, text)) for name, text in files.items()]}
@@ -137,7 +139,8 @@ class Slow:
 
     def _shuffle(self) -> None:
         gr.Markdown(
-            "A map that stays the same when the network's weights are shuffled shows the picture, not what the network saw."
+            "A map that stays the same when the network's weights are shuffled shows the picture, not what the "
+            "network saw."
         )
         button = gr.Button("Shuffle the network", elem_id="lens-shuffle-go")
         with gr.Row():
@@ -182,12 +185,15 @@ def steadiness(regions: Regions) -> str:
 
 def marks_table(card: ReportCard) -> str:
     """Grades by method, with the controls below."""
-    rows = [
-        (g.method, f"{g.deletion_auc:.2f}", f"{g.insertion_auc:.2f}", f"{g.road:+.2f}", ("✓ " if g.trusted else "✗ ") + g.sentence)
-        for g in card.grades
-    ]
-    rows += [(f"control: {n}", f"{d:.2f}", f"{i:.2f}", "", "knows nothing of the network") for n, (d, i) in card.controls.items()]
-    return cards.grid(("Method", "Deletion (low is good)", "Insertion (high is good)", "ROAD (above 0)", "Grade"), rows)
+    head = ("Method", "Deletion (low is good)", "Insertion (high is good)", "ROAD (above 0)", "Grade")
+    rows = []
+    for g in card.grades:
+        sign = "✓" if g.trusted else "✗"
+        marks = (f"{g.deletion_auc:.2f}", f"{g.insertion_auc:.2f}", f"{g.road:+.2f}")
+        rows.append((g.method, *marks, f"{sign} {g.sentence}"))
+    for name, (deletion, insertion) in card.controls.items():
+        rows.append((f"control: {name}", f"{deletion:.2f}", f"{insertion:.2f}", "", "knows nothing of the network"))
+    return cards.grid(head, rows)
 
 
 def full(service: Service, session: Session, face: int, frame: int) -> Explanation:

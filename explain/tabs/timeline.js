@@ -57,6 +57,10 @@ const settle = e => {
   if (!from(e) || !video().paused) return;
   choose(nearest(state().t, video().currentTime), false);
 };
+// A fresh clip stands at the chosen frame.
+document.addEventListener('loadedmetadata', e => {
+  if (from(e)) video().currentTime = state().t[Number(line().dataset.chosen)] + 0.001;
+}, true);
 document.addEventListener('seeked', settle, true);
 document.addEventListener('pause', settle, true);
 document.addEventListener('error', e => {

@@ -1,12 +1,11 @@
-"""python -m detector.benchmark accuracy: how often is the detector right, on what, and how sure are those figures?
+"""How often is the detector right, on what, and how sure are those figures?
 
 Two parts. *Faces*: held-back authentic faces with fresh forgeries of every family, through every degradation.
-*Devset*: genuine forgeries, by type. Everything goes to accuracy.csv and accuracy.png.
+*Devset*: genuine forgeries, by type. `rows` of both go to one CSV.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +15,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from detector.benchmark.metrics import Scores, figures
+from detector.decide import judge_file
 from detector.degrade import Recipe, Step, draw_preset
 from detector.errors import DetectorError
 from detector.media import open_media
-from detector.pipeline import DEFAULT_FRAMES, Detector, Looked
+from detector.pipeline import DEFAULT_FRAMES, Detector
 
-Scores = NDArray[np.float64]
-FPR_TARGET = 0.05
-BOOTSTRAPS = 400
 DEGRADATIONS: dict[str, Callable[[np.random.Generator], Recipe]] = {
     "none": lambda rng: (),
     "light": lambda rng: draw_preset("light", rng),
@@ -37,53 +35,6 @@ DEGRADATIONS: dict[str, Callable[[np.random.Generator], Recipe]] = {
         for crf in (23, 32, 40)
     },
 }
-
-
-def expected_calibration_error(labels: NDArray, p: Scores, bins: int = 10) -> float:
-    """Mean distance of confidence and frequency over equally filled bins, weighted by their size (Guo et al., 2017)."""
-    order = np.argsort(p)
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    return float(sum(len(part) * abs(labels[part].mean() - p[part].mean()) for part in parts) / len(p))
-
-
-def equal_error_rate(labels: NDArray, scores: Scores) -> float:
-    """Where the false alarm and the miss rate meet."""
-    fpr, tpr, _ = roc_curve(labels, scores)
-    at = np.argmin(np.abs(fpr - (1 - tpr)))
-    return float((fpr[at] + 1 - tpr[at]) / 2)
-
-
-def risk_coverage(labels: NDArray, p: Scores) -> tuple[Scores, Scores]:
-    """(coverage, error): the error among the most confident share of answers, for each share."""
-    wrong = ((p > 0.5) != (labels == 1)).astype(float)[np.argsort(-np.abs(p - 0.5), kind="stable")]
-    count = np.arange(1, len(p) + 1)
-    return count / len(p), np.cumsum(wrong) / count
-
-
-def interval(values: Callable[[NDArray], float], n: int, seed: int = 0) -> tuple[float, float]:
-    """95% bootstrap interval of a figure over resampled items; `values` takes the drawn indices."""
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(BOOTSTRAPS):
-        try:
-            drawn.append(values(rng.integers(0, n, n)))
-        except ValueError:  # a draw with one class only
-            continue
-    return (
-        (float(np.percentile(drawn, 2.5)), float(np.percentile(drawn, 97.5))) if drawn else (float("nan"), float("nan"))
-    )
-
-
-def figures(labels: NDArray, scores: Scores, p: Scores, forged_above: float) -> dict[str, float]:
-    """AUC with interval, AP, EER, accuracy at p = 0.5, ECE, and the rates at the shipped threshold."""
-    low, high = interval(lambda i: float(roc_auc_score(labels[i], scores[i])), len(labels))
-    return {
-        "auc": float(roc_auc_score(labels, scores)), "auc_low": low, "auc_high": high,
-        "ap": float(average_precision_score(labels, scores)), "eer": equal_error_rate(labels, scores),
-        "accuracy": float(((p > 0.5) == (labels == 1)).mean()), "ece": expected_calibration_error(labels, p),
-        "false_positives": float((p[labels == 0] > forged_above).mean()),
-        "found": float((p[labels == 1] > forged_above).mean()),
-    }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +113,6 @@ def score_files(
     detector: Detector, paths: Sequence[Path], cache: Path | None = None, n_frames: int = DEFAULT_FRAMES
 ) -> list[dict[str, Any]]:
     """Per file: kind, p_fake, logit, label, and the frame logits of its main face. Found faces are kept in `cache`."""
-    from detector.decide import judge_file
-
     out = []
     for path in tqdm(paths, desc="files", disable=None):
         try:
@@ -265,42 +214,3 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         writer.writeheader()
         for row in rows:
             writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()})
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("accuracy", help="AUC, calibration and error rates with intervals")
-    command.add_argument(
-        "--faces", type=Path, help="data folder with faces/ and the like: fresh forgeries of its val split"
-    )
-    command.add_argument(
-        "--devset", type=Path, help="folder of genuine forgeries with a CSV of the same name beside it"
-    )
-    command.add_argument("--generators", type=Path, help="small generators for the generator family")
-    command.add_argument("--per-family", type=int, default=100)
-    command.add_argument("--model", metavar="NAME|DIR")
-    command.add_argument("--cache", type=Path, help="keep found faces here")
-    command.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    detector = Detector(args.model)
-    rows: list[dict[str, Any]] = []
-    if args.faces:
-        from detector.training.__main__ import load_all
-
-        held = [p for p in load_all(args.faces, Path("runs/cache"), args.generators, splits=("val",))]
-        rows += faces_rows(detector, held, args.per_family)
-    if args.devset:
-        rows += devset_rows(detector, args.devset, args.cache)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        row["model"] = detector.info.name
-        print("  ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
-    write_rows(rows, args.out / "accuracy.csv")
-    return 0
-
-
-__all__ = ["Looked", "devset_rows", "faces_rows", "main"]
-
-if __name__ == "__main__":
-    sys.exit(main())

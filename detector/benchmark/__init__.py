@@ -1,0 +1,1 @@
+"""Measuring the detector: `python -m detector.benchmark accuracy`."""

@@ -1,0 +1,60 @@
+"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: accuracy.csv and accuracy.png."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from detector.benchmark.accuracy import devset_rows, faces_rows, write_rows
+from detector.benchmark.plot import draw_accuracy
+from detector.errors import DetectorError
+from detector.pipeline import Detector
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows of one model."""
+    detector = Detector(args.model)
+    rows: list[dict[str, Any]] = []
+    if args.faces:
+        from detector.training.__main__ import load_all  # training code, needed by this command only
+
+        held = load_all(args.faces, args.cache, args.generators, splits=("val",))
+        rows += faces_rows(detector, held, args.per_family)
+    if args.devset:
+        rows += devset_rows(detector, args.devset, args.cache / "devset")
+    return [row | {"model": detector.info.name} for row in rows]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("accuracy", help="AUC, calibration and error rates with intervals")
+    command.add_argument("--faces", type=Path, help="data folder: fresh forgeries of its held-back faces")
+    command.add_argument(
+        "--devset", type=Path, help="folder of genuine forgeries with a CSV of the same name beside it"
+    )
+    command.add_argument("--generators", type=Path, help="small generators for the generator family")
+    command.add_argument("--per-family", type=int, default=100)
+    command.add_argument("--model", metavar="NAME|DIR")
+    command.add_argument("--cache", type=Path, default=Path("runs/cache"), help="found faces are kept here")
+    command.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    if not (args.faces or args.devset):
+        parser.error("name --faces, --devset or both")
+    try:
+        rows = measure(args)
+    except DetectorError as err:
+        print(err, file=sys.stderr)
+        return 1
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_rows(rows, args.out / "accuracy.csv")
+    (args.out / "accuracy.png").write_bytes(draw_accuracy(rows))
+    for row in rows:
+        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""A clip on the page: the player, and the timeline that moves with it. timeline.js joins the two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from explain.timeline import Interval, Timeline
+
+TIMELINE_JS = (Path(__file__).parent / "timeline.js").read_text(encoding="utf-8")
+
+
+def player(path: Path) -> str:
+    """The clip itself, as Gradio serves a file it was given; the timeline finds it by its place in the page.
+
+    Gradio's own player would re-encode what browsers cannot play, for as long as that takes.
+    """
+    source = f"gradio_api/file={quote(str(path))}"
+    return (
+        f'<video controls muted playsinline preload="auto" src="{source}" aria-label="The clip"></video>'
+        '<p class="lens-small lens-unplayable" hidden>Your browser cannot play this kind of clip. '
+        "Its frames can still be chosen on the timeline.</p>"
+    )
+
+
+def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
+    """One person through the clip: a slider over the sampled frames, drawn with its scores.
+
+    Positions are percentages, so that it fits a phone and a wall.
+    """
+    end = max(duration_s, line.t[-1], 1e-3)
+    texts = [_frame_text(line, i) for i in range(len(line.t))]
+    state = escape(json.dumps({"t": line.t, "end": end, "texts": texts}))
+    marked = "; ".join(f"{i.start_s:.1f} to {i.end_s:.1f} s" for i in line.intervals) or "none"
+    return (
+        f'<div class="lens-timeline" tabindex="0" role="slider" data-state="{state}" data-chosen="{chosen}" '
+        f'data-full="{chosen}" aria-valuemin="0" aria-valuemax="{len(line.t) - 1}" aria-valuenow="{chosen}" '
+        f'aria-valuetext="{texts[chosen]}" aria-label="Face {line.track} through the clip. '
+        f'Suspicious stretches: {marked}. Arrow keys choose a frame.">'
+        f"{_scores(line, end, chosen)}{_similarity(line, end)}"
+        f'<div class="lens-ends" aria-hidden="true"><span>0 s</span><span>{end:.1f} s</span></div></div>'
+        '<p class="lens-small">Upper trace: probability of a forgery, dots as measured, line smoothed; hatched: '
+        "suspicious. Lower trace: how alike the face's features are from one sampled frame to the next; a drop is a "
+        f'jump. Click, or use the arrow keys. Chosen: <b class="lens-now">{texts[chosen]}</b>.</p>'
+    )
+
+
+def _frame_text(line: Timeline, i: int) -> str:
+    inside = any(part.start_s <= line.t[i] <= part.end_s for part in line.intervals)
+    return f"{line.t[i]:.2f} s, score {line.p[i]:.2f}" + (", in a suspicious stretch" if inside else "")
+
+
+def _scores(line: Timeline, end: float, chosen: int) -> str:
+    low, high = line.band
+    dots = "".join(
+        f'<i class="lens-dot" style="left:{t / end:.2%};bottom:{p:.1%}"></i>'
+        for t, p in zip(line.t, line.p, strict=True)
+    )
+    return (
+        '<div class="lens-plot">'
+        '<span class="lens-y" style="top:0">1</span><span class="lens-y" style="bottom:0">0</span>'
+        f'<div class="lens-band" style="bottom:{low:.1%};height:{high - low:.1%}"><span>cannot say</span></div>'
+        '<span class="lens-zone" style="top:2px">forged-looking</span>'
+        '<span class="lens-zone" style="bottom:2px">authentic-looking</span>'
+        f"{''.join(_interval(i, end) for i in line.intervals)}{_trace(line.t, line.p_smooth, end)}{dots}"
+        f'<div class="lens-chosen" style="left:{line.t[chosen] / end:.2%}"></div><div class="lens-head"></div></div>'
+    )
+
+
+def _interval(interval: Interval, end: float) -> str:
+    start, length = interval.start_s / end, (interval.end_s - interval.start_s) / end
+    return (
+        f'<div class="lens-interval" style="left:{start:.2%};width:{length:.2%}">'
+        f"<span>suspicious {interval.start_s:.1f}–{interval.end_s:.1f} s</span></div>"
+    )
+
+
+def _similarity(line: Timeline, end: float) -> str:
+    middles = [(a + b) / 2 for a, b in zip(line.t, line.t[1:], strict=False)]
+    return f'<div class="lens-plot lens-similarity">{_trace(middles, line.similarity, end)}</div>'
+
+
+def _trace(t: Sequence[float], values: Sequence[float], end: float) -> str:
+    points = " ".join(
+        f"{100 * x / end:.2f},{100 - 100 * min(max(y, 0), 1):.1f}" for x, y in zip(t, values, strict=True)
+    )
+    return (
+        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
+        f'<polyline points="{points}" fill="none" vector-effect="non-scaling-stroke"/></svg>'
+    )

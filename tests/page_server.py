@@ -1,0 +1,56 @@
+"""Serves the page for tests, in a process of its own: python page_server.py prints its address and ends with its stdin.
+
+The detector has random weights. Three kinds of file names make it act: NN.png is judged with p = NN / 100 without being
+looked at, slow.png takes half a minute in small steps, fault.png hits a programming error.
+"""
+
+import socket
+import sys
+import time
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from explain_faces import analysis_of, astronaut  # noqa: E402
+
+import app  # noqa: E402
+from detector.pipeline import DEFAULT_FRAMES, Detector, Progress  # noqa: E402
+from detector.types import Analysis  # noqa: E402
+from explain.tabs.service import Service  # noqa: E402
+
+
+class Staged(Detector):
+    """A real detector but for the files named above."""
+
+    def analyze(self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None) -> Analysis:
+        name = Path(path).name
+        if name == "slow.png":
+            for i in range(300):
+                time.sleep(0.1)
+                if progress:
+                    progress(i / 300, "Taking its time")
+        if name == "fault.png":
+            raise ZeroDivisionError(name)
+        if Path(name).stem.isdecimal():
+            time.sleep(0.05)
+            return analysis_of([astronaut()], p_fake=int(Path(name).stem) / 100, name=name)
+        return super().analyze(path, n_frames, progress)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as folder:
+        service = Service(Path(folder), lru_cache(maxsize=1)(Staged.untrained))
+        where = {"server_name": "127.0.0.1", "server_port": free_port()}
+        page = app.launch(service, **where, prevent_thread_lock=True, quiet=True)
+        print(page.local_url, flush=True)
+        sys.stdin.read()
+        page.close(verbose=False)

@@ -1,0 +1,322 @@
+"""The page's logic without a browser: what it says, what it keeps, what its API answers."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from explain_faces import analysis_of, astronaut, detector
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from detector.decide import Calibration
+from detector.errors import MediaError
+from detector.pipeline import analysis_json
+from detector.types import Label, ModelInfo, Verdict
+from explain.cam import EVIDENCE_MAP
+from explain.faithfulness import Grade, ReportCard
+from explain.tabs import analyse, cards, clip, model, panel, slow
+from explain.tabs.service import GONE, UNEXPECTED, Cancelled, GoneError, Runs, Service, Session, Sessions, spoken
+from explain.timeline import Interval, Timeline
+
+BAND = Calibration(authentic_below=0.3, forged_above=0.7)
+MODEL = ModelInfo("two-stream", "0123456789abcdef" * 4)
+
+
+def session(name: str = "a.png", frames: int = 1) -> Session:
+    return Session(analysis_of([astronaut()] * frames, name=name), Path(name))
+
+
+# ------------------------------------------------------------------------------------------------------ what it says
+
+
+@pytest.mark.parametrize(
+    ("label", "p", "heading"),
+    [
+        (Label.FORGED, 0.93, "Forged-looking"),
+        (Label.AUTHENTIC, 0.02, "Authentic-looking"),
+        (Label.UNCERTAIN, 0.5, "Cannot say"),
+        (Label.NO_FACE, None, "No face found"),
+    ],
+)
+def test_verdict_says_it_in_words_with_its_reason_and_its_limits(label, p, heading):
+    card = cards.verdict_card(Verdict(label, "Because of <it>.", p, p), BAND, MODEL, 0.051)
+    assert f"<span>{heading}</span>" in card
+    assert "Because of &lt;it&gt;." in card
+    assert "two-stream (0123456789ab)" in card
+    assert "it called 5.1% of authentic faces forged" in card
+    assert "not evidence against a person" in card
+    assert ("lens-scale" in card) == (p is not None)
+
+
+def test_verdict_draws_the_score_and_its_band():
+    card = cards.verdict_card(Verdict(Label.FORGED, "So.", 0.93, 2.0), BAND, MODEL, None)
+    assert '<b style="left:93.0%">' in card
+    assert "Below 0.30 authentic-looking, above 0.70 forged-looking, between the two: cannot say." in card
+    assert "How often it is wrong has not been measured for this model." in card
+
+
+def test_every_label_has_a_sign_of_its_own():
+    assert set(cards.SIGNS) == set(Label)
+    assert len(set(cards.SIGNS.values())) == 4
+
+
+def test_false_positives_come_from_the_manifest():
+    assert analyse.false_positives({"measured": {"false_positives": 0.04}}) == 0.04
+    assert analyse.false_positives({}) is None
+
+
+def line(**changes) -> Timeline:
+    whole = Timeline(
+        track=0,
+        t=(0.0, 1.0, 2.0, 3.0),
+        p=(0.1, 0.9, 0.8, 0.2),
+        p_smooth=(0.2, 0.8, 0.75, 0.3),
+        band=(0.3, 0.7),
+        intervals=(Interval(0.5, 2.5, 0.9),),
+        similarity=(0.5, 1.0, -0.2),
+    )
+    return replace(whole, **changes)
+
+
+def test_timeline_is_a_labelled_slider_with_everything_drawn_in_place():
+    drawn = clip.timeline(line(), duration_s=4.0, chosen=1)
+    assert 'role="slider"' in drawn and 'tabindex="0"' in drawn
+    assert 'aria-valuemax="3" aria-valuenow="1"' in drawn
+    assert 'aria-valuetext="1.00 s, score 0.90, in a suspicious stretch"' in drawn
+    assert "Suspicious stretches: 0.5 to 2.5 s." in drawn
+    assert '<div class="lens-interval" style="left:12.50%;width:50.00%"><span>suspicious 0.5–2.5 s</span>' in drawn
+    assert '<div class="lens-band" style="bottom:30.0%;height:40.0%">' in drawn
+    assert '<i class="lens-dot" style="left:25.00%;bottom:90.0%">' in drawn
+    assert '<polyline points="0.00,80.0 25.00,20.0 50.00,25.0 75.00,70.0"' in drawn
+    assert '<polyline points="12.50,50.0 37.50,0.0 62.50,100.0"' in drawn  # similarity, below 0 at the bottom
+    assert '<div class="lens-chosen" style="left:25.00%">' in drawn
+
+
+def test_timeline_tells_the_script_its_times():
+    drawn = clip.timeline(line(intervals=()), duration_s=4.0, chosen=0)
+    state = json.loads(drawn.split('data-state="')[1].split('"')[0].replace("&quot;", '"'))
+    assert state["t"] == [0.0, 1.0, 2.0, 3.0]
+    assert state["end"] == 4.0
+    assert state["texts"][1] == "1.00 s, score 0.90"
+    assert "Suspicious stretches: none." in drawn
+
+
+def test_a_clip_of_one_frame_has_a_timeline():
+    one = line(t=(0.0,), p=(0.5,), p_smooth=(0.5,), intervals=(), similarity=())
+    assert 'aria-valuemax="0"' in clip.timeline(one, duration_s=0.0, chosen=0)
+
+
+def test_names_from_outside_are_escaped():
+    nasty = '"><script>alert(1)</script>'
+    assert "<script" not in clip.player(Path(f"/tmp/{nasty}.mp4"))
+    assert "<script" not in cards.table({nasty: nasty}, "")
+    assert "<script" not in cards.grid((nasty,), [(nasty, nasty)])
+    assert "<script" not in cards.alert(nasty) + cards.note(nasty) + cards.sentences([nasty])
+    assert cards.table({}, "Nothing <here>.") == '<p class="lens-small">Nothing &lt;here&gt;.</p>'
+
+
+def test_captions_name_the_frame_and_say_when_it_was_not_seen():
+    clip_of_two = session(frames=2)
+    first = clip_of_two.analysis.faces[0]
+    score = f"{first.p_frames[1]:.2f}"
+    assert panel.caption(clip_of_two, 0, 1) == f"Frame at 1.00 s, face 0, score {score}."
+    unseen = replace(first.track.crops[1], confidence=0.0)
+    track = replace(first.track, crops=(first.track.crops[0], unseen))
+    analysis = replace(clip_of_two.analysis, faces=(replace(first, track=track),))
+    said = panel.caption(Session(analysis, Path("a.mp4")), 0, 1)
+    assert said == f"Frame at 1.00 s, face 0, score {score}; not detected in this frame, its place is interpolated."
+    assert panel.caption(session(), 0, 0).startswith("Face 0, score ")
+
+
+def test_one_colour_scale_serves_all_frames_of_a_person():
+    two = session(frames=2)
+    face = two.analysis.faces[0]
+    faint = replace(face.evidence[0], map=face.evidence[0].map * 0.01)
+    strong = replace(face.evidence[1], map=np.full_like(face.evidence[1].map, 3.0))
+    two = Session(replace(two.analysis, faces=(replace(face, evidence=(faint, strong)),)), Path("a.mp4"))
+    assert panel.evidence_scale(two, 0).limit == 3.0
+
+
+def test_status_line_sums_up():
+    assert analyse.in_short(session().analysis) == "Photo, 512 × 512 px, 1 face, took 1.0 s."
+    assert analyse.in_short(session(frames=3).analysis) == "2.0 s of video, 3 frames sampled, 1 face, took 1.0 s."
+
+
+def test_marks_say_whether_to_rely_on_a_map():
+    good = Grade(EVIDENCE_MAP, -1.0, 2.0, 0.5, (), ())
+    bad = Grade("LIME", 0.0, 0.0, -0.1, ("random",), ("edges",))
+    marks = slow.marks_table(ReportCard((good, bad), {"random": (0.0, 0.0)}, {}, "blur"))
+    assert "✓ Passed" in marks
+    assert "✗ Do not rely on this map: deletion no better than random, insertion no better than edges." in marks
+    assert '<th scope="row">control: random</th>' in marks
+
+
+# ------------------------------------------------------------------------------------------------------ what it keeps
+
+
+def test_sessions_drop_the_longest_unused_when_full(tmp_path):
+    one, two, three = (session(f"{i}.png") for i in range(3))
+    kept = Sessions(most_bytes=2 * one.size_bytes)
+    first, second = kept.keep(one), kept.keep(two)
+    assert kept.get(first) is one  # used, so the second is now the longest unused
+    written = two.write("report.json", "{}")
+    third = kept.keep(three)
+    assert kept.get(first) is one and kept.get(third) is three
+    with pytest.raises(GoneError, match="analyse the file again"):
+        kept.get(second)
+    assert not written.parent.exists()
+
+
+def test_dropping_a_session_removes_its_files():
+    kept, one = Sessions(), session()
+    token = kept.keep(one)
+    path = one.write("report.html", "x")
+    assert path.read_text() == "x"
+    kept.drop(token)
+    kept.drop(None)
+    assert not path.parent.exists()
+    with pytest.raises(GoneError):
+        kept.get(token)
+
+
+def test_a_cancelled_run_stops_at_its_next_step_and_the_next_one_goes_on():
+    runs, seen = Runs(), []
+    runs.start("me")
+    step = runs.progress("me", lambda share, stage: seen.append(stage))
+    step(0.1, "Reading")
+    runs.cancel("me")
+    with pytest.raises(Cancelled):
+        step(0.2, "Finding")
+    runs.start("me")
+    runs.progress("me", lambda share, stage: seen.append(stage))(0.1, "Again")
+    assert seen == ["Reading", "Again"]
+
+
+def test_a_new_run_stops_the_old_one_of_the_same_visitor_only():
+    runs = Runs()
+    steps = {}
+    for visitor in ("me", "you"):
+        runs.start(visitor)
+        steps[visitor] = runs.progress(visitor, lambda share, stage: None)
+    runs.start("me")
+    with pytest.raises(Cancelled):
+        steps["me"](0.5, "Finding")
+    steps["you"](0.5, "Finding")
+
+
+def test_whatever_goes_wrong_becomes_one_sentence(caplog):
+    status = gr.HTML()
+
+    def failing(error):
+        @spoken(status)
+        def handler():
+            raise error
+
+        return handler()[status]
+
+    with caplog.at_level(logging.ERROR, logger="deepfake_lens"):
+        assert "x.jpg is not a picture." in failing(MediaError("x.jpg is not a picture."))
+        assert "Cancelled." in failing(Cancelled())
+        assert GONE in failing(GoneError(GONE))
+        assert caplog.records == []
+        assert UNEXPECTED in failing(KeyError("/home/someone/secret.jpg"))
+    assert [record.message.split(" at ")[0] for record in caplog.records] == ["KeyError"]
+    assert "secret" not in caplog.text
+
+
+# --------------------------------------------------------------------------------------------------------- the app
+
+
+def test_building_the_page_loads_no_model(tmp_path):
+    def load():
+        raise AssertionError("a model was loaded before anybody asked")
+
+    assert built(lambda: app.build_app(Service(tmp_path, load))).title == "Deepfake Lens"
+
+
+def built(build):
+    """What `build()` builds, inside a running event loop: outside of one, Gradio starts loops and leaves them open."""
+
+    async def inside():
+        return build()
+
+    return asyncio.run(inside())
+
+
+@pytest.fixture
+def client(page_url: str) -> Iterator[Client]:
+    with connected(page_url) as client:
+        yield client
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Client]:
+    client = Client(url, verbose=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> dict[int, Path]:
+    paths = {n: tmp_path / f"{n}.png" for n in (10, 20, 30)}
+    for n, path in paths.items():
+        Image.fromarray(np.full((8, 8, 3), n, np.uint8)).save(path)
+    return paths
+
+
+def test_the_api_is_analyze_and_explain_and_nothing_else(client):
+    endpoints = client.view_api(return_format="dict")
+    assert set(endpoints["named_endpoints"]) == {"/analyze", "/explain"}
+    assert endpoints["unnamed_endpoints"] == {}
+
+
+def test_the_api_answers_with_the_contracts_object(client, photos):
+    answer = client.predict(handle_file(photos[20]), api_name="/analyze")
+    assert answer == json.loads(json.dumps(analysis_json(analysis_of([astronaut()], p_fake=0.2, name="20.png"))))
+
+
+def test_the_api_gives_the_contracts_error_object(client, tmp_path):
+    broken = tmp_path / "broken.txt"
+    broken.write_text("not a picture")
+    answer = client.predict(handle_file(broken), api_name="/analyze")
+    assert answer["file"] == "broken.txt"
+    assert answer["error"]["type"] == "MediaError"
+    assert answer["error"]["message"].startswith("broken.txt ")
+
+
+def test_visitors_at_once_get_their_own_answers(page_url, photos):
+    with ExitStack() as stack:
+        clients = {n: stack.enter_context(connected(page_url)) for n in photos}
+        jobs = [(n, clients[n].submit(handle_file(photos[n]), api_name="/analyze")) for n in list(photos) * 4]
+        assert [job.result(timeout=60)["p_fake"] for _, job in jobs] == [n / 100 for n, _ in jobs]
+
+
+def test_a_path_on_the_server_cannot_be_named(client):
+    with pytest.raises(AppError) as caught:
+        client.predict({"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, api_name="/analyze")
+    assert "root:" not in str(caught.value)
+
+
+def test_the_model_tab_shows_a_card_or_says_there_is_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(model, "SHIPPED", tmp_path)
+
+    def page() -> list:
+        with gr.Blocks() as blocks:
+            model.build(Service(tmp_path, detector))
+        return list(blocks.blocks.values())
+
+    assert [b.value for b in built(page) if isinstance(b, gr.Markdown)] == ["This copy comes without a model card."]
+    (tmp_path / "MODEL_CARD.md").write_text("# Card", encoding="utf-8")
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "accuracy.png")
+    blocks = built(page)
+    assert [b.value for b in blocks if isinstance(b, gr.Markdown)] == ["# Card"]
+    assert len([b for b in blocks if isinstance(b, gr.Image)]) == 1

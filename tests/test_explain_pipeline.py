@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from explain_faces import analysis_of, astronaut, detector
+
+from detector.types import Label
+from explain.cam import EVIDENCE_MAP
+from explain.pipeline import Settings, default_methods, explain_face, most_suspicious
+from explain.words import CLOSING
+
+FAST = Settings(methods=(EVIDENCE_MAP, "LayerCAM, rgb stream"), lime_samples=32, check_steps=4)
+
+
+def test_default_methods() -> None:
+    assert default_methods(detector()) == (
+        "evidence map",
+        "Grad-CAM, rgb stream",
+        "Grad-CAM, noise stream",
+        "Grad-CAM, map head",
+    )
+
+
+def test_everything_about_one_face() -> None:
+    steps: list[tuple[float, str]] = []
+    found = explain_face(
+        detector(),
+        analysis_of([astronaut()]),
+        settings=FAST,
+        progress=lambda share, stage: steps.append((share, stage)),
+    )
+    assert list(found.heats) == [EVIDENCE_MAP, "LayerCAM, rgb stream", "LIME"]
+    assert found.regions is not None and found.card is not None and found.restoration is not None
+    assert [grade.method for grade in found.card.grades] == list(found.heats)
+    assert found.residual.shape == (224, 224, 3)
+    assert found.frame.rgb is astronaut()
+    assert found.p == pytest.approx(1 / (1 + np.exp(-found.logit)))  # the calibration of an untrained detector
+    assert found.words[-1] == CLOSING
+    assert found.findings.p_resaved is not None and abs(found.findings.p_resaved - found.p) < 0.1
+    assert set(found.findings.p_hidden or {}) == {"the eyes", "the nose", "the mouth", "the edge of the face"}
+    assert [share for share, _ in steps] == sorted(share for share, _ in steps)
+    assert "Covering parts of the face (LIME)" in [stage for _, stage in steps]
+
+
+def test_without_lime_and_check() -> None:
+    settings = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    found = explain_face(detector(), analysis_of([astronaut()]), settings=settings)
+    assert (found.regions, found.card, list(found.heats)) == (None, None, [EVIDENCE_MAP])
+
+
+def test_which_frame() -> None:
+    darker = (astronaut() * 0.6).astype(np.uint8)
+    analysis = analysis_of([astronaut(), darker, astronaut()[::-1].copy()])
+    top = most_suspicious(analysis.faces[0])
+    assert analysis.faces[0].p_frames[top] == max(analysis.faces[0].p_frames)
+    quick = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    assert explain_face(detector(), analysis, settings=quick).crop is analysis.faces[0].track.crops[top]
+    asked = explain_face(detector(), analysis, crop_index=1, settings=quick)
+    assert asked.frame.index == 1
+    assert asked.logit == pytest.approx(analysis.faces[0].evidence[1].logit, abs=1e-4)
+
+
+def test_progress_can_cancel() -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(share: float, stage: str) -> None:
+        if "LIME" in stage:
+            raise Stop
+
+    with pytest.raises(Stop):
+        explain_face(detector(), analysis_of([astronaut()]), settings=FAST, progress=stop)
+
+
+def test_an_authentic_face_gets_no_place() -> None:
+    quick = Settings(methods=(EVIDENCE_MAP,), lime=False, check_steps=4)
+    found = explain_face(detector(), analysis_of([astronaut()], Label.AUTHENTIC, 0.1), settings=quick)
+    assert found.words[0].startswith("The detector leans clearly towards authentic (score 0.10)")

@@ -1,0 +1,220 @@
+"""The report: the same bytes twice, nothing fetched, nothing unescaped."""
+
+import copy
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from explain_faces import analysis_of, astronaut, detector
+from PIL import Image
+
+import explain.__main__ as command
+from detector.errors import MediaError
+from detector.types import Analysis, Label, Verdict
+from explain import report as report_module
+from explain.cam import EVIDENCE_MAP
+from explain.pipeline import Settings
+from explain.report import Report, build_report, write_report
+
+SETTINGS = Settings(methods=(EVIDENCE_MAP, "EigenCAM, rgb stream"), lime_samples=32, check_steps=4)
+NASTY = '<script>alert("x")</script> & \udcff.png'
+
+
+@pytest.fixture(scope="module")
+def clip_report() -> Report:
+    frames = [astronaut(), astronaut()[:, ::-1].copy(), (astronaut() * 0.7).astype(np.uint8)]
+    return build_report(detector(), analysis_of(frames, name=NASTY), None, SETTINGS)
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(html: str) -> Page:
+    page = Page()
+    page.feed(html)
+    return page
+
+
+def test_the_same_bytes_again(clip_report: Report) -> None:
+    frames = [astronaut(), astronaut()[:, ::-1].copy(), (astronaut() * 0.7).astype(np.uint8)]
+    again = build_report(detector(), analysis_of(frames, name=NASTY), None, SETTINGS)
+    assert again.json() == clip_report.json()
+    assert again.html() == clip_report.html()
+    other = build_report(detector(), analysis_of(frames, name=NASTY), None, Settings(lime=False, check=False))
+    assert other.json() != clip_report.json()
+
+
+def test_the_numbers(clip_report: Report) -> None:
+    content = json.loads(clip_report.json())
+    assert content["file"] == {
+        "name": NASTY, "sha256": "ab" * 32, "kind": "video", "width": 512, "height": 512,
+        "duration_s": 2.0, "frames_looked_at": [0, 1, 2],
+    }  # fmt: skip
+    assert content["model"] == {"name": "untrained", "sha256": "0" * 64}
+    assert content["verdict"] == {"label": "forged", "p_fake": 0.9, "logit": 2.0, "reason": "Told so by the test."}
+    assert content["settings"]["methods"] == [EVIDENCE_MAP, "EigenCAM, rgb stream"]
+    assert content["metadata"] == {"Software": "a <b>test</b>"}
+    assert content["content_credentials"] is None
+    explanation = content["faces"][0]["explanation"]
+    assert [m["method"] for m in explanation["maps"]] == [EVIDENCE_MAP, "EigenCAM, rgb stream", "LIME"]
+    assert [m["class_blind"] for m in explanation["maps"]] == [False, True, False]
+    assert all(m["grade"]["sentence"] for m in explanation["maps"])
+    assert len(content["faces"][0]["timeline"]["similarity"]) == 2
+    assert content["limits"][-1].endswith("not evidence against a person.")
+    assert not re.search(r"timing|seconds_taken|date", clip_report.json())
+
+
+def test_the_page_fetches_nothing_and_says_what_it_shows(clip_report: Report) -> None:
+    page = parsed(clip_report.html())
+    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert len(images) == sum(len(some) for some in clip_report.pictures) >= 10
+    for image in images:
+        assert (image["src"] or "").startswith("data:image/png;base64,")
+        assert len(image["alt"] or "") > 10
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not any("src" in attrs and not (attrs["src"] or "").startswith("data:") for _, attrs in page.tags)
+    assert "http" not in re.sub(r'src="[^"]*"', "", clip_report.html())
+    assert "@media print" in clip_report.html()
+
+
+def test_names_and_metadata_are_escaped(clip_report: Report) -> None:
+    html = clip_report.html()
+    assert "<script" not in html and "<b>test" not in html
+    assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; " in html
+    assert "a <b>test</b>" in parsed(html).text
+
+
+def test_words_before_colours(clip_report: Report) -> None:
+    text = parsed(clip_report.html()).text
+    assert "Forged-looking" in text and "Calibrated probability of a forgery: 0.90" in text
+    assert "not evidence against a person" in text
+    assert "never part of the score" in text
+    assert "class-blind" in text
+    assert text.index("Forged-looking") < text.index("Evidence map")
+
+
+def test_files(clip_report: Report, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "er"
+    written = write_report(clip_report, out)
+    names = {path.name for path in written}
+    assert {"report.html", "report.json", "face1-frame.png", "face1-timeline.png", "face1-evidence-map.png"} <= names
+    assert {path.name for path in out.iterdir()} == names  # and no half-written rest
+    assert json.loads((out / "report.json").read_bytes())["file"]["name"] == NASTY
+    assert "&#56575;" in (out / "report.html").read_text(encoding="utf-8")
+    assert Image.open(io.BytesIO((out / "face1-frame.png").read_bytes())).size == (512, 512)
+    write_report(clip_report, out)  # over an older report
+
+
+def test_a_failed_write_leaves_nothing_behind(
+    clip_report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report_module.os, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(clip_report, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_scale_for_all_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = analysis_of([astronaut()])
+    dim = analysis_of([(astronaut() * 0.4).astype(np.uint8)])
+    two = Analysis(one.media, (one.faces[0], dim.faces[0]), one.verdict, one.model)
+    seen: list[float] = []
+    draw = report_module.figures.overlay
+    monkeypatch.setattr(
+        report_module.figures,
+        "overlay",
+        lambda view, crop, heat, scale: (seen.append(scale.limit), draw(view, crop, heat, scale))[1],
+    )
+    found = build_report(detector(), two, None, Settings(methods=(EVIDENCE_MAP,), lime=False, check=False))
+    assert len(found.pictures) == 2 and len(seen) == 2
+    assert seen[0] == seen[1]
+
+
+def test_no_face_is_a_report_too() -> None:
+    whole = analysis_of([astronaut()])
+    empty = Analysis(whole.media, (), Verdict(Label.NO_FACE, "No face was found."), whole.model)
+    found = build_report(detector(), empty)
+    assert json.loads(found.json())["verdict"] == {
+        "label": "no_face", "p_fake": None, "logit": None, "reason": "No face was found.",
+    }  # fmt: skip
+    assert "No face found" in parsed(found.html()).text
+
+
+def fake_detector(model: object = None, device: str = "auto") -> Any:
+    """Loads nothing, and finds the astronaut in every file but broken ones."""
+
+    def analyze(path: Path, n_frames: int = 24) -> Analysis:
+        if "broken" in path.name:
+            raise MediaError(f"{path.name} cannot be read as a picture or a clip.")
+        return analysis_of([astronaut()], name=path.name)
+
+    made = copy.copy(detector())
+    made.analyze = analyze  # type: ignore[method-assign, assignment]
+    return made
+
+
+def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "Detector", fake_detector)
+    quick = ["--methods", EVIDENCE_MAP, "--no-lime", "--no-check"]
+    assert command.main(["me.png", "--out", str(tmp_path / "out"), *quick]) == 0
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert str(tmp_path / "out" / "report.json") in capsys.readouterr().out
+    # The command line's JSON is the library's, byte for byte.
+    same = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    library = build_report(detector(), analysis_of([astronaut()], name="me.png"), Path("me.png"), same)
+    assert (tmp_path / "out" / "report.json").read_text() == library.json()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["broken.mp4"], "broken.mp4 cannot be read as a picture or a clip.\n"),
+        (["me.png", "--methods", "nonsense"], "No explanation is called 'nonsense'; there are evidence map, "),
+    ],
+)
+def test_errors_are_one_sentence(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "Detector", fake_detector)
+    assert command.main([arguments[0], "--out", str(tmp_path / "out"), *arguments[1:]]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith(message) and shown.err.count("\n") == 1
+    assert shown.out == "" and not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "Detector", fake_detector)
+    (tmp_path / "file").write_text("in the way")
+    quick = ["--methods", EVIDENCE_MAP, "--no-lime", "--no-check"]
+    assert command.main(["me.png", "--out", str(tmp_path / "file"), *quick]) == 1
+    assert capsys.readouterr().err.startswith("The report cannot be written to ")
+
+
+def test_wrong_usage() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["me.png"])
+    assert stopped.value.code == 2

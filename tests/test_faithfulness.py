@@ -1,0 +1,176 @@
+"""The checks themselves, on a detector whose reason is known."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from explain_faces import astronaut, detector, face_crop
+
+from explain import faithfulness
+from explain.cam import EVIDENCE_MAP, Heat
+from explain.faithfulness import (
+    BADGE,
+    Curves,
+    Grade,
+    control_maps,
+    curves,
+    localise,
+    report_card,
+    road,
+    shuffle_weights,
+    shuffled,
+)
+
+CROP = face_crop(astronaut()).rgb
+SPOT = np.s_[150:190, 30:70]  # away from the centre
+
+
+class Spot:
+    """Logit = share of the spot that is as it was, times 10; knows nothing else."""
+
+    device = torch.device("cpu")
+
+    def look(self, crops: np.ndarray) -> Any:
+        same = (crops[:, *SPOT] == CROP[SPOT]).all(-1).mean((1, 2))
+
+        class Out:
+            logits = (10 * same).astype(np.float32)
+
+        return Out
+
+    def network(self, images: torch.Tensor) -> torch.Tensor:
+        want = torch.from_numpy(CROP[SPOT]).permute(2, 0, 1) / 255
+        return -10 * (images[:, :, *SPOT] - want).abs().mean((1, 2, 3))
+
+    def tensor(self, crops: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+
+
+def heat(values: np.ndarray, method: str = "m") -> Heat:
+    return Heat(values.astype(np.float32), method, "frame logit")
+
+
+def true_map() -> np.ndarray:
+    values = np.zeros((224, 224))
+    values[SPOT] = 1.0
+    return values
+
+
+def test_areas_by_hand() -> None:
+    found = Curves(np.array([4.0, 2.0, 0.0], np.float32), np.array([0.0, 4.0, 4.0], np.float32))
+    assert found.deletion_auc == 2.0
+    assert found.insertion_auc == 3.0
+
+
+def test_curves_of_a_known_reason() -> None:
+    other = 255 - CROP
+    found = curves(Spot(), CROP, true_map(), other, np.random.default_rng(0), steps=8)  # type: ignore[arg-type]
+    assert found.deletion.tolist() == [10.0] + [0.0] * 8  # the spot is 3% of the crop: gone at the first eighth
+    assert found.insertion.tolist() == [0.0] + [10.0] * 8
+    wrong = curves(Spot(), CROP, -true_map(), other, np.random.default_rng(0), steps=8)  # type: ignore[arg-type]
+    assert wrong.deletion_auc > 9 and wrong.insertion_auc < 1
+    assert wrong.deletion[-1] == 0.0 and wrong.insertion[-1] == 10.0
+
+
+def test_the_true_map_passes_and_a_wrong_one_gets_the_badge() -> None:
+    card = report_card(Spot(), CROP, {"good": heat(true_map(), "good"), "bad": heat(-true_map(), "bad")})  # type: ignore[arg-type]
+    good, bad = card.grades
+    assert good.trusted and good.lost_deletion == good.lost_insertion == ()
+    assert good.sentence.startswith("Passed: ")
+    assert good.road > 0 > bad.road
+    assert not bad.trusted and bad.lost_deletion == ("random", "centre", "edges")
+    assert bad.sentence == (
+        f"{BADGE}: deletion no better than random, centre and edges, insertion no better than random, centre and edges."
+    )
+    assert set(card.controls) == {"random", "centre", "edges"}
+    assert set(card.curves) == {"good", "bad", "random", "centre", "edges"}
+    assert card.fill == "blur" and card.grade("bad") is bad
+
+
+def test_losing_to_one_control_is_enough_for_the_badge() -> None:
+    grade = Grade("m", 0.0, 1.0, 0.0, (), ("edges",))
+    assert not grade.trusted
+    assert grade.sentence == "Do not rely on this map: insertion no better than edges."
+
+
+def test_a_map_is_no_better_than_itself() -> None:
+    centre = control_maps(CROP, np.random.default_rng(0))["centre"]
+    card = report_card(detector(), CROP, {"m": heat(centre)}, steps=4)
+    assert "centre" in card.grades[0].lost_deletion and "centre" in card.grades[0].lost_insertion
+
+
+def test_pristine_pixels_as_cover() -> None:
+    card = report_card(Spot(), CROP, {"m": heat(true_map())}, given=255 - CROP, steps=4)  # type: ignore[arg-type]
+    assert card.fill == "given"
+    assert card.curves["m"].deletion.tolist() == [10.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_control_maps() -> None:
+    maps = control_maps(CROP, np.random.default_rng(0))
+    assert all(m.shape == (224, 224) and m.dtype == np.float32 for m in maps.values())
+    assert np.unravel_index(maps["centre"].argmax(), (224, 224)) in {(111, 111), (111, 112), (112, 111), (112, 112)}
+    assert maps["centre"][112, 112] / maps["centre"][112, 168] == pytest.approx(
+        np.exp(0.5), rel=0.02
+    )  # sigma = side / 4
+    edge = np.zeros((224, 224, 3), np.uint8)
+    edge[:, 100:] = 255
+    assert control_maps(edge, np.random.default_rng(0))["edges"][50].argmax() in (99, 100)
+    other = control_maps(CROP, np.random.default_rng(1))["random"]
+    assert np.abs(maps["random"] - other).max() > 0.1
+
+
+def test_road_is_repeatable_and_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = road(detector(), CROP, true_map().astype(np.float32))
+    imputed_with_noise = faithfulness._SeededImputer(0)(
+        torch.rand(3, 8, 8), torch.ones(8, 8).index_fill(0, torch.tensor([3]), 0)
+    )
+    assert imputed_with_noise.shape == (3, 8, 8)
+    torch.rand(5)
+    assert road(detector(), CROP, true_map().astype(np.float32)) == first
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_imputer_keeps_what_is_there() -> None:
+    image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(16, 16)
+    mask[4:8, 4:8] = 0
+    filled = faithfulness._SeededImputer(0)(image, mask)
+    assert torch.equal(filled[:, mask.bool()], image[:, mask.bool()])
+    assert (filled[:, 4:8, 4:8] - image[:, 4:8, 4:8]).abs().max() > 0.05
+    assert filled.min() >= 0 and filled.max() <= 1
+
+
+def test_localisation() -> None:
+    mask = true_map() > 0
+    best, worst = localise(true_map().astype(np.float32), mask), localise(-true_map().astype(np.float32), mask)
+    assert (best.pixel_auc, best.pointing, best.iou) == (1.0, True, 1.0)
+    assert (worst.pixel_auc, worst.pointing, worst.iou) == (0.0, False, 0.0)
+    half = true_map()
+    half[150:190, 50:70] = 0
+    half[150:190, 100:120] = 1
+    found = localise(half.astype(np.float32), mask)
+    # Half of the hottest 1600 places lie in the mask of 1600: 800 / 2400.
+    assert found.iou == pytest.approx(1 / 3)
+    with pytest.raises(ValueError, match="empty"):
+        localise(half.astype(np.float32), np.zeros((224, 224), bool))
+
+
+def test_shuffling_keeps_the_values_and_changes_the_maps() -> None:
+    network = detector().network
+    twin = shuffled(network, np.random.default_rng(0))
+    for (name, a), (_, b) in zip(network.named_parameters(), twin.named_parameters(), strict=True):
+        assert torch.equal(a.flatten().sort().values, b.flatten().sort().values), name
+    assert not torch.equal(next(network.parameters()), next(twin.parameters()))
+    methods = (EVIDENCE_MAP, "Grad-CAM, rgb stream")
+    found = shuffle_weights(detector(), CROP, methods)
+    for method in methods:
+        assert np.abs(found[method].before.map - found[method].after.map).max() > 1e-5
+        assert -1 <= found[method].correlation < 0.95
+    again = shuffle_weights(detector(), CROP, methods)
+    assert [s.correlation for s in found.values()] == [s.correlation for s in again.values()]
+    assert detector().network is network

@@ -1,0 +1,140 @@
+"""Sentences by the letter."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from explain_faces import astronaut, face_crop
+
+from detector.types import Label
+from explain.cam import Heat
+from explain.words import (
+    CLOSING,
+    EDGE,
+    EYES,
+    MOUTH,
+    NOSE,
+    OUTSIDE,
+    WHOLE,
+    Findings,
+    describe,
+    face_parts,
+    place_of,
+    zone,
+)
+
+FORGED = Findings(
+    label=Label.FORGED,
+    p=0.93,
+    band=(0.4, 0.6),
+    place=MOUTH,
+    stream_shares={"rgb stream": 0.2, "noise stream": 0.8},
+    seconds=[(1.5, 3.04)],
+    p_frame=0.95,
+    p_resaved=0.91,
+    p_hidden={EYES: 0.94, MOUTH: 0.45, NOSE: 0.9, EDGE: 0.59},
+)
+
+
+def test_a_forged_clip() -> None:
+    assert describe(FORGED) == (
+        "The detector leans clearly towards forged (score 0.93); the traces lie mostly on the mouth.",
+        "It rests mostly on fine noise rather than on what is visible; the suspicious seconds are 1.5-3.0 s.",
+        "Saved once more as a JPEG, this frame's score hardly moves (0.95 to 0.91); "
+        "with the mouth blurred it would be 0.45 (no verdict).",
+        "This is the estimate of one detector; it is not evidence against a person.",
+    )
+
+
+def test_never_surer_than_the_score() -> None:
+    weaker = describe(replace(FORGED, p=0.7))[0]
+    assert weaker == "The detector leans towards forged (score 0.70); the traces lie mostly on the mouth."
+
+
+def test_an_untrusted_place_is_not_named() -> None:
+    first = describe(replace(FORGED, place=None))[0]
+    assert first == (
+        "The detector leans clearly towards forged (score 0.93), but its map does not say reliably where on the face."
+    )
+
+
+def test_an_authentic_photo() -> None:
+    found = Findings(
+        Label.AUTHENTIC, 0.07, (0.4, 0.6), None, {"rgb stream": 0.5, "noise stream": 0.5}, (), 0.07, 0.3, {EYES: 0.1}
+    )
+    assert describe(found) == (
+        "The detector leans clearly towards authentic (score 0.07): "
+        "it found no trace like those of the forgeries it knows.",
+        "Saved once more as a JPEG, this frame's score moves (0.07 to 0.30); "
+        "blurring any single part of the face would not change the answer.",
+        CLOSING,
+    )
+
+
+def test_no_verdict() -> None:
+    assert describe(Findings(Label.UNCERTAIN, 0.5, (0.4, 0.6))) == (
+        "The score is 0.50, and the detector gives no verdict.",
+        CLOSING,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rgb", "sentence"),
+    [
+        (0.8, "It rests mostly on what is visible rather than on fine noise."),
+        (0.5, "It rests on what is visible and on fine noise alike."),
+    ],
+)
+def test_streams(rgb: float, sentence: str) -> None:
+    found = replace(FORGED, stream_shares={"rgb stream": rgb, "noise stream": 1 - rgb}, seconds=())
+    assert describe(found)[1] == sentence
+
+
+def test_two_intervals() -> None:
+    found = replace(FORGED, stream_shares={}, seconds=[(0.0, 1.0), (2.0, 3.0)])
+    assert describe(found)[1] == "The suspicious seconds are 0.0-1.0 s and 2.0-3.0 s."
+
+
+@pytest.mark.parametrize("label", [Label.FORGED, Label.AUTHENTIC, Label.UNCERTAIN])
+@pytest.mark.parametrize("p", [0.0, 0.05, 0.5, 0.95, 1.0])
+def test_always_closes_and_never_accuses(label: Label, p: float) -> None:
+    text = describe(replace(FORGED, label=label, p=p))
+    assert text[-1] == CLOSING and 2 <= len(text) <= 4
+    assert "not evidence against a person" in text[-1]
+    for word in ("proves", "certain", "definitely", "is fake", "is forged", "guilty"):
+        assert word not in " ".join(text)
+
+
+def test_zones() -> None:
+    assert [zone(p, (0.4, 0.6)) for p in (0.39, 0.4, 0.6, 0.61)] == [
+        "authentic-looking", "no verdict", "no verdict", "forged-looking",
+    ]  # fmt: skip
+
+
+def in_crop(x: float, y: float) -> tuple[int, int]:
+    """Row and column in the astronaut's crop of a place in her picture."""
+    crop = face_crop(astronaut())
+    u, v = np.linalg.inv(np.vstack([crop.to_frame, [0, 0, 1]])) @ [x, y, 1] @ np.eye(3)[:, :2]
+    return round(v), round(u)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "part"),
+    [(205.0, 101.7, EYES), (246.8, 103.7, EYES), (224.7, 125.0, NOSE), (223.5, 140.5, MOUTH), (223.5, 172.0, EDGE)],
+)
+def test_parts_lie_where_the_landmarks_are(x: float, y: float, part: str) -> None:
+    parts = face_parts(face_crop(astronaut()))
+    at = in_crop(x, y)
+    assert parts[part][at] and parts[WHOLE][at]
+    assert [name for name in (EYES, NOSE, MOUTH, EDGE) if parts[name][at]] == [part]
+    hot = np.zeros((224, 224), np.float32)
+    hot[at[0] - 3 : at[0] + 4, at[1] - 3 : at[1] + 4] = 1.0
+    assert place_of(Heat(hot, "m", "frame logit"), parts) == part
+
+
+def test_places_that_are_no_part() -> None:
+    parts = face_parts(face_crop(astronaut()))
+    flat = np.ones((224, 224), np.float32)
+    assert place_of(Heat(flat, "m", "t"), parts) == WHOLE
+    assert place_of(Heat((~parts[WHOLE]).astype(np.float32), "m", "t"), parts) == OUTSIDE
+    assert place_of(Heat(-flat, "m", "t"), parts) is None
