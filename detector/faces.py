@@ -179,7 +179,7 @@ class KalmanBox:
     MEASURED_STD = 0.05  # jitter of MTCNN's boxes, in face sizes
     RATE_STD = 1.0  # face sizes per second before anything is known
     ACCELERATION_STD = 3.0  # face sizes per second squared: a quick turn of the head
-    HORIZON_S = 0.5  # beyond it the last speed says nothing about where a head went, only the uncertainty grows
+    HORIZON_S = 0.25  # heads go back and forth: beyond it the last speed says nothing, and only the uncertainty grows
 
     @classmethod
     def start(cls, centre_size_px: NDArray[np.float64]) -> KalmanBox:

@@ -36,7 +36,7 @@ class Picture:
     """One picture of the report."""
 
     name: str  # file name
-    rgb: NDArray[np.uint8]
+    png: bytes
     caption: str  # also the alternative text
 
 
@@ -54,7 +54,7 @@ class Report:
         return text.encode(errors="backslashreplace").decode()
 
     def html(self) -> str:
-        text = page(self.content, [[(p.caption, figures.png(p.rgb)) for p in some] for some in self.pictures])
+        text = page(self.content, [[(p.caption, p.png) for p in some] for some in self.pictures])
         return text.encode(errors="xmlcharrefreplace").decode()
 
 
@@ -80,7 +80,7 @@ def build_report(
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write report.html, report.json and the PNGs; each file appears whole or not at all. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {picture.name: figures.png(picture.rgb) for some in report.pictures for picture in some}
+    files = {picture.name: picture.png for some in report.pictures for picture in some}
     files |= {"report.json": report.json().encode(), "report.html": report.html().encode()}
     return [_write(folder / name, content) for name, content in files.items()]
 
@@ -111,7 +111,7 @@ def _face_pictures(e: Explanation, prefix: str, scales: Mapping[str, figures.Sca
     made: list[Picture] = []
 
     def add(name: str, rgb: NDArray[np.uint8], caption: str) -> None:
-        made.append(Picture(f"{prefix}-{name}.png", rgb, caption))
+        made.append(Picture(f"{prefix}-{name}.png", figures.png(rgb), caption))
 
     label = f"{e.face.track.track}: {e.p:.2f}"
     add("frame", figures.annotate(figures.view_frame(e.frame.rgb), [(e.crop, label)]), f"The frame, face {label}")

@@ -59,14 +59,14 @@ def test_which_frame() -> None:
 
 
 def test_progress_can_cancel() -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(share: float, stage: str) -> None:
         if "LIME" in stage:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         explain_face(detector(), analysis_of([astronaut()]), settings=FAST, progress=stop)
 
 

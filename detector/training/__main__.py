@@ -19,7 +19,7 @@ def load_all(
     data: Path, cache: Path, generators: Path | None, splits: tuple[str, ...] = ("train", "val")
 ) -> list[Picture]:
     """All pictures under a data folder, clip frames included; some authentic ones with their re-drawn copies."""
-    pictures = [p for name in FOLDERS if (data / name).is_dir() for p in load_pictures(data / name)]
+    pictures = [p for name in FOLDERS if (data / name).is_dir() for p in load_pictures(data / name, splits)]
     if (data / "clips").is_dir():
         pictures += load_clips(data / "clips", cache / "clips")
     pictures = [p for p in pictures if p.split in splits]

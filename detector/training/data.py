@@ -30,13 +30,15 @@ WORK_PX = (120, 300)  # side of the picture the forge works on: a face of 70 to 
 FAMILIES = ("self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated")
 # How often each family is drawn. Self-blends reach most face swaps; the genuine forgeries are few and weighted low.
 FAMILY_WEIGHTS = {
-    "self-blend": 0.38,
-    "cross-blend": 0.17,
-    "part splice": 0.10,
+    "self-blend": 0.34,
+    "cross-blend": 0.15,
+    "part splice": 0.12,
     "generator": 0.12,
-    "openforensics": 0.13,
-    "generated": 0.10,
+    "openforensics": 0.12,
+    "generated": 0.15,
 }
+# Share of the nuisance a family gets: whole-face fingerprints are the first thing nuisance kills.
+GENTLE = {"generator": 0.4, "openforensics": 0.5, "generated": 0.5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ class Picture:
     skin_ita_deg: float = float("nan")
 
 
-def load_pictures(folder: Path) -> list[Picture]:
+def load_pictures(folder: Path, splits: Sequence[str] = ("train", "val")) -> list[Picture]:
     """Pictures of one folder by the CSV of the same name beside it. Raises DataError when either is missing."""
     table = folder.with_suffix(".csv")
     if not table.is_file() or not folder.is_dir():
@@ -62,6 +64,8 @@ def load_pictures(folder: Path) -> list[Picture]:
     pictures = []
     with table.open(newline="") as file:
         for row in csv.DictReader(file):
+            if row["split"] not in splits:
+                continue
             bgr = cv2.imread(str(folder / row["file"]), cv2.IMREAD_COLOR)
             if bgr is None:
                 continue
@@ -299,8 +303,7 @@ class PairMaker:
         """One pair: crops (2, S, S, 3), masks (2, S/8, S/8) and the family."""
         family = self.draw_family(rng, emphasis)
         forgery = self.make(family, strength, rng)
-        gentle = 0.6 if family in ("generator", "generated") else 1.0  # fingerprints are the first thing nuisance kills
-        recipe = draw_training(rng, nuisance * gentle)
+        recipe = draw_training(rng, nuisance * GENTLE.get(family, 1.0))
         crops, masks = self.finish(forgery, recipe, size_px, rng)
         return crops, masks, family
 

@@ -1,0 +1,241 @@
+"""The real page in headless Chromium. The detector has random weights, so nothing is asserted about its judgement."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from explain_faces import astronaut
+from PIL import Image
+
+from explain.lab.examples import EXAMPLES, hopper, write_example
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.timeout(600),
+]
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run")
+SLOW_MS = 180_000  # two shared cores may be busy
+UPLOAD = "#lens-file input[type=file]"
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, page_url: str) -> Iterator:
+    """A fresh visitor, who must not be sent anywhere else and must not see a traceback."""
+    elsewhere, broken = [], []
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(SLOW_MS)
+    page.on("request", lambda request: elsewhere.append(request.url) if leaves(request.url, page_url) else None)
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.goto(page_url)
+    page.wait_for_selector("#lens-examples button")
+    yield page
+    text = page.inner_text("body")
+    page.close()
+    assert "Traceback" not in text and "Error" not in text
+    assert elsewhere == []
+    assert broken == []
+
+
+def leaves(url: str, home: str) -> bool:
+    return not url.startswith((home, "data:", "blob:"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("uploads")
+    made = {
+        "photo": write_example(EXAMPLES[0], folder),
+        "clip": write_example(EXAMPLES[4], folder),
+        "two": folder / "two.png",
+        "garbage": folder / "garbage.jpg",
+        "slow": folder / "slow.png",
+        "fault": folder / "fault.png",
+    }
+    Image.fromarray(np.hstack([astronaut(), hopper()[:512]])).save(made["two"])
+    made["garbage"].write_bytes(b"\xff\xd8 this is no picture <script>alert(1)</script>")
+    for name in ("slow", "fault"):
+        Image.new("RGB", (8, 8)).save(made[name])
+    return made
+
+
+def upload(page, path: Path) -> None:
+    page.set_input_files(UPLOAD, str(path))
+
+
+def analysed(page, path: Path) -> None:
+    """Upload and wait until the chosen frame is shown in full."""
+    upload(page, path)
+    page.wait_for_selector("#lens-words p")
+
+
+def pixels(page, selector: str) -> list[int]:
+    """Width and height of the picture that the browser loaded."""
+    page.locator(selector).scroll_into_view_if_needed()
+    handle = page.wait_for_selector(f"{selector} img")
+    page.wait_for_function("img => img.complete && img.naturalWidth > 0", arg=handle)
+    return handle.evaluate("img => [img.naturalWidth, img.naturalHeight]")
+
+
+def caption(page) -> str:
+    return page.inner_text("#lens-caption p").strip()
+
+
+def wait_for_caption(page, other_than: str) -> str:
+    page.wait_for_function(
+        "old => document.querySelector('#lens-caption p').innerText.trim() !== old",
+        arg=other_than,
+    )
+    return caption(page)
+
+
+def test_a_photo_gets_a_verdict_and_its_pictures(page, files):
+    analysed(page, files["photo"])
+    headings = ("Forged-looking", "Authentic-looking", "Cannot say")
+    assert page.inner_text("#lens-verdict h2").strip() in headings
+    assert "not evidence against a person" in page.inner_text("#lens-verdict")
+    assert page.get_attribute("#lens-verdict .lens-scale", "aria-label").startswith("Score 0.")
+    assert caption(page).startswith("Face 0, score 0.")
+    assert pixels(page, "#lens-frame") == [512, 512]
+    assert pixels(page, "#lens-evidence")[0] >= 448
+    assert pixels(page, "#lens-residual") == [224, 224]
+    assert "PSNR" in page.inner_text("#lens-restored")
+    assert not page.is_visible("#lens-player") and not page.is_visible("#lens-line")
+    assert page.is_disabled("#lens-stop") and page.is_enabled("#lens-start")
+
+
+def test_an_example_is_one_click(page):
+    page.click("#lens-examples button:has-text('Grace Hopper, mouth re-drawn')")
+    page.wait_for_selector("#lens-words p")
+    assert "Photo, 512 × 600 px, 1 face" in page.inner_text("#lens-status")
+
+
+def test_the_timeline_moves_the_clip_and_the_clip_moves_the_timeline(page, files):
+    analysed(page, files["clip"])
+    first = caption(page)
+    seconds = "document.querySelector('#lens-player video').currentTime"
+    page.wait_for_function("document.querySelector('#lens-player video').readyState > 1")
+    plot = page.locator(".lens-plot").first
+    width = plot.bounding_box()["width"]
+    at = 0.9 if "0." in first.split(" s")[0] else 0.1  # far from the frame that is shown
+    plot.click(position={"x": width * at, "y": 30})
+    clicked = wait_for_caption(page, first)
+    shown_s = float(clicked.split("Frame at ")[1].split(" s")[0])
+    assert shown_s == pytest.approx(4 * at, abs=0.15)
+    assert page.evaluate(seconds) == pytest.approx(shown_s, abs=0.05)
+
+    page.focus(".lens-timeline")
+    page.keyboard.press("Home")
+    home = wait_for_caption(page, clicked)
+    assert home.startswith("Frame at 0.08 s")
+    assert page.get_attribute(".lens-timeline", "aria-valuenow") == "0"
+    assert page.get_attribute(".lens-timeline", "aria-valuetext") in home.replace("Frame at ", "").replace(
+        ", face 0", ""
+    )
+
+    page.evaluate("document.querySelector('#lens-player video').play()")
+    wait_for_caption(page, home)
+    page.wait_for_function("parseFloat(document.querySelector('.lens-head').style.left) > 20")
+    page.wait_for_function("document.querySelector('#lens-player video').ended")
+    page.wait_for_function("document.querySelector('#lens-caption').innerText.includes('Frame at 3.')")
+
+
+def test_each_face_has_its_own_pictures(page, files):
+    analysed(page, files["two"])
+    assert page.locator("#lens-face input").count() == 2
+    first = caption(page)
+    page.locator("#lens-face label").nth(1).click()
+    assert wait_for_caption(page, first)[:7] != first[:7]
+
+
+def test_slow_explanations_run_on_demand(page, files):
+    analysed(page, files["photo"])
+    for part in ("cam", "lime", "trust"):
+        page.click(f"#lens-{part} > button")
+    page.click("#lens-lime-go")
+    assert pixels(page, "#lens-lime-positive") == [224, 224]
+    assert pixels(page, "#lens-lime-signed")[0] == 448
+    assert "rank correlation" in page.inner_text("#lens-lime-about")
+    page.click("#lens-cam-go")
+    assert pixels(page, "#lens-cam-picture")[0] >= 448
+    page.click("#lens-shuffle-go")
+    page.wait_for_selector("#lens-shuffle-about p")
+    assert "rank correlation" in page.inner_text("#lens-shuffle-about")
+    page.click("#lens-card-go")
+    page.wait_for_selector("#lens-marks table")
+    marks = page.inner_text("#lens-marks")
+    assert "evidence map" in marks and "control: centre" in marks
+
+
+def test_the_report_is_what_the_api_gives(page, page_url, files):
+    from gradio_client import Client, handle_file
+
+    analysed(page, files["photo"])
+    page.click("#lens-report > button")
+    page.click("#lens-report-go")
+    page.wait_for_selector("#lens-report-files a[download]")
+    saved = {}
+    for link in page.locator("#lens-report-files a[download]").all():
+        with page.expect_download() as download:
+            link.click()
+        saved[download.value.suggested_filename] = Path(download.value.path()).read_text(encoding="utf-8")
+    assert saved["report.html"].startswith("<!doctype html>")
+    assert "http" not in saved["report.html"].split("</style>")[1].split("data:image")[0]
+    client = Client(page_url, verbose=False)
+    assert json.loads(saved["report.json"]) == client.predict(handle_file(files["photo"]), api_name="/explain")
+    client.close()
+
+
+def test_garbage_gets_one_clear_sentence(page, files):
+    upload(page, files["garbage"])
+    said = page.wait_for_selector("#lens-status [role=alert]").inner_text()
+    assert said == "Sorry. garbage.jpg is not a picture or a clip that can be read."
+    analysed(page, files["photo"])  # and the page goes on
+    assert page.locator("[role=alert]").count() == 0
+
+
+def test_a_fault_gets_a_polite_sentence(page, files):
+    upload(page, files["fault"])
+    said = page.wait_for_selector("#lens-status [role=alert]").inner_text()
+    assert said.startswith("Sorry. Something went wrong on our side.")
+    assert page.is_hidden("#lens-body")
+    page.wait_for_selector("#lens-start:enabled")
+
+
+def test_cancel_stops_and_the_page_goes_on(page, files):
+    upload(page, files["slow"])
+    page.wait_for_selector("#lens-status :text('Taking its time')")
+    page.click("#lens-stop")
+    page.wait_for_selector("#lens-status :text('Cancelled.')", timeout=5000)
+    assert page.is_enabled("#lens-start")
+    analysed(page, files["photo"])  # in its turn: the cancelled run has made room
+
+
+def test_another_file_takes_over(page, files):
+    upload(page, files["slow"])
+    page.wait_for_selector("#lens-status :text('Taking its time')")
+    page.click("#lens-file [aria-label='Clear'], #lens-file [aria-label='Remove file']")
+    analysed(page, files["photo"])
+    assert "512 × 512" in page.inner_text("#lens-status")
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(page, files):
+    page.set_viewport_size(PHONE)
+    analysed(page, files["clip"])
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.locator("#lens-verdict").bounding_box()["width"] > 300
+    assert page.locator(".lens-timeline").bounding_box()["width"] > 280
