@@ -234,7 +234,7 @@ def colour_bar(scale: Scale) -> Rgb:
     axes.set_xlabel(scale.label, fontsize=8)
     if scale.signed:
         axes.set_title("authentic" + " " * 60 + "forged", fontsize=7, pad=2)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def timeline_chart(timeline: Timeline) -> Rgb:
@@ -249,7 +249,7 @@ def timeline_chart(timeline: Timeline) -> Rgb:
     for axes in (top, bottom):
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def _draw_scores(axes: Any, timeline: Timeline) -> None:
@@ -285,10 +285,11 @@ def curves_chart(curves: Sequence[tuple[str, Sequence[float], bool]], title: str
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=6)
-    return _drawn(figure)
+    return drawn(figure)
 
 
-def _drawn(figure: Figure) -> Rgb:
+def drawn(figure: Figure) -> Rgb:
+    """A matplotlib figure as pixels."""
     with _drawing:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()

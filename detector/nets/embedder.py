@@ -8,25 +8,25 @@ builder, so that a recipe is a name and a few numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detector.nets.backbones import (
+    FrameFeatures,
+    baseline_cnn,
+    create_timm,
+    facenet_embedder,
+    load_weights,
+    named,
+    timm_embedder,
+)
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True, eq=False)
-class FrameFeatures:
-    """An embedder's answer for a batch."""
-
-    embedding: Tensor  # (B, D)
-    map_logits: Tensor | None  # (B, H/8, W/8) evidence logits, or None where the embedder has no map head
 
 
 class NoiseResidual(nn.Module):
@@ -79,17 +79,23 @@ class ConvStream(nn.Module):
 class TimmStream(nn.Module):
     """A timm backbone's features at strides 8 and 16; what lies deeper is cut off.
 
-    pretrained=True goes through timm and so needs a network; `weights` loads a safetensors file of the whole backbone.
+    pretrained=True goes through timm and so needs a network; `weights` loads a file of the whole backbone. Raises
+    WeightsError.
     """
 
-    def __init__(self, name: str = "tf_efficientnetv2_b0", pretrained: bool = False) -> None:
+    def __init__(
+        self, name: str = "tf_efficientnetv2_b0", pretrained: bool = False, weights: str | None = None
+    ) -> None:
         super().__init__()
-        net: Any = timm.create_model(name, features_only=True, out_indices=(0, 1, 2, 3), pretrained=pretrained)
+        fetch = pretrained and weights is None
+        net: Any = create_timm(name, fetch, features_only=True, out_indices=(0, 1, 2, 3))
         channels = net.feature_info.channels()
         if net.feature_info.reduction()[2:] != [8, 16]:
             raise ValueError(f"expected strides 8 and 16 from {name}, but got {net.feature_info.reduction()}")
         if name.startswith("tf_efficientnetv2_b"):
             net.blocks = net.blocks[:5]  # the stages behind stride 16 cost half the parameters and are never read
+        if weights is not None:
+            load_weights(net, weights, name)
         self.net = net
         self.channels = (channels[2], channels[3])
 
@@ -118,11 +124,12 @@ class TwoStream(nn.Module):
         use_noise: bool = True,
         use_map: bool = True,
         dropout: float = 0.2,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.rgb = TimmStream(backbone, pretrained)
+        self.rgb = TimmStream(backbone, pretrained, weights)
         self.residual = NoiseResidual()
         self.noise = ConvStream(noise_widths) if use_noise else None
         rgb8, rgb16 = self.rgb.channels
@@ -194,10 +201,18 @@ class ResilientEmbedder(nn.Module):
 EMBEDDERS: dict[str, Callable[..., nn.Module]] = {
     "two-stream": TwoStream,
     "resilient": ResilientEmbedder,
+    "timm": timm_embedder,
+    "resnet50": named("resnet50"),
+    "inception-resnet-v1": facenet_embedder,
+    "xception": named("legacy_xception"),
+    "inception-v3": named("inception_v3"),
+    "efficientnet-b4": named("efficientnet_b4"),
+    "vit": named("vit_small_patch16_224"),
+    "baseline-cnn": baseline_cnn,
 }
 
 
-def build_embedder(name: str, **options: object) -> nn.Module:
+def build_embedder(name: str, /, **options: object) -> nn.Module:
     """Return the embedder registered under a name. Raises ValueError for a name that is not there."""
     if name not in EMBEDDERS:
         raise ValueError(f"No frame embedder is called {name!r}; there are {', '.join(sorted(EMBEDDERS))}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 import torch
@@ -26,6 +26,11 @@ class NetworkConfig:
     temporal_options: Mapping[str, Any] = field(default_factory=dict)
     denoiser_widths: tuple[int, ...] = (32, 64, 128, 192, 128)  # () builds none
     denoiser_skips: bool = True
+
+    def bare(self) -> NetworkConfig:
+        """The same network without where its weights start from: what is stored beside trained weights."""
+        kept = {k: v for k, v in self.embedder_options.items() if k not in ("pretrained", "weights")}
+        return replace(self, embedder_options=kept)
 
 
 @dataclass(frozen=True, eq=False)

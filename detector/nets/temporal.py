@@ -6,7 +6,8 @@ A still photo is a track of length 1. What stands in padded places cannot change
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,30 +32,48 @@ class MeanHead(nn.Module):
 
 
 class RecurrentHead(nn.Module):
-    """LSTM or GRU over the embeddings; the state at the last *real* frame goes to a linear layer."""
+    """LSTM or GRU over the embeddings; the state at the last *real* frame goes to a linear layer or a small MLP."""
 
     def __init__(
         self,
         dim: int = 512,
         cell: str = "lstm",
-        hidden: int = 256,
+        hidden: int | Sequence[int] = 256,
         layers: int = 1,
         dropout: float = 0.0,
         add_mean: bool = False,
+        dense: Sequence[int] = (),
+        dropout_before: float = 0.0,
+        dropout_after: float = 0.0,
     ) -> None:
-        """add_mean: answer with a correction to the mean of the frame logits instead of from nothing."""
+        """hidden: a state size, or one per recurrence where they differ (16, 8); layers, dropout: of each recurrence.
+
+        dense: ReLU layers between the last state and the logit, with dropout before the first and after each.
+        add_mean: answer with a correction to the mean of the frame logits instead of from nothing.
+        """
         super().__init__()
         self.add_mean = add_mean
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
-        self.rnn = kind(dim, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.out = nn.Linear(hidden, 1)
+        sizes = (dim, hidden) if isinstance(hidden, int) else (dim, *hidden)
+        rnns = [
+            kind(a, b, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0) for a, b in pairwise(sizes)
+        ]
+        self.rnn = rnns[0]
+        self.deeper = nn.ModuleList(rnns[1:])
+        mlp: list[nn.Module] = [nn.Dropout(dropout_before)] if dropout_before else []
+        for a, b in pairwise((sizes[-1], *dense)):
+            mlp += [nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout_after)]
+        last = nn.Linear(dense[-1] if dense else sizes[-1], 1)
+        self.out = nn.Sequential(*mlp, last) if mlp else last
 
     def forward(self, embeddings: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(1)
         packed = nn.utils.rnn.pack_padded_sequence(
             _left_aligned(embeddings, mask), lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
         )
-        states, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+        for rnn in (self.rnn, *self.deeper):
+            packed = rnn(packed)[0]
+        states, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
         last = (lengths.clamp(min=1) - 1).view(-1, 1, 1).expand(-1, 1, states.shape[-1])
         video = self.out(states.gather(1, last).squeeze(1)).squeeze(-1)
         return video + masked_mean(logits, mask) if self.add_mean else video

@@ -23,7 +23,7 @@ from detector.degrade import Recipe, apply, draw_training
 from detector.errors import DataError
 from detector.faces import CROP_MARGIN, CROP_PX, cut_square
 from detector.training import forge
-from detector.types import MAP_SIZE
+from detector.types import MAP_SIZE, FaceTrack, Frame
 
 WORK_MARGIN = 1.7  # the forge works on this much of a face's surroundings
 WORK_PX = (120, 300)  # side of the picture the forge works on: a face of 70 to 176 px
@@ -108,8 +108,16 @@ def _cut_clip(path: Path, store: Path, n_frames: int) -> None:
 
     media = open_media(path, n_frames=n_frames)
     tracks = FaceFinder().find_tracks(media.frames)
-    track = tracks[0] if tracks else None
-    by_index = {frame.index: frame for frame in media.frames}
+    rgb, boxes, landmarks = wide_faces(tracks[0] if tracks else None, media.frames)
+    np.savez(store, rgb=rgb, box=boxes, landmarks=landmarks)
+
+
+def wide_faces(
+    track: FaceTrack | None, frames: Sequence[Frame]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """The detected faces of a track with their surroundings (1.7 x box): (T, 320, 320, 3), boxes (T, 4), landmarks
+    (T, 5, 2), both in the pictures' own pixels."""
+    by_index = {frame.index: frame for frame in frames}
     rgb, boxes, landmarks = [], [], []
     for crop in track.crops if track is not None else ():
         if crop.confidence <= 0:
@@ -120,11 +128,10 @@ def _cut_clip(path: Path, store: Path, n_frames: int) -> None:
         rgb.append(_padded(cut))
         boxes.append(box)
         landmarks.append(points)
-    np.savez(
-        store,
-        rgb=np.array(rgb, np.uint8).reshape(-1, 320, 320, 3),
-        box=np.array(boxes, np.float32).reshape(-1, 4),
-        landmarks=np.array(landmarks, np.float32).reshape(-1, 5, 2),
+    return (
+        np.array(rgb, np.uint8).reshape(-1, 320, 320, 3),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(landmarks, np.float32).reshape(-1, 5, 2),
     )
 
 

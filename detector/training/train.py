@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from detector.degrade import draw_preset, draw_training
+from detector.nets.backbones import load_weights
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.training.data import FAMILIES, FAMILY_WEIGHTS, PairMaker, PairStream, Picture
 
@@ -227,10 +228,8 @@ def half(net: nn.Module) -> dict[str, Tensor]:
 
 
 def load_backbone(net: DeepfakeNetwork, path: Path) -> None:
-    """ImageNet weights for the RGB stream from a safetensors file of the whole backbone."""
-    missing = net.embedder.rgb.net.load_state_dict(load_file(path), strict=False).missing_keys  # type: ignore[union-attr]
-    if missing:
-        raise ValueError(f"{path.name} lacks {len(missing)} tensors of the backbone, {missing[0]} among them.")
+    """ImageNet weights for the RGB stream from a file of the whole backbone. Raises WeightsError."""
+    load_weights(net.embedder.rgb.net, path, "the backbone")  # type: ignore[union-attr, arg-type]
 
 
 def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig, out: Path) -> Trainer:

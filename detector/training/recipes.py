@@ -1,0 +1,168 @@
+"""The documents' systems as small frozen configurations of the same parts, with the documents' own numbers.
+
+A recipe is a network, one or more stages of training, and how the data is shown. Where a document is silent, the
+number is marked "ours". Every network here ends in one logit: a softmax over two outputs, as two documents have it, is
+the sigmoid of their difference, and its cross-entropy is the binary one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from detector.nets.network import NetworkConfig
+
+HEADS = "heads"  # trains the frame head and the temporal head, the embedder stays as it is
+ALL = "all"
+DENOISER = "denoiser"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of training. Label 1 is forged."""
+
+    epochs: int
+    optimizer: Literal["adam", "adamw", "nadam", "sgd"]
+    lr: float
+    trains: str = ALL  # HEADS, ALL, DENOISER, or the embedder's block from which on it trains, "rgb.net.block6"
+    momentum: float = 0.0  # of SGD
+    weight_decay: float = 0.0
+    reconstruction: float = 0.0  # weight of the denoiser's mean squared error beside the cross-entropy
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train and how."""
+
+    name: str
+    source: str  # which document, or "ours"
+    network: NetworkConfig
+    stages: tuple[Stage, ...]
+    start: Literal["imagenet", "vggface2", ""] = ""  # "": from scratch
+    frames: int = 1  # per clip; 1 trains on single crops, more on whole tracks
+    batch: int = 32
+    augment: Literal["flip", "flip, rotate, contrast", "compress"] = "flip"
+    held_share: float = 0.2  # of the material, kept back to choose the best state
+    patience: int = 5  # epochs without a better validation score before a stage ends
+
+    def with_start(self, weights: str | None, pretrained: bool = True) -> Recipe:
+        """The same recipe with its backbone from a file, or (without one) through timm / facenet-pytorch.
+
+        pretrained=False starts from scratch, and then nothing stays frozen: random features are not worth keeping.
+        """
+        if weights is None and pretrained and not self.start:
+            return self
+        if weights is None and not pretrained:
+            stages = tuple(replace(s, trains=s.trains if s.trains == DENOISER else ALL) for s in self.stages)
+            return replace(self, stages=stages, start="")
+        extra = {"weights": weights} if weights is not None else {"pretrained": True}
+        return self.with_embedder_options(extra)
+
+    def with_embedder_options(self, options: Mapping[str, Any]) -> Recipe:
+        network = replace(self.network, embedder_options={**self.network.embedder_options, **options})
+        return replace(self, network=network)
+
+
+def _network(
+    embedder: str, temporal: str = "mean", temporal_options: Mapping[str, Any] | None = None, **parts: Any
+) -> NetworkConfig:
+    options = {"temporal": temporal, "temporal_options": temporal_options or {}, "denoiser_widths": (), **parts}
+    return NetworkConfig(embedder, **options)
+
+
+_FINE_TUNING = (Stage(3, "adamw", 1e-3, HEADS), Stage(10, "adamw", 1e-4, weight_decay=0.02))  # ours
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "resnet50",
+            "A.1: image embeddings as features for a classifier",
+            _network("resnet50"),
+            (Stage(10, "adam", 1e-3, HEADS),),
+            start="imagenet",
+        ),
+        Recipe(
+            "resnet50-lstm",
+            "A.2: ResNet-50 per frame, LSTM(256), frozen backbone, Adam 1e-3, 10 epochs",
+            _network("resnet50", "lstm", {"hidden": 256}),
+            (Stage(10, "adam", 1e-3, HEADS),),
+            start="imagenet",
+            frames=16,  # ours
+            batch=8,  # ours
+        ),
+        Recipe(
+            "inception-resnet-lstm",
+            "B.1: InceptionResnetV1 frozen, 20 frames, LSTM(512) x 2 with dropout .5, 50 epochs of Adam",
+            _network(
+                "inception-resnet-v1",
+                "lstm",
+                {"hidden": 512, "layers": 2, "dropout": 0.5, "dense": (256,), "dropout_after": 0.5},
+            ),
+            (Stage(50, "adam", 1e-3, HEADS),),  # Adam's own rate
+            start="vggface2",
+            frames=20,
+            batch=8,  # ours
+            patience=10,
+        ),
+        Recipe(
+            "vit-transformer",
+            "B.6: ViViT's factorised encoder, a ViT per frame and a transformer over time",
+            _network("vit", "transformer", {"width": 192, "heads": 4, "layers": 4}),  # sizes ours
+            (Stage(3, "adamw", 1e-3, HEADS), Stage(10, "adamw", 3e-5, weight_decay=0.05)),
+            start="imagenet",
+            frames=16,
+            batch=4,
+        ),
+        Recipe(
+            "resilient",
+            "C: two streams from scratch; the denoiser first, then all with CE + 0.1 x reconstruction",
+            _network("resilient", denoiser_widths=(64, 128, 256, 512, 256), denoiser_skips=False),
+            (Stage(10, "adam", 1e-3, DENOISER, reconstruction=1.0), Stage(20, "adam", 1e-4, reconstruction=0.1)),
+            augment="compress",
+        ),
+        Recipe(
+            "baseline-cnn",
+            "E.1: a small CNN, Nadam, 5 epochs",
+            _network("baseline-cnn"),
+            (Stage(5, "nadam", 1e-3),),  # Nadam's own rate
+        ),
+        Recipe(
+            "xception",
+            "E.2: the head first (SGD 0.1, 3 epochs), then from layer 56 on (SGD 0.01, 10 epochs)",
+            _network("xception"),
+            # Layer 56 of the article's Keras network opens its block 7; timm counts that block as 6.
+            (Stage(3, "sgd", 0.1, HEADS, 0.9), Stage(10, "sgd", 0.01, "rgb.net.block6", 0.9)),
+            start="imagenet",
+            augment="flip, rotate, contrast",
+        ),
+        Recipe(
+            "inception-gru",
+            "E.4: InceptionV3 per frame, 20 frames masked, GRU 16 and 8, batch 8, a tenth held back",
+            _network("inception-v3", "gru", {"hidden": (16, 8), "dense": (8,), "dropout_before": 0.4}),
+            (Stage(10, "adam", 1e-3, HEADS),),
+            start="imagenet",
+            frames=20,
+            batch=8,
+            held_share=0.1,
+        ),
+        Recipe("efficientnet-b4", "ours", _network("efficientnet-b4"), _FINE_TUNING, start="imagenet"),
+        Recipe("timm", "ours: any timm network, by --backbone", _network("timm"), _FINE_TUNING, start="imagenet"),
+        Recipe(
+            "two-stream",
+            "ours: the shipped network's shape on labelled material, without the map, which needs masks",
+            _network("two-stream", embedder_options={"use_map": False}),
+            (Stage(20, "adamw", 5e-4, weight_decay=0.02),),
+            start="imagenet",
+            augment="compress",
+        ),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by its name. Raises ValueError for one that is not there."""
+    if name not in RECIPES:
+        raise ValueError(f"No recipe is called {name!r}; there are {', '.join(sorted(RECIPES))}.")
+    return RECIPES[name]

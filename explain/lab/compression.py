@@ -1,0 +1,204 @@
+"""What compression does to the answer: a file degraded step by step, and analysed at every step.
+
+The degradations are detector.degrade's and the answer is the detector's own: analysing a degraded picture saved
+without loss gives the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from detector.decide import Calibration
+from detector.degrade import SEVERITIES, Recipe, Step, Value, apply, apply_clip, describe, draw_preset
+from detector.pipeline import Detector, Progress
+from detector.types import Analysis, Evidence, FaceAnalysis, FaceCrop, Media, Verdict
+from explain import figures
+from explain.cam import EVIDENCE_MAP, Heat
+from explain.figures import Rgb
+from explain.lab.charts import Line, chart, strip
+from explain.report_html import HEADLINES
+
+CLIP_FRAMES = 8  # of a clip: every level is a whole analysis
+STRIP = 6  # pictures of the strip
+UNTOUCHED = "as it is"
+PRESET_SEED = 0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A degradation from mild to strong: (what the level is called, what is done)."""
+
+    name: str
+    axis: str
+    levels: tuple[tuple[str, Recipe], ...]
+
+    def __post_init__(self) -> None:
+        if not self.levels or self.levels[0][1] != ():
+            raise ValueError("expected the first level to be the untouched file")
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The answer at one level. crop and evidence are of the face that decides; None where no face was found."""
+
+    level: str
+    recipe: Recipe
+    verdict: Verdict
+    crop: FaceCrop | None
+    evidence: Evidence | None
+
+
+def _sweep(name: str, axis: str, operation: str, parameter: str, values: Sequence[Value], **fixed: Value) -> Sweep:
+    steps = [(f"{value:g}", (Step(operation, {parameter: value, **fixed}),)) for value in values]
+    return Sweep(name, axis, ((UNTOUCHED, ()), *steps))
+
+
+@lru_cache(maxsize=1)
+def sweeps() -> dict[str, Sweep]:
+    """Every sweep by its name."""
+    codec, crf = "video_codec", (10, 18, 23, 28, 33, 38, 43, 48)
+    shifts = [(f"{v}", (Step("colour_shift", {"red": v, "blue": -v}),)) for v in (5, 10, 15, 20, 30, 40)]
+    modes = [(mode, (Step("chroma_subsampling", {"mode": mode}),)) for mode in ("4:2:2", "4:2:0", "4:1:1")]
+    presets = [(name, draw_preset(name, np.random.default_rng(PRESET_SEED))) for name in SEVERITIES]
+    every = (
+        _sweep("JPEG", "JPEG quality", "jpeg", "quality", (95, 90, 80, 70, 60, 50, 40, 30, 20, 10)),
+        _sweep("H.264 video", "CRF (larger is worse)", codec, "crf", crf, codec="h264"),
+        _sweep("H.265 video", "CRF (larger is worse)", codec, "crf", crf, codec="h265", preset="ultrafast"),
+        _sweep("Shrink and enlarge", "scale", "rescale", "factor", (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
+        _sweep("Blur", "sigma in px", "gaussian_blur", "sigma", (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)),
+        _sweep("Noise", "sigma in grey levels", "noise", "sigma", (2, 5, 10, 15, 20, 30, 40)),
+        Sweep("Colour shift", "red up and blue down, grey levels", ((UNTOUCHED, ()), *shifts)),
+        _sweep("8×8 blocks", "strength", "block_artifacts", "strength", (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)),
+        Sweep("Chroma subsampling", "mode", ((UNTOUCHED, ()), *modes)),
+        Sweep("Light, medium, heavy", "preset", ((UNTOUCHED, ()), *presets)),
+    )
+    return {sweep.name: sweep for sweep in every}
+
+
+def degraded(media: Media, recipe: Recipe) -> Media:
+    """The opened file after a recipe; a clip's codec sees its frames as a whole."""
+    if media.kind == "video":
+        pictures = apply_clip([frame.rgb for frame in media.frames], recipe)
+    else:
+        pictures = [apply(frame.rgb, recipe) for frame in media.frames]
+    frames = (replace(frame, rgb=rgb) for frame, rgb in zip(media.frames, pictures, strict=True))
+    return replace(media, frames=tuple(frames))
+
+
+def curve(detector: Detector, media: Media, sweep: Sweep, progress: Progress | None = None) -> tuple[Point, ...]:
+    """Analyse the file at every level. `progress(share, stage)` is called before each; raising in it cancels."""
+    report = progress or (lambda share, stage: None)
+    points = []
+    for i, (level, recipe) in enumerate(sweep.levels):
+        report(i / len(sweep.levels), f"{sweep.name}: {describe(recipe)}")
+        points.append(_point(level, recipe, detector.analyze_media(degraded(media, recipe))))
+    report(1.0, "Done")
+    return tuple(points)
+
+
+def _point(level: str, recipe: Recipe, analysis: Analysis) -> Point:
+    if not analysis.faces:
+        return Point(level, recipe, analysis.verdict, None, None)
+    face = deciding(analysis)
+    frame = int(np.argmax(face.p_frames))
+    return Point(level, recipe, analysis.verdict, face.track.crops[frame], face.evidence[frame])
+
+
+def deciding(analysis: Analysis) -> FaceAnalysis:
+    """The face whose score is the file's."""
+    return next(face for face in analysis.faces if face.verdict.logit == analysis.verdict.logit)
+
+
+def flip(points: Sequence[Point]) -> int | None:
+    """Index of the first level whose answer is another than the untouched file's; None if there is none."""
+    first = points[0].verdict.label
+    return next((i for i, point in enumerate(points) if point.verdict.label is not first), None)
+
+
+def said(points: Sequence[Point]) -> str:
+    """Where the answer changes, in a sentence."""
+    first, at = HEADLINES[points[0].verdict.label].lower(), flip(points)
+    if at is None:
+        return f"The answer stays the same all the way: {first}."
+    point = points[at]
+    return (
+        f"The answer changes at {describe(point.recipe)}: from {first} to "
+        f"{HEADLINES[point.verdict.label].lower()}. {point.verdict.reason}"
+    )
+
+
+def to_json(sweep: Sweep, points: Sequence[Point]) -> dict[str, object]:
+    """The curve as plain types, scores rounded as on the command line."""
+    rows = [
+        {
+            "level": point.level,
+            "recipe": describe(point.recipe),
+            "label": str(point.verdict.label),
+            "p_fake": _rounded(point.verdict.p_fake),
+            "logit": _rounded(point.verdict.logit),
+            "reason": point.verdict.reason,
+        }
+        for point in points
+    ]
+    at = flip(points)
+    return {"sweep": sweep.name, "points": rows, "changes_at": None if at is None else points[at].level}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+# --------------------------------------------------------------------------------------------------------- pictures
+
+
+def curve_picture(sweep: Sweep, points: Sequence[Point], band: Calibration, chosen: int | None = None) -> Rgb:
+    """Score against severity, with the band where the detector abstains and the point where the answer changes."""
+    at = flip(points)
+    lines = [Line("score", [point.verdict.p_fake for point in points])]
+    if chosen is not None and points[chosen].verdict.p_fake is not None:
+        lines.append(Line("shown below", [points[chosen].verdict.p_fake], [chosen]))
+    return chart(
+        lines,
+        sweep.axis,
+        "probability of a forgery",
+        x_names=[point.level for point in points],
+        y_limits=(0, 1),
+        band=(band.authentic_below, band.forged_above, "cannot say"),
+        mark=None if at is None else (at, "answer changes"),
+    )
+
+
+def strip_picture(points: Sequence[Point]) -> Rgb:
+    """Up to six levels side by side, each with its score."""
+    chosen = sorted({round(i) for i in np.linspace(0, len(points) - 1, STRIP)})
+    return strip([(_face(points[i]), _caption(points[i])) for i in chosen])
+
+
+def _face(point: Point) -> Rgb:
+    return np.full((224, 224, 3), 200, np.uint8) if point.crop is None else point.crop.rgb
+
+
+def _caption(point: Point) -> str:
+    p = point.verdict.p_fake
+    return f"{point.level}\n{'no face found' if p is None else f'score {p:.2f}'}"
+
+
+def evidence_picture(points: Sequence[Point], chosen: int) -> Rgb | None:
+    """The chosen level's evidence map over its face, on one colour scale for the whole curve."""
+    point = points[chosen]
+    if point.crop is None or point.evidence is None:
+        return None
+    scale = figures.shared_scale([_heat(p.evidence, 28) for p in points if p.evidence is not None])
+    side = point.crop.rgb.shape[0]
+    drawn = figures.heat_picture(point.crop.rgb, _heat(point.evidence, side), scale)
+    return figures.stack([np.repeat(np.repeat(drawn, 2, 0), 2, 1), figures.colour_bar(scale)])
+
+
+def _heat(evidence: Evidence, side: int) -> Heat:
+    values = cv2.resize(evidence.map, (side, side), interpolation=cv2.INTER_LINEAR)
+    return Heat(np.asarray(values, np.float32), EVIDENCE_MAP, "evidence logit of each place", signed=True)

@@ -1,0 +1,140 @@
+"""The compression tab: a file degraded step by step, with the score, the map and the reconstruction moving along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from detector.decide import Calibration
+from detector.degrade import describe
+from detector.media import open_media
+from explain.lab import compression
+from explain.lab.compression import Point, Sweep, sweeps
+from explain.lab.examples import EXAMPLES
+from explain.restore import restore
+from explain.tabs import cards
+from explain.tabs.lab import IDLE_SECONDS, QUIET, Update, endpoint, path_of, runner, source
+from explain.tabs.panel import picture
+from explain.tabs.service import Service, spoken
+
+LEAD = (
+    "Most pictures reach you compressed, and compression wipes out fine traces of a forgery. Degrade a file step by "
+    "step and see when the answer changes. **Try:** the pasted-in face with JPEG, then with shrinking. Which one hides "
+    "it first?"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What moves with the level."""
+
+    curve: gr.Image
+    words: gr.HTML
+    strip: gr.Image
+    level: gr.Slider
+    about: gr.HTML
+    face: gr.Image
+    evidence: gr.Image
+    restored: gr.ImageSlider
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One finished curve, kept while its visitor looks at it."""
+
+    sweep: Sweep
+    points: tuple[Point, ...]
+    band: Calibration
+
+
+def build(service: Service) -> None:
+    """Lay out the tab and wire it."""
+    gr.Markdown(LEAD)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            files = source("compression", [e.name for e in EXAMPLES], "Or your own photo or clip")
+            kind = gr.Radio(list(sweeps()), value="JPEG", label="What is done to it", elem_id="lens-compression-kind")
+            run = runner(service, "compression", "Draw the curve")
+        with gr.Column(scale=5, min_width=320):
+            shown = _shown()
+    kept = gr.State(None, time_to_live=IDLE_SECONDS)
+
+    def work(step: Any, example: str, uploaded: str | None, name: str) -> Update:
+        detector, sweep = service.detector(), sweeps()[name]
+        media = open_media(path_of(service, example, uploaded), compression.CLIP_FRAMES)
+        found = Found(sweep, compression.curve(detector, media, sweep, step), detector.decision.of(media.kind))
+        at = compression.flip(found.points) or 0
+        last = len(found.points) - 1
+        return {
+            kept: found,
+            shown.words: cards.sentences([compression.said(found.points)]),
+            shown.strip: compression.strip_picture(found.points),
+            shown.level: gr.Slider(0, last, value=at, step=1, interactive=True, visible=True),
+            **_level(service, shown, found, at),
+        }
+
+    @spoken(run.status)
+    def move(found: Found | None, at: float) -> Update:
+        return {run.status: gr.skip()} if found is None else _level(service, shown, found, int(at))
+
+    outputs = list(vars(shown).values())
+    run.wire(work, [*files.inputs, kind], [kept, *outputs])
+    shown.level.input(
+        move, [kept, shown.level], [run.status, *outputs], trigger_mode="always_last", concurrency_id="frames", **QUIET
+    )
+    _endpoint(service)
+
+
+def _shown() -> Shown:
+    curve = picture("Score against severity", "lens-compression-curve", "The score at every level, weak to strong")
+    words = gr.HTML(elem_id="lens-compression-words")
+    strip = picture("Six levels", "lens-compression-strip", "The face at six levels, with its score under each")
+    level = gr.Slider(0, 1, step=1, label="Level shown below", visible=False, elem_id="lens-compression-level")
+    about = gr.HTML(elem_id="lens-compression-about")
+    with gr.Row():
+        face = picture("The face", "lens-compression-face", "The face as the detector sees it at this level")
+        evidence = picture("Evidence map", "lens-compression-evidence", "The face, places that look forged coloured")
+        restored = gr.ImageSlider(
+            label="Degraded | denoised", format="png", interactive=False, elem_id="lens-compression-restored"
+        )
+    return Shown(curve, words, strip, level, about, face, evidence, restored)
+
+
+def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
+    """Everything that belongs to one level."""
+    point = found.points[at]
+    curve = compression.curve_picture(found.sweep, found.points, found.band, at)
+    p = point.verdict.p_fake
+    score = "No face was found at this level." if p is None else f"Score {p:.2f}. {point.verdict.reason}"
+    about = [f"{point.level}: {describe(point.recipe)}. {score}"]
+    if point.crop is None:
+        empty = {shown.face: None, shown.evidence: None, shown.restored: None}
+        return {shown.curve: curve, shown.about: cards.sentences(about), **empty}
+    restored = restore(service.detector(), point.crop.rgb)
+    if restored is not None:
+        about.append(restored.sentence)
+    return {
+        shown.curve: curve,
+        shown.about: cards.sentences(about),
+        shown.face: point.crop.rgb,
+        shown.evidence: compression.evidence_picture(found.points, at),
+        shown.restored: None if restored is None else (restored.crop, restored.restored),
+    }
+
+
+def _endpoint(service: Service) -> None:
+    def degrade(file: str | None, sweep: str) -> dict[str, Any]:
+        """Analyse a photo or a clip at every level of a degradation, such as "JPEG" or "H.264 video"."""
+        if file is None:
+            raise ValueError("A file is needed.")
+        if sweep not in sweeps():
+            raise ValueError(f"No degradation is called {sweep!r}; there are {', '.join(sweeps())}.")
+        media = open_media(Path(file), compression.CLIP_FRAMES)
+        points = compression.curve(service.detector(), media, sweeps()[sweep])
+        return {"file": media.name, "sha256": media.sha256, **compression.to_json(sweeps()[sweep], points)}
+
+    fields = [gr.File(label="file", visible=False), gr.Textbox("JPEG", label="sweep", visible=False)]
+    endpoint("degrade", "analysis", degrade, fields)
