@@ -1,6 +1,6 @@
 """May a heat map be believed? Measured on the face that is shown.
 
-Deletion: the hottest places are taken away first; a faithful map makes the frame logit fall fast (small area under the
+Deletion: the hottest places are taken away first (by `cam.wiped`, or by the authentic pixels where they are known); a faithful map makes the frame logit fall fast (small area under the
 curve). Insertion: they are shown first; it rises fast (large area). Both after Petsiuk et al., BMVC 2018
 (arXiv:1806.07421), and only worth something against maps that know nothing of the network: random, a Gaussian in the
 centre, and the picture's own edges. ROAD (Rong et al., ICML 2022, arXiv:2202.00449) fills in what was removed so that
@@ -27,7 +27,7 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector
-from explain.cam import Heat, blurred, heats
+from explain.cam import Heat, heats, wiped
 from explain.ranks import pixel_auc, places_by_heat, rank_correlation
 
 CONTROLS = ("random", "centre", "edges")
@@ -37,9 +37,17 @@ ROAD_PERCENTILES = (80,)  # the fifth of the crop that is removed
 RANDOMISED_BELOW = 0.3  # rank correlation under which a map counts as changed by shuffled weights
 
 
+def shares(steps: int) -> NDArray[np.float64]:
+    """Shares of the crop's area at which a curve is measured: equal steps of the side of a square.
+
+    A forged mouth is 3% of a crop; equal steps of area would pass it in one.
+    """
+    return np.linspace(0, 1, steps + 1) ** 2
+
+
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Frame logits while a map's hottest places are taken away or shown, at equal steps of area from 0 to 1."""
+    """Frame logits at `shares` of the area while a map's hottest places are taken away or shown."""
 
     deletion: NDArray[np.float32]
     insertion: NDArray[np.float32]
@@ -54,7 +62,7 @@ class Curves:
 
 
 def _area(curve: NDArray[np.float32]) -> float:
-    """Area under a curve over [0, 1] by trapezoids, which is its mean height."""
+    """Area under a curve over equal steps by trapezoids: its mean height, in logits."""
     return float((curve[1:].astype(np.float64) + curve[:-1]).mean() / 2)
 
 
@@ -129,7 +137,7 @@ def curves(
     flat = np.empty(heat.size, np.int64)
     flat[places_by_heat(heat, rng)] = np.arange(heat.size)
     rank = flat.reshape(heat.shape)
-    hot = [rank < round(heat.size * k / steps) for k in range(steps + 1)]
+    hot = [rank < round(heat.size * share) for share in shares(steps)]
     deleted = [np.where(h[..., None], cover, crop) for h in hot]
     inserted = [np.where(h[..., None], crop, cover) for h in hot[1:-1]]
     logits = detector.look(np.stack(deleted + inserted)).logits
@@ -146,7 +154,7 @@ def report_card(
     seed: int = 0,
 ) -> ReportCard:
     """Grade every map of one crop. `given`: the authentic twin, if there is one, to stand where pixels are deleted."""
-    cover = blurred(crop) if given is None else given
+    cover = wiped(crop) if given is None else given
     controls = control_maps(crop, np.random.default_rng(seed))
     every = {**{name: heat.map for name, heat in maps.items()}, **controls}
     drawn = {n: curves(detector, crop, m, cover, np.random.default_rng(seed), steps) for n, m in every.items()}
@@ -164,7 +172,7 @@ def report_card(
                 lost_insertion=tuple(c for c in CONTROLS if areas[c][1] >= insertion),
             )
         )
-    fill = "blur" if given is None else "given"
+    fill = "wiped" if given is None else "given"
     return ReportCard(tuple(grades), {c: areas[c] for c in CONTROLS}, drawn, fill)
 
 

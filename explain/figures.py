@@ -25,6 +25,7 @@ from skimage.segmentation import find_boundaries
 from detector.faces import cut_square
 from detector.types import FaceCrop
 from explain.cam import Heat
+from explain.faithfulness import shares
 from explain.regions import POSITIVE_SHOWN, SIGNED_SHOWN, Regions
 from explain.timeline import Timeline
 
@@ -271,12 +272,12 @@ def _draw_scores(axes: Any, timeline: Timeline) -> None:
 
 
 def curves_chart(curves: Sequence[tuple[str, Sequence[float], bool]], title: str) -> Rgb:
-    """Deletion or insertion curves: (name, logit at equal shares of the crop, whether it is a control)."""
+    """Deletion or insertion curves: (name, logits at faithfulness.shares, whether it is a control)."""
     figure = Figure(figsize=(4.48, 3.0), dpi=100, layout="constrained")
     axes = figure.subplots()
     styles = iter(["--", ":", "-."] * len(curves))
     for name, values, control in curves:
-        share = np.linspace(0, 100, len(values))
+        share = 100 * shares(len(values) - 1)
         look = {"color": "#888888", "linestyle": next(styles), "linewidth": 1.0} if control else {"linewidth": 1.8}
         axes.plot(share, values, label=name, **look)
     axes.set_title(title, fontsize=9)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +13,7 @@ from detector.decide import Calibration
 from detector.degrade import jpeg
 from detector.pipeline import STABILITY_QUALITY, Detector
 from detector.types import Analysis, FaceAnalysis, FaceCrop, Frame
-from explain.cam import EVIDENCE_MAP, Heat, blurred, capture_pass, heats, method_names
+from explain.cam import EVIDENCE_MAP, Heat, capture_pass, heats, method_names, wiped
 from explain.faithfulness import STEPS, ReportCard, report_card
 from explain.regions import METHOD as LIME
 from explain.regions import N_SAMPLES, Regions, explain_regions
@@ -132,9 +131,9 @@ def find(
     timeline: Timeline,
     stream_shares: Mapping[str, float],
 ) -> Findings:
-    """Gather the numbers for the sentences; looks at the crop re-saved and with each part of the face blurred."""
-    parts = face_parts(crop)
-    hidden = {name: _hidden(crop.rgb, mask) for name, mask in parts.items() if name != WHOLE and mask.any()}
+    """Gather the numbers for the sentences; looks at the crop re-saved and with each part of the face wiped."""
+    parts, cover = face_parts(crop), wiped(crop.rgb)
+    hidden = {n: np.where(mask[..., None], cover, crop.rgb) for n, mask in parts.items() if n != WHOLE and mask.any()}
     pictures = [crop.rgb, jpeg(crop.rgb, STABILITY_QUALITY), *hidden.values()]
     logits = detector.look(np.stack(pictures)).logits
     p_frame, p_resaved, *p_hidden = (calibration.probability(float(logit)) for logit in logits)
@@ -151,9 +150,3 @@ def find(
         p_resaved=p_resaved,
         p_hidden=dict(zip(hidden, p_hidden, strict=True)),
     )
-
-
-def _hidden(crop: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The crop with a part blurred under a soft mask: a hard edge would be a trace of its own."""
-    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), crop.shape[0] / 56)[..., None]
-    return np.rint(crop * (1 - soft) + blurred(crop) * soft).astype(np.uint8)

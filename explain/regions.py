@@ -10,17 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 from skimage.segmentation import relabel_sequential, slic
 
 from detector.pipeline import Detector
-from explain.cam import Heat, blurred
+from explain.cam import Heat, wiped
 from explain.ranks import rank_correlation
 
 METHOD = "LIME"
-FILLS = ("mean", "blur", "given")  # what stands in for a covered superpixel
+FILLS = ("mean", "blur", "wiped", "given")  # what stands in for a covered superpixel
+BLUR_SIGMA_PX = 6.0  # of "blur" in a 224 px crop: no detail left, colours kept
 N_SAMPLES = 256  # four looks per superpixel; half of them for each of the two seeds of the stability check
 N_SEGMENTS = 64  # about 28 px a side: an eye is one or two of them
 BATCH = 64
@@ -69,8 +71,9 @@ def explain_regions(
 ) -> Regions:
     """LIME of one (S, S, 3) crop.
 
-    fill: "mean" colours a covered superpixel evenly, "blur" takes its detail, "given" shows it from the picture `given`
-    (the authentic twin of a forgery: then only the forgery is taken away). Raises ValueError for an unknown fill.
+    fill: "mean" colours a covered superpixel evenly, "blur" takes its detail, "wiped" its traces (see cam.wiped),
+    "given" shows it from the picture `given` (the authentic twin of a forgery: then only the forgery is taken away).
+    Raises ValueError for an unknown fill.
     """
     segments = superpixels(crop)
     cover = _cover(crop, segments, fill, given)
@@ -88,7 +91,9 @@ def _cover(crop: NDArray[np.uint8], segments: NDArray, fill: str, given: NDArray
         means = [np.bincount(segments.ravel(), crop[..., c].ravel()) / size for c in range(3)]
         return np.stack(means, axis=-1).round().astype(np.uint8)[segments]
     if fill == "blur":
-        return blurred(crop)
+        return np.asarray(cv2.GaussianBlur(crop, (0, 0), BLUR_SIGMA_PX * crop.shape[0] / 224), np.uint8)
+    if fill == "wiped":
+        return wiped(crop)
     if fill == "given" and given is not None and given.shape == crop.shape:
         return given
     raise ValueError(f"The fill must be one of {', '.join(FILLS)}, and 'given' needs a picture of the crop's size.")

@@ -48,7 +48,7 @@ class Findings:
     seconds: Sequence[tuple[float, float]] = ()  # suspicious stretches of a clip
     p_frame: float | None = None  # probability of the explained frame
     p_resaved: float | None = None  # the same after a mild JPEG
-    p_hidden: Mapping[str, float] | None = None  # the same with one part of the face blurred
+    p_hidden: Mapping[str, float] | None = None  # the same with one part of the face heavily compressed
 
 
 def face_parts(crop: FaceCrop) -> dict[str, NDArray[np.bool_]]:
@@ -142,8 +142,9 @@ def _steadiness(f: Findings) -> str:
         changed = {name: p for name, p in f.p_hidden.items() if zone(p, f.band) != now}
         if changed:
             name = max(changed, key=lambda n: abs(changed[n] - f.p_frame))  # type: ignore[operator]
-            parts.append(f"with {name} blurred it would be {changed[name]:.2f} ({zone(changed[name], f.band)})")
+            now = zone(changed[name], f.band)
+            parts.append(f"with {name} heavily compressed it would be {changed[name]:.2f} ({now})")
         else:
-            parts.append("blurring any single part of the face would not change the answer")
+            parts.append("heavily compressing any single part of the face would not change the answer")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""

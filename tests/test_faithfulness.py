@@ -66,8 +66,10 @@ def test_areas_by_hand() -> None:
 def test_curves_of_a_known_reason() -> None:
     other = 255 - CROP
     found = curves(Spot(), CROP, true_map(), other, np.random.default_rng(0), steps=8)  # type: ignore[arg-type]
-    assert found.deletion.tolist() == [10.0] + [0.0] * 8  # the spot is 3% of the crop: gone at the first eighth
-    assert found.insertion.tolist() == [0.0] + [10.0] * 8
+    # The spot is 1600 of 50176 pixels: half of it goes at (1/8)^2 of the area, all of it by (2/8)^2.
+    half = 10 * 784 / 1600
+    assert found.deletion.tolist() == pytest.approx([10.0, 10 - half] + [0.0] * 7)
+    assert found.insertion.tolist() == pytest.approx([0.0, half] + [10.0] * 7)
     wrong = curves(Spot(), CROP, -true_map(), other, np.random.default_rng(0), steps=8)  # type: ignore[arg-type]
     assert wrong.deletion_auc > 9 and wrong.insertion_auc < 1
     assert wrong.deletion[-1] == 0.0 and wrong.insertion[-1] == 10.0
@@ -85,7 +87,7 @@ def test_the_true_map_passes_and_a_wrong_one_gets_the_badge() -> None:
     )
     assert set(card.controls) == {"random", "centre", "edges"}
     assert set(card.curves) == {"good", "bad", "random", "centre", "edges"}
-    assert card.fill == "blur" and card.grade("bad") is bad
+    assert card.fill == "wiped" and card.grade("bad") is bad
 
 
 def test_losing_to_one_control_is_enough_for_the_badge() -> None:

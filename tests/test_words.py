@@ -41,7 +41,7 @@ def test_a_forged_clip() -> None:
         "The detector leans clearly towards forged (score 0.93); the traces lie mostly on the mouth.",
         "It rests mostly on fine noise rather than on what is visible; the suspicious seconds are 1.5-3.0 s.",
         "Saved once more as a JPEG, this frame's score hardly moves (0.95 to 0.91); "
-        "with the mouth blurred it would be 0.45 (no verdict).",
+        "with the mouth heavily compressed it would be 0.45 (no verdict).",
         "This is the estimate of one detector; it is not evidence against a person.",
     )
 
@@ -66,7 +66,7 @@ def test_an_authentic_photo() -> None:
         "The detector leans clearly towards authentic (score 0.07): "
         "it found no trace like those of the forgeries it knows.",
         "Saved once more as a JPEG, this frame's score moves (0.07 to 0.30); "
-        "blurring any single part of the face would not change the answer.",
+        "heavily compressing any single part of the face would not change the answer.",
         CLOSING,
     )
 

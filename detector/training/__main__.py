@@ -1,13 +1,19 @@
-"""python -m detector.training: train the shipped network from folders of authentic faces and clips."""
+"""python -m detector.training: train the shipped network from folders of authentic faces and clips.
+
+With --recipe NAME and --data LAYOUT:PATH: train one of the documents' systems on a labelled data set.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from detector.errors import DetectorError
+from detector.training import command
 from detector.training.data import Picture, load_clips, load_pictures
 from detector.training.generators import load_generators, rebuild
 from detector.training.train import TrainConfig, new_network, train
@@ -37,25 +43,34 @@ def load_all(
     return out
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m detector.training", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with faces/, clips/ and the like, CSVs beside")
+    parser.add_argument("--data", required=True, help="folder with faces/, clips/ and the like, CSVs beside")
     parser.add_argument(
         "--out", type=Path, required=True, help="run folder: checkpoints, history; the same folder resumes"
     )
     parser.add_argument("--init", type=Path, help="ImageNet weights of the backbone (safetensors)")
     parser.add_argument("--generators", type=Path, help="folder of small generators for the generator family")
-    parser.add_argument("--minutes", type=float, default=100.0)
+    parser.add_argument("--minutes", type=float, help="100 without a recipe, no limit with one")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", choices=["noise", "map"], help="ablation: leave a part out")
-    args = parser.parse_args()
-    config = TrainConfig(minutes=args.minutes, threads=args.threads, workers=args.workers, seed=args.seed)
+    command.add_options(parser)
+    args = parser.parse_args(argv)
+    if args.recipe:
+        try:
+            command.run(args, args.minutes)
+        except DetectorError as err:
+            print(err, file=sys.stderr)
+            return 1
+        return 0
+    config = TrainConfig(minutes=args.minutes or 100.0, threads=args.threads, workers=args.workers, seed=args.seed)
     net = new_network(args.init, use_noise=args.without != "noise", use_map=args.without != "map")
-    pictures = load_all(args.data, args.out.parent / "cache", args.generators)
+    pictures = load_all(Path(args.data), args.out.parent / "cache", args.generators)
     train(net, pictures, config, args.out)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

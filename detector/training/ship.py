@@ -15,29 +15,21 @@ import csv
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors.torch import save_file
-from sklearn.linear_model import LogisticRegression
 
 from detector.benchmark.accuracy import score_files, score_pairs
 from detector.benchmark.metrics import expected_calibration_error
-from detector.decide import Calibration, Decision
-from detector.nets.embedder import IMAGENET_MEAN, IMAGENET_STD
-from detector.nets.network import DeepfakeNetwork
+from detector.decide import Decision
 from detector.pipeline import Detector
 from detector.training.__main__ import load_all
-from detector.training.train import assemble, half
+from detector.training.export import FPR_TARGET, fit, write_model
+from detector.training.train import assemble
 from detector.types import ModelInfo
-from detector.weights import sha256_of
 
 CALIBRATION_MIX = ("none", "light", "medium", "heavy", "H.264 crf 23", "H.264 crf 32")
-FPR_TARGET = 0.05  # share of authentic material that may be called forged
-ANSWERED = 0.70  # share of calibration material outside the abstention band
 TRAINING_DATA = (
     "FFHQ (CC BY-NC-SA 4.0)",
     "Face Research Lab London Set (CC BY 4.0)",
@@ -53,24 +45,6 @@ TERMS = (
     "For research and teaching, not for commercial use: some of the training pictures carry non-commercial terms or "
     "none. No evidence against a person."
 )
-
-
-def fit(sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED) -> Calibration:
-    """Platt's two parameters at even odds, then the band around them.
-
-    sets: (authentic logits, forged logits) per kind of material; each set and each label in it counts the same. Forged
-    begins where every set keeps the false-positive target; authentic ends where `answered` of all material is answered.
-    """
-    logits = np.concatenate([np.r_[a, f] for a, f in sets])
-    labels = np.concatenate([np.r_[np.zeros(len(a)), np.ones(len(f))] for a, f in sets])
-    weight = np.concatenate([np.r_[np.full(len(a), 1 / len(a)), np.full(len(f), 1 / len(f))] for a, f in sets])
-    model = LogisticRegression(C=1e6).fit(logits[:, None], labels, sample_weight=weight * len(logits) / weight.sum())
-    plain = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
-    p = np.array([plain.probability(float(v)) for v in logits])
-    ceiling = max(float(np.quantile(a, 1 - FPR_TARGET)) for a, _ in sets)
-    above = max(plain.probability(ceiling), 0.5)
-    below = float(np.quantile(p, max(0.0, answered - float((p > above).mean()))))
-    return Calibration(plain.scale, plain.bias, round(min(below, 0.5), 4), round(above, 4))
 
 
 def calibrate(detector: Detector, held: Sequence[Any], devset: Path | None, cache: Path | None) -> dict[str, Any]:
@@ -96,29 +70,6 @@ def calibrate(detector: Detector, held: Sequence[Any], devset: Path | None, cach
     p = np.array([fitted["image"].probability(float(v)) for v in pairs.ravel()])
     ece = expected_calibration_error(np.tile([0, 1], len(pairs)), p)
     return {"decision": Decision(**fitted), "validation_ece": ece}
-
-
-def write_model(network: DeepfakeNetwork, name: str, out: Path, facts: dict[str, Any]) -> None:
-    """Weights (detector and denoiser apart, each under 10 MB) and the manifest entry of one model."""
-    out.mkdir(parents=True, exist_ok=True)
-    state = half(network)
-    parts = {name: {k: v for k, v in state.items() if not k.startswith("denoiser.")}}
-    parts[f"{name}-denoiser"] = {k: v for k, v in state.items() if k.startswith("denoiser.")}
-    files = []
-    for part, tensors in parts.items():
-        if tensors:
-            path = out / f"{part}.safetensors"
-            save_file(tensors, path)
-            files.append({"name": path.name, "sha256": sha256_of(path)})
-    manifest_path = out / "manifest.json"
-    manifest: dict[str, Any] = (
-        json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"default": name, "models": {}}
-    )
-    manifest["models"][name] = {
-        "files": files, "network": asdict(network.config), "input_px": 224, "mean": IMAGENET_MEAN, "std": IMAGENET_STD,
-        "classes": ["authentic", "forged"], **facts,
-    }  # fmt: skip
-    manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ def pick_frames(there: int, wanted: int, rng: np.random.Generator | None) -> NDA
 
 
 def augment(crops: NDArray[np.uint8], kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Mirror half of the clips; with "rotate" and "contrast" in the kind also turn and stretch them, all frames alike."""
+    """Mirror half of the clips; "rotate" and "contrast" in the kind turn and stretch them too, all frames alike."""
     if rng.random() < 0.5:
         crops = crops[:, :, ::-1]
     if "rotate" in kind:

@@ -43,7 +43,7 @@ def chart(
     mark: tuple[float, str] | None = None,
 ) -> Rgb:
     """Lines over one axis. band: a shaded stretch of y with its name; mark: a vertical line with its name."""
-    figure = Figure(figsize=(7.2, 3.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(5.6, 3.2), dpi=130, layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(lines):
         x = range(len(line.y)) if line.x is None else line.x
@@ -76,18 +76,18 @@ def _label(axes: Any, x_label: str, y_label: str, x_names: Sequence[str], y_limi
     axes.legend(fontsize=8)
 
 
-def strip(cells: Sequence[tuple[Rgb, str]], side_px: int = 200, columns: int | None = None) -> Rgb:
+def strip(cells: Sequence[tuple[Rgb, str]], side_px: int = 224, columns: int | None = None) -> Rgb:
     """Pictures in rows with a caption under each (a line break is kept), black on white."""
     columns = columns or len(cells)
     lines = 1 + max(caption.count("\n") for _, caption in cells)
-    foot, gap = 17 * lines + 6, 6
+    foot, gap = 23 * lines + 8, 6
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * (side_px + gap) - gap, rows * (side_px + foot)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
     for i, (picture, caption) in enumerate(cells):
         x, y = (i % columns) * (side_px + gap), (i // columns) * (side_px + foot)
         sheet.paste(Image.fromarray(fit(picture, side_px)), (x, y))
-        draw.multiline_text((x + 2, y + side_px + 2), caption, fill="black", font=font, spacing=2)
+        draw.multiline_text((x + 2, y + side_px + 2), caption, fill="black", font=font, spacing=3)
     return np.asarray(sheet)
 
 

@@ -174,9 +174,9 @@ def curve_picture(sweep: Sweep, points: Sequence[Point], band: Calibration, chos
 
 
 def strip_picture(points: Sequence[Point]) -> Rgb:
-    """Up to six levels side by side, each with its score."""
+    """Up to six levels, each with its score."""
     chosen = sorted({round(i) for i in np.linspace(0, len(points) - 1, STRIP)})
-    return strip([(_face(points[i]), _caption(points[i])) for i in chosen])
+    return strip([(_face(points[i]), _caption(points[i])) for i in chosen], columns=3)
 
 
 def _face(point: Point) -> Rgb:

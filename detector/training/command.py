@@ -1,0 +1,150 @@
+"""`python -m detector.training --recipe NAME --data LAYOUT:PATH --out DIR`: from a data set to a model folder."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detector.decide import Decision
+from detector.errors import DataError
+from detector.training import charts
+from detector.training.data import Picture, load_pictures
+from detector.training.export import fit as fit_calibration
+from detector.training.export import write_model
+from detector.training.facecache import CacheConfig, extract, read_pictures
+from detector.training.fit import FitConfig, Run, fit
+from detector.training.layouts import parse_spec, read_items
+from detector.training.recipes import RECIPES, Recipe, find_recipe
+from detector.training.sources import CachedFaces, Clips, Data, FaceSource, ForgedFaces
+from detector.training.splits import split_items
+
+FRAMES_OF_A_CLIP = 8  # kept per clip for recipes that train on single crops
+VALIDATION_PAIRS = 100  # forgeries of held-back faces, where all the data is authentic
+SHOWN = 18  # crops in the sample grid
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of recipe training, beside those of the default command."""
+    group = parser.add_argument_group("recipes", "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's")
+    group.add_argument("--recipe", choices=sorted(RECIPES), help="one of the documents' systems")
+    group.add_argument("--weights", help="the backbone's pretrained weights, a safetensors or pth file")
+    group.add_argument("--from-scratch", action="store_true", help="no pretrained start; nothing stays frozen")
+    group.add_argument("--backbone", help="the timm network of the recipe timm")
+    group.add_argument("--epochs", type=int, help="at most so many in each stage")
+    group.add_argument("--batch", type=int)
+    group.add_argument("--pairs", type=int, default=1000, help="forged pairs an epoch, of real-faces data")
+    group.add_argument("--precision", choices=["no", "bf16", "fp16"], default="no")
+    group.add_argument("--shard", default="0/1", metavar="K/N", help="only extract every N-th shard of faces from K on")
+    group.add_argument("--push", metavar="USER/NAME", help="push the model folder to the Hugging Face Hub")
+
+
+def run(args: argparse.Namespace, minutes: float | None) -> None:
+    """Extract faces, train, export, draw. Raises DetectorError."""
+    recipe = chosen_recipe(args)
+    part = tuple(int(n) for n in args.shard.split("/"))
+    data = build_data(str(args.data), recipe, args.out / "faces", args.pairs, args.seed, (part[0], part[1]))
+    if part != (0, 1):  # one of several machines that fill the cache; a run without --shard trains
+        return
+    config = FitConfig(args.seed, args.workers, args.precision, minutes=minutes, max_epochs=args.epochs)
+    finished = fit(recipe, data, args.out, config)
+    if finished.accelerator.is_main_process:
+        publish(finished, args.push)
+
+
+def chosen_recipe(args: argparse.Namespace) -> Recipe:
+    recipe = find_recipe(args.recipe)
+    if args.backbone:
+        if recipe.network.embedder != "timm":
+            raise DataError(f"The recipe {recipe.name} has its own backbone; --backbone goes with the recipe timm.")
+        recipe = recipe.with_embedder_options({"name": args.backbone})
+    recipe = recipe.with_start(args.weights, pretrained=not args.from_scratch)
+    return replace(recipe, batch=args.batch or recipe.batch)
+
+
+def build_data(
+    spec: str, recipe: Recipe, cache: Path, pairs: int = 1000, seed: int = 0, part: tuple[int, int] = (0, 1)
+) -> Data:
+    """What a recipe trains on and is validated on, from LAYOUT:PATH. Raises DataError."""
+    layout, folder, _ = parse_spec(spec)
+    shares = {"train": 1 - recipe.held_share, "val": recipe.held_share}
+    if layout == "real-faces":
+        pictures = _listed_pictures(folder)
+        if not pictures:
+            wide = CacheConfig(FRAMES_OF_A_CLIP, wide=True)
+            pictures = [p for s in extract(split_items(read_items(spec), shares, seed), cache, wide, part)
+                        for p in read_pictures(s)]  # fmt: skip
+        sides = [[p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val")]
+        if not all(sides):
+            raise DataError(f"The folder {folder.name} holds too few faces to keep some back.")
+        held = min(VALIDATION_PAIRS, pairs)
+        return Data(ForgedFaces(sides[0], pairs, recipe.frames, seed), ForgedFaces(sides[1], held, recipe.frames, seed))
+    items = split_items(read_items(spec), shares, seed)
+    stored = extract(items, cache, CacheConfig(max(recipe.frames, FRAMES_OF_A_CLIP)), part)
+    return Data(*(CachedFaces([s for s in stored if s.item.split == split]) for split in ("train", "val")))
+
+
+def _listed_pictures(folder: Path) -> list[Picture]:
+    """Faces whose boxes and landmarks are already listed in a CSV beside each folder of pictures."""
+    return [p for table in sorted(folder.glob("*.csv")) if (folder / table.stem).is_dir() and _has_faces(table)
+            for p in load_pictures(folder / table.stem)]  # fmt: skip
+
+
+def _has_faces(table: Path) -> bool:
+    with table.open(encoding="utf-8") as file:
+        return {"x0", "lm0x", "split"} <= set(file.readline().strip().split(","))
+
+
+def publish(finished: Run, repository: str | None = None) -> Path:
+    """Model folder, charts and samples of a finished run; returns the model folder."""
+    run, out = finished, finished.out
+    logits = score(run, run.data.val)
+    labels = run.data.val.labels
+    calibration = fit_calibration([(logits[labels == 0], logits[labels == 1])])
+    decision = Decision(image=calibration, video=calibration)
+    facts = {"decision": decision.to_dict(), "recipe": run.recipe.name, "source": run.recipe.source,
+             "validation": {k: v for k, v in run.history[-1].items() if k.startswith("val_")}}  # fmt: skip
+    write_model(run.network, run.recipe.name, out / "model", facts, fp16=False)
+    p = [calibration.probability(float(v)) for v in logits]
+    draw(run, p)
+    if repository:
+        from detector.training.hub import HubModel
+
+        HubModel.of_folder(out / "model").push_to_hub(repository)
+    return out / "model"
+
+
+@torch.inference_mode()
+def score(run: Run, source: FaceSource) -> NDArray[np.float64]:
+    """(N,) logits of a source's clips, as validation sees them, from the finished network on the CPU."""
+    clips = Clips(source, run.recipe, False, run.config.seed)
+    logits = []
+    for index in range(len(clips)):
+        item = clips[index]
+        out = run.network.frames(item["images"][item["mask"]].float() / 255)
+        mask = torch.ones(1, len(out.logit), dtype=torch.bool)
+        logits.append(float(run.network.video(out.embedding[None], out.logit[None], mask)))
+    return np.array(logits)
+
+
+def draw(run: Run, p_fake: list[float]) -> None:
+    """curves.png, classes.png, samples.png, strips.png and clip.gif of a finished run's held-back material."""
+    source, out = run.data.val, run.out
+    labels = source.labels
+    (out / "curves.png").write_bytes(charts.draw_curves(run.history))
+    counts = {"train": run.data.train.labels.tolist(), "validation": labels.tolist()}
+    (out / "classes.png").write_bytes(charts.draw_class_counts(counts))
+    some = np.random.default_rng(run.config.seed).permutation(len(labels))[:SHOWN].tolist()
+    crops = [source.crops(i, 0)[0] for i in some]
+    grid = charts.draw_grid(crops, [int(labels[i]) for i in some], [p_fake[i] for i in some])
+    (out / "samples.png").write_bytes(grid)
+    strips = charts.same_original(source.originals, labels)
+    if strips:
+        pictures = [[source.crops(i, 0)[0] for i in strip] for strip in strips]
+        (out / "strips.png").write_bytes(charts.draw_strips(pictures, [[int(labels[i]) for i in s] for s in strips]))
+    longest = max(some, key=lambda i: len(source.crops(i, 0)))
+    (out / "clip.gif").write_bytes(charts.draw_clip(source.crops(longest, 0), p_fake[longest]))

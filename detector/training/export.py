@@ -1,0 +1,73 @@
+"""From a trained network to a model folder: weights in safetensors, calibration, manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+
+from detector.decide import Calibration
+from detector.nets.network import DeepfakeNetwork
+from detector.training.train import half
+from detector.weights import sha256_of
+
+FPR_TARGET = 0.05  # share of authentic material that may be called forged
+ANSWERED = 0.70  # share of calibration material outside the abstention band
+
+
+def fit(sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED) -> Calibration:
+    """Platt's two parameters at even odds, then the band around them.
+
+    sets: (authentic logits, forged logits) per kind of material; each set and each label in it counts the same. Forged
+    begins where every set keeps the false-positive target; authentic ends where `answered` of all material is answered.
+    """
+    logits = np.concatenate([np.r_[a, f] for a, f in sets])
+    labels = np.concatenate([np.r_[np.zeros(len(a)), np.ones(len(f))] for a, f in sets])
+    weight = np.concatenate([np.r_[np.full(len(a), 1 / len(a)), np.full(len(f), 1 / len(f))] for a, f in sets])
+    model = LogisticRegression(C=1e6).fit(logits[:, None], labels, sample_weight=weight * len(logits) / weight.sum())
+    plain = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
+    p = np.array([plain.probability(float(v)) for v in logits])
+    ceiling = max(float(np.quantile(a, 1 - FPR_TARGET)) for a, _ in sets)
+    above = max(plain.probability(ceiling), 0.5)
+    below = float(np.quantile(p, max(0.0, answered - float((p > above).mean()))))
+    return Calibration(plain.scale, plain.bias, round(min(below, 0.5), 4), round(above, 4))
+
+
+def write_model(network: DeepfakeNetwork, name: str, out: Path, facts: dict[str, Any], fp16: bool = True) -> None:
+    """Weights (detector and denoiser apart) and the manifest entry of one model; fp16=False keeps every bit."""
+    out.mkdir(parents=True, exist_ok=True)
+    state = half(network) if fp16 else {k: v.contiguous().clone() for k, v in network.state_dict().items()}
+    parts = {name: {k: v for k, v in state.items() if not k.startswith("denoiser.")}}
+    parts[f"{name}-denoiser"] = {k: v for k, v in state.items() if k.startswith("denoiser.")}
+    files = []
+    for part, tensors in parts.items():
+        if tensors:
+            path = out / f"{part}.safetensors"
+            save_file(tensors, path)
+            files.append({"name": path.name, "sha256": sha256_of(path)})
+    manifest_path = out / "manifest.json"
+    manifest: dict[str, Any] = (
+        json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"default": name, "models": {}}
+    )
+    manifest["models"][name] = {
+        "files": files, "network": asdict(network.config.bare()), **_input_of(network),
+        "classes": ["authentic", "forged"], **facts,
+    }  # fmt: skip
+    manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _input_of(network: DeepfakeNetwork) -> dict[str, Any]:
+    """What the embedder makes of a crop by itself, for the reader of the manifest."""
+
+    def three(name: str, otherwise: float) -> list[float]:
+        stored = getattr(network.embedder, name, None)
+        return [otherwise] * 3 if stored is None else [round(v, 6) for v in stored.flatten().tolist()]
+
+    return {"input_px": network.embedder.input_px, "mean": three("mean", 0.0), "std": three("std", 1.0)}

@@ -1,0 +1,275 @@
+"""The one training loop behind all recipes, by Hugging Face Accelerate: any device, precision and number of processes.
+
+Per stage: the parts it trains are freed, every epoch is validated, the best state is kept on disk, and the stage ends
+early when nothing has become better for a while. `last.pt` lets the same command go on after an interruption.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from detector.errors import DataError
+from detector.nets.network import DeepfakeNetwork
+from detector.training.recipes import ALL, DENOISER, HEADS, Recipe, Stage
+from detector.training.sources import Clips, Data
+from detector.training.splits import BalancedSampler
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a run is carried out; what is learnt is the recipe's."""
+
+    seed: int = 0
+    workers: int = 2
+    precision: str = "no"  # no, bf16 or fp16
+    clip_norm: float = 1.0
+    minutes: float | None = None  # for the whole run, divided among the stages by their epochs; None: all epochs
+    max_epochs: int | None = None  # per stage
+
+
+class Objective(nn.Module):
+    """A stage's loss over a batch. The loop wraps this, not the network, so that every process runs the same code."""
+
+    def __init__(self, network: DeepfakeNetwork, stage: Stage) -> None:
+        super().__init__()
+        self.network, self.stage = network, stage
+
+    def forward(self, images: Tensor, clean: Tensor, mask: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """images, clean (B, T, 3, S, S) uint8; mask (B, T); label (B,) -> loss, logits (B,) of the whole clips."""
+        # Padding is never computed; convolutions are faster with the channels last.
+        seen = (images[mask].float() / 255).contiguous(memory_format=torch.channels_last)
+        loss, logit = seen.new_zeros(()), label.new_zeros(len(label))
+        if self.stage.trains != DENOISER:
+            out = self.network.frames(seen)
+            frames = torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, out.logit.float())
+            track = torch.zeros(*mask.shape, out.embedding.shape[1], device=mask.device)
+            track[mask] = out.embedding.float()
+            logit = self.network.video(track, frames, mask).float()
+            loss = F.binary_cross_entropy_with_logits(logit, label)
+            if any(True for _ in self.network.temporal.parameters()):
+                # The frame head learns beside a learnt temporal head, for the timeline and for heat maps.
+                each = label[:, None].expand(mask.shape)[mask]
+                loss = loss + F.binary_cross_entropy_with_logits(out.logit.float(), each)
+        if self.stage.reconstruction:
+            rebuilt = self.network.denoiser(seen)  # type: ignore[misc]
+            loss = loss + self.stage.reconstruction * F.mse_loss(rebuilt.float(), clean[mask].float() / 255)
+        return loss, logit
+
+
+def free(network: DeepfakeNetwork, stage: Stage) -> list[nn.Parameter]:
+    """Let a stage's parts learn and hold the rest still; return what learns.
+
+    Raises DataError when the stage names a block the embedder doesn't have.
+    """
+    network.requires_grad_(False)
+    if stage.reconstruction:
+        network.denoiser.requires_grad_(True)  # type: ignore[union-attr]
+    if stage.trains != DENOISER:
+        network.temporal.requires_grad_(True)
+        network.frame_head.requires_grad_(True)
+    if stage.trains == ALL:
+        network.embedder.requires_grad_(True)
+    elif stage.trains not in (DENOISER, HEADS):
+        reached = False
+        for name, parameter in network.embedder.named_parameters():
+            reached = reached or name.startswith(f"{stage.trains}.")
+            parameter.requires_grad_(reached)
+        if not reached:
+            raise DataError(f"The embedder has no block called {stage.trains!r} to train from.")
+    return [p for p in network.parameters() if p.requires_grad]
+
+
+def train_mode(network: DeepfakeNetwork) -> None:
+    """Training mode for what learns; what is frozen keeps its batch statistics, too, and drops nothing."""
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
+
+
+def make_optimizer(stage: Stage, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": stage.lr, "weight_decay": stage.weight_decay}
+    if stage.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=stage.momentum, **options)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam}
+    return kinds[stage.optimizer](parameters, **options)
+
+
+@dataclass
+class Progress:
+    """What a run needs to go on."""
+
+    recipe: str
+    stage: int = 0
+    epoch: int = 0  # epochs done in this stage
+    best: float = float("-inf")  # validation score of the stage
+    stale: int = 0  # epochs since
+    spent_s: float = 0.0
+
+
+class Run:
+    """One run of one recipe in one folder."""
+
+    def __init__(self, recipe: Recipe, data: Data, out: Path, config: FitConfig) -> None:
+        self.recipe, self.data, self.out, self.config = recipe, data, out, config
+        self.accelerator = Accelerator(mixed_precision=config.precision, log_with="tensorboard", project_dir=out)
+        torch.manual_seed(config.seed)
+        out.mkdir(parents=True, exist_ok=True)
+        self.accelerator.init_trackers("log")
+        self.progress, self.history = Progress(recipe.name), list[dict[str, Any]]()
+        self.optimizer_state: dict[str, Any] | None = None
+        path = out / "last.pt"
+        resumed = path.is_file()
+        # What is about to be filled from a checkpoint needs no start of its own.
+        self.network = DeepfakeNetwork(recipe.network.bare() if resumed else recipe.network)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if resumed:
+            self._resume(torch.load(path, map_location="cpu", weights_only=True))
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        if state["progress"]["recipe"] != self.recipe.name:
+            raise DataError(f"The folder {self.out.name} holds a run of the recipe {state['progress']['recipe']}.")
+        self.network.load_state_dict(state["network"])
+        self.progress, self.history = Progress(**state["progress"]), state["history"]
+        self.optimizer_state = state["optimizer"]
+
+    def _save(self, network: DeepfakeNetwork, optimizer: Any) -> None:
+        if self.accelerator.is_main_process:
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(),
+                     "progress": asdict(self.progress), "history": self.history}  # fmt: skip
+            torch.save(state, self.out / "last.pt.new")
+            (self.out / "last.pt.new").replace(self.out / "last.pt")
+            (self.out / "history.json").write_text(json.dumps(self.history, indent=1))
+
+    def fit(self) -> DeepfakeNetwork:
+        """Run, or go on with, every stage; return the network at its best state, in evaluation mode, on the CPU."""
+        while self.progress.stage < len(self.recipe.stages):
+            self._stage(self.recipe.stages[self.progress.stage])
+            spent_s = self.progress.spent_s
+            self.progress = Progress(self.recipe.name, self.progress.stage + 1, spent_s=spent_s)
+            self.optimizer_state = None
+        self.accelerator.end_training()
+        return self.network.cpu().eval()
+
+    def _stage(self, stage: Stage) -> None:
+        parameters = free(self.network, stage)
+        optimizer = make_optimizer(stage, parameters)
+        if self.optimizer_state is not None:
+            optimizer.load_state_dict(self.optimizer_state)
+        sampler = BalancedSampler(self.data.train.labels, self.config.seed)
+        train = Clips(self.data.train, self.recipe, True, self.config.seed)
+        val = Clips(self.data.val, self.recipe, False, self.config.seed)
+        common: dict[str, Any] = {"batch_size": self.recipe.batch, "num_workers": self.config.workers}
+        objective, optimizer, loader, held = self.accelerator.prepare(
+            Objective(self.network, stage), optimizer,
+            # A last batch of one would stop batch normalisation.
+            DataLoader(train, sampler=sampler, drop_last=len(sampler) >= self.recipe.batch, **common),
+            DataLoader(val, **common),
+        )  # fmt: skip
+        epochs = min(stage.epochs, self.config.max_epochs or stage.epochs)
+        deadline_s = self._deadline_s()
+        while self.progress.epoch < epochs and self.progress.stale < self.recipe.patience:
+            if deadline_s is not None and self.progress.epoch > 0 and self.progress.spent_s > deadline_s:
+                break
+            began = time.monotonic()
+            train.epoch = sampler.epoch = self.progress.epoch
+            loss, images = self._train(objective, optimizer, loader, parameters, deadline_s)
+            figures = self._validate(objective, held)
+            took_s = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
+            self.progress.spent_s += float(self.accelerator.reduce(took_s, "mean"))  # alike in all processes
+            self._judge(stage, {"loss": loss, "images": images, **figures})
+            self._save(self.network, optimizer)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.free_memory()
+        self.network.load_state_dict(load_file(self.best))
+
+    @property
+    def best(self) -> Path:
+        return self.out / f"best-{self.progress.stage + 1}.safetensors"
+
+    def _deadline_s(self) -> float | None:
+        """Seconds of the run at which this stage has had its share of the time."""
+        if self.config.minutes is None:
+            return None
+        epochs = [stage.epochs for stage in self.recipe.stages]
+        return self.config.minutes * 60 * sum(epochs[: self.progress.stage + 1]) / sum(epochs)
+
+    def _train(
+        self, objective: Any, optimizer: Any, loader: Any, parameters: list[nn.Parameter], deadline_s: float | None
+    ) -> tuple[float, int]:
+        """One pass, or as much of it as there is time for: mean loss and images seen."""
+        train_mode(self.network)
+        began, total, images, steps = time.monotonic(), 0.0, 0, 0
+        device = self.accelerator.device
+        hidden = not self.accelerator.is_local_main_process
+        for batch in tqdm(loader, desc=f"epoch {self.progress.epoch + 1}", disable=True if hidden else None):
+            loss, _ = objective(**batch)
+            optimizer.zero_grad(set_to_none=True)
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(parameters, self.config.clip_norm)
+            optimizer.step()
+            total, steps, images = total + float(loss.detach()), steps + 1, images + int(batch["mask"].sum())
+            if deadline_s is not None:
+                # All processes stop at the same step: when the slowest has run out of time.
+                late = float(self.progress.spent_s + time.monotonic() - began > deadline_s)
+                if float(self.accelerator.reduce(torch.tensor(late, device=device), "sum")):
+                    break
+        sums = self.accelerator.reduce(torch.tensor([total, float(steps), float(images)], device=device), "sum")
+        return float(sums[0] / sums[1]), int(sums[2])
+
+    @torch.no_grad()
+    def _validate(self, objective: Any, loader: Any) -> dict[str, float]:
+        """Loss over the held-back material and, where a stage classifies, its AUC."""
+        objective.eval()
+        losses, logits, labels = [], [], []
+        for batch in loader:
+            loss, logit = objective(**batch)
+            gathered = self.accelerator.gather_for_metrics((loss.expand(len(logit)).clone(), logit, batch["label"]))
+            for kept, part in zip((losses, logits, labels), gathered, strict=True):
+                kept.append(part.float().cpu())
+        figures = {"val_loss": float(torch.cat(losses).mean())}
+        truth = torch.cat(labels)
+        if self.recipe.stages[self.progress.stage].trains != DENOISER and len(truth.unique()) == 2:
+            figures["val_auc"] = float(roc_auc_score(truth.numpy(), torch.cat(logits).nan_to_num().numpy()))
+        return figures
+
+    def _judge(self, stage: Stage, figures: dict[str, float]) -> None:
+        """Note an epoch's figures and keep its state if it is the best so far."""
+        self.progress.epoch += 1
+        row = {"stage": self.progress.stage + 1, "epoch": self.progress.epoch, "lr": stage.lr, **figures}
+        row["seconds"] = round(self.progress.spent_s, 1)
+        self.history.append(row)
+        self.accelerator.log({k: v for k, v in row.items() if k != "stage"}, step=len(self.history))
+        shown = "  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+        self.accelerator.print(shown, flush=True)
+        score = figures.get("val_auc", -figures["val_loss"])
+        if score > self.progress.best or self.progress.epoch == 1:
+            self.progress.best, self.progress.stale = score, 0
+            if self.accelerator.is_main_process:
+                save_file({k: v.contiguous().clone() for k, v in self.network.state_dict().items()}, self.best)
+        else:
+            self.progress.stale += 1
+
+
+def fit(recipe: Recipe, data: Data, out: Path, config: FitConfig | None = None) -> Run:
+    """Train a recipe and return the finished run; `run.network` is at its best state. Raises DataError."""
+    for name, source in (("train", data.train), ("validate", data.val)):
+        if len(set(source.labels.tolist())) < 2:
+            raise DataError(f"There are not faces of both labels to {name} on.")
+    run = Run(recipe, data, out, config or FitConfig())
+    run.fit()
+    return run

@@ -1,0 +1,246 @@
+"""The forgery lab: one face forged from itself by hand, and what the detector makes of it.
+
+Only ever the face's own pixels: self-blend, part splice, or the face as a small generator gives it back. Nobody's face
+is put on somebody else's picture here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from detector.errors import MediaError
+from detector.faces import cut_square
+from detector.pipeline import Detector, Progress
+from detector.training.forge import (
+    REGIONS,
+    Blend,
+    Forgery,
+    Look,
+    Points,
+    Rgb,
+    eye_distance,
+    part_splice,
+    resynthesis,
+    self_blend,
+)
+from detector.training.generators import GENERATORS, SmallGenerator, rebuild
+from detector.types import Label, Media
+from explain.cam import EVIDENCE_MAP, Heat, heats, layer_names
+from explain.faithfulness import Localisation, localise
+from explain.lab import store
+
+SELF_BLEND, SPLICE, GENERATOR = FAMILIES = ("self-blend", "part splice", "generator reconstruction")
+GENERATOR_WEIGHTS = "lesson-generators.safetensors"
+SHIPPED_GENERATORS = ("transposed4", "nearest-adversarial", "shuffle")  # one of each up-sampler
+SURROUNDINGS = 2.2  # side of the part that is worked on / longer side of the face box
+MOST_FACE_PX = 344  # larger faces are averaged down: a 224 px crop sees no more, and a slider must answer at once
+TINT = np.array([1.0, -0.6, -0.8])  # of a colour shift: a face from warmer light
+TRIES, TRIES_AT_ONCE = 64, 8  # of "surprise me"
+SEEN_CHANGE = 4.0  # grey levels inside the mask below which a forgery that nobody finds is no surprise
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The face that is forged: its surroundings, and where it is in them (px)."""
+
+    rgb: Rgb  # (H, W, 3) uint8
+    landmarks_px: Points  # (5, 2)
+    box_xyxy_px: tuple[float, float, float, float]
+
+    def crop(self, rgb: Rgb) -> Rgb:
+        """The detector's view of a forged copy of the surroundings."""
+        return cut_square(rgb, self.box_xyxy_px)[0]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the sliders say."""
+
+    family: str = SELF_BLEND
+    region: str = "face"
+    ratio: float = 1.0  # opacity of what is laid over
+    colour: float = 12.0  # grey levels
+    blur: float = 0.06  # softness of the seam, share of the eye distance
+    offset: float = 0.03  # share of the eye distance, to the right and down
+    detail: float = 0.5  # the copy is scaled to this fraction and back: a generator's lower resolution
+    sharpen: float = 0.0  # unsharp amount, after that
+    generator: str = SHIPPED_GENERATORS[0]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = ((self.family, FAMILIES), (self.region, REGIONS), (self.generator, SHIPPED_GENERATORS))
+        for value, known in choices:
+            if value not in known:
+                raise ValueError(f"expected one of {', '.join(known)}, but got {value!r}")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"expected {name} between {low} and {high}, but got {getattr(self, name)}")
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "ratio": (0.0, 1.0),
+    "colour": (0.0, 40.0),
+    "blur": (0.01, 0.4),
+    "offset": (0.0, 0.15),
+    "detail": (0.2, 1.0),
+    "sharpen": (0.0, 2.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A forgery and what the detector says; pictures and maps are of the detector's crop (S, S)."""
+
+    settings: Settings
+    authentic: Rgb
+    forged: Rgb
+    mask: NDArray[np.float32]  # [0, 1], 1 where pixels come from the forgery
+    logit: float
+    p: float
+    p_authentic: float  # of the untouched face
+    label: Label
+    heats: dict[str, Heat]
+    found: dict[str, Localisation]  # by method; empty where nothing was changed
+
+
+def subject_of(detector: Detector, media: Media) -> Subject:
+    """The largest face of the file's first frame. Raises MediaError where there is none."""
+    faces = detector.finder.detect_faces(media.frames[0].rgb)
+    if not faces:
+        raise MediaError(f"No face was found in {media.name}, so there is nothing to forge.")
+    return cut_subject(media.frames[0].rgb, faces[0].box_xyxy_px, faces[0].landmarks_px)
+
+
+def cut_subject(rgb: Rgb, box_xyxy_px: tuple[float, float, float, float], landmarks_px: Points) -> Subject:
+    """A face with its surroundings; averaged down if it is larger than MOST_FACE_PX."""
+    x0, y0, x1, y1 = box_xyxy_px
+    half = SURROUNDINGS * max(x1 - x0, y1 - y0) / 2
+    left, top = (max(0, int(c - half)) for c in ((x0 + x1) / 2, (y0 + y1) / 2))
+    part = np.ascontiguousarray(rgb[top : int((y0 + y1) / 2 + half), left : int((x0 + x1) / 2 + half)])
+    points = landmarks_px - np.array([left, top], np.float32)
+    box = np.array(box_xyxy_px) - (left, top, left, top)
+    factor = MOST_FACE_PX / max(x1 - x0, y1 - y0)
+    if factor < 1:
+        height, width = part.shape[:2]
+        size = round(width * factor), round(height * factor)
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+        zoom = np.array([size[0] / width, size[1] / height])
+        points, box = (points + 0.5) * zoom - 0.5, box * np.tile(zoom, 2)
+    return Subject(part, points.astype(np.float32), (box[0], box[1], box[2], box[3]))
+
+
+def forge(subject: Subject, settings: Settings) -> Forgery:
+    """The face forged as the sliders say; the same settings always give the same picture."""
+    rgb, points, rng = subject.rgb, subject.landmarks_px, np.random.default_rng(settings.seed)
+    blend = _blend(subject, settings)
+    if settings.family == SPLICE:
+        return part_splice(rgb, points, blend, rng)
+    if settings.family == GENERATOR:
+        drawn = rebuild(generators()[settings.generator], rgb)
+        return resynthesis(rgb, drawn, points, blend, rng, whole=False, soften=False)
+    return self_blend(rgb, points, blend, rng)
+
+
+def _blend(subject: Subject, settings: Settings) -> Blend:
+    height, width = subject.rgb.shape[:2]
+    shift = settings.offset * eye_distance(subject.landmarks_px)
+    red, green, blue = (settings.colour * TINT).tolist()
+    look = Look(rgb_shift=(red, green, blue), down=settings.detail, sharpen=settings.sharpen)
+    return Blend(
+        settings.region,
+        settings.ratio,
+        shift_x=shift / width,
+        shift_y=shift / height,
+        blur=settings.blur,
+        look=look,
+    )
+
+
+def judge(detector: Detector, subject: Subject, settings: Settings) -> Result:
+    """Forge, look, and compare the heat maps with the true mask."""
+    forgery = forge(subject, settings)
+    authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
+    mask = _crop_mask(subject, forgery.mask)
+    logits = detector.look(np.stack([authentic, forged])).logits
+    p_authentic, p = (detector.decision.image.probability(float(logit)) for logit in logits)
+    methods = (EVIDENCE_MAP, f"Grad-CAM, {layer_names(detector.network)[0]}")
+    maps = heats(detector, forged, methods)
+    changed = settings.ratio > 0 and bool((mask > 0.5).any())
+    found = {name: localise(heat.map, mask > 0.5) for name, heat in maps.items()} if changed else {}
+    return Result(settings, authentic, forged, mask, float(logits[1]), p, p_authentic, _label(detector, p), maps, found)
+
+
+def _label(detector: Detector, p: float) -> Label:
+    band = detector.decision.image
+    if p > band.forged_above:
+        return Label.FORGED
+    return Label.AUTHENTIC if p < band.authentic_below else Label.UNCERTAIN
+
+
+def _crop_mask(subject: Subject, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    levels = np.repeat(np.rint(255 * mask).astype(np.uint8)[..., None], 3, axis=2)
+    return subject.crop(levels)[..., 0].astype(np.float32) / 255
+
+
+# -------------------------------------------------------------------------------------------------------- surprise
+
+
+def surprise(detector: Detector, subject: Subject, seed: int, progress: Progress | None = None) -> Settings | None:
+    """Settings of a visible forgery that the detector takes for authentic; None if TRIES draws found none."""
+    report = progress or (lambda share, stage: None)
+    rng = np.random.default_rng(seed)
+    for start in range(0, TRIES, TRIES_AT_ONCE):
+        report(start / TRIES, f"{start} forgeries tried")
+        tries = [draw(rng) for _ in range(TRIES_AT_ONCE)]
+        forgeries = [forge(subject, settings) for settings in tries]
+        logits = detector.look(np.stack([subject.crop(forgery.forged) for forgery in forgeries])).logits
+        for i in np.argsort(logits):
+            missed = _label(detector, detector.decision.image.probability(float(logits[i]))) is Label.AUTHENTIC
+            if missed and change(forgeries[i]) >= SEEN_CHANGE:
+                return tries[i]
+    return None
+
+
+def draw(rng: np.random.Generator) -> Settings:
+    """Random settings within what the sliders can say."""
+    family, region = str(rng.choice(FAMILIES)), str(rng.choice(list(REGIONS)))
+    values = {name: round(float(rng.uniform(low, high)), 3) for name, (low, high) in RANGES.items()}
+    values["ratio"] = float(rng.choice([0.5, 0.75, 1.0]))
+    generator = str(rng.choice(SHIPPED_GENERATORS))
+    return Settings(family, region, generator=generator, seed=int(rng.integers(1 << 31)), **values)
+
+
+def change(forgery: Forgery) -> float:
+    """Mean absolute change inside the mask, grey levels."""
+    difference = np.abs(forgery.forged.astype(np.float32) - forgery.authentic).mean(axis=2)
+    return float((difference * forgery.mask).sum() / max(float(forgery.mask.sum()), 1.0))
+
+
+# ------------------------------------------------------------------------------------------------------- generators
+
+
+@lru_cache(maxsize=1)
+def generators() -> dict[str, SmallGenerator]:
+    """The shipped generators by name. Raises WeightsError."""
+    state = store.load(GENERATOR_WEIGHTS)
+    nets = {}
+    for config in GENERATORS:
+        if config.name in SHIPPED_GENERATORS:
+            net = SmallGenerator(config)
+            prefix = f"{config.name}."
+            net.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            nets[config.name] = net.eval().requires_grad_(False)
+    return nets
+
+
+def ship_generators(folder: Path) -> None:
+    """Collect the generators trained by detector.training.generators into one shipped file."""
+    files = {name: load_file(folder / f"{name}.safetensors") for name in SHIPPED_GENERATORS}
+    store.save(GENERATOR_WEIGHTS, {f"{name}.{k}": v for name, state in files.items() for k, v in state.items()})

@@ -1,0 +1,135 @@
+"""The forgery lab: what is forged is where the mask says, and only the face's own pixels are used."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from explain_faces import BOX, LANDMARKS, astronaut, detector
+
+from detector.decide import Calibration, Decision
+from detector.errors import MediaError, WeightsError
+from detector.media import open_media
+from detector.pipeline import Detector
+from detector.types import Frame, Label
+from explain.lab import forgery, store
+from explain.lab.forgery import FAMILIES, Settings, change, cut_subject, forge, judge, subject_of, surprise
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return cut_subject(astronaut(), BOX, LANDMARKS)
+
+
+def deciding(logit: float) -> Detector:
+    """A detector that answers `logit` to everything."""
+    twin = Detector.of(detector().network, detector().info, Decision(Calibration(1.0, 0.0, 0.4, 0.6)))
+    looked = detector().look(np.zeros((1, 224, 224, 3), np.uint8))
+
+    def look(crops):
+        n = len(crops)
+        return replace(
+            looked,
+            logits=np.full(n, logit, np.float32),
+            maps=looked.maps.repeat(n, 0),
+            embeddings=looked.embeddings.repeat(n, 0),
+        )
+
+    twin.look = look
+    return twin
+
+
+def test_the_untouched_face_is_the_one_that_analysing_the_file_sees(tmp_path):
+    from explain.lab.examples import EXAMPLES, write_example
+
+    path = write_example(EXAMPLES[0], tmp_path)
+    media = open_media(path)
+    crop = detector().analyze(path).faces[0].track.crops[0].rgb
+    subject = subject_of(detector(), media)
+    assert np.abs(subject.crop(subject.rgb).astype(int) - crop).max() <= 1
+    blank = replace(media, frames=(Frame(0, 0.0, np.full((64, 64, 3), 90, np.uint8)),))
+    with pytest.raises(MediaError, match="nothing to forge"):
+        subject_of(detector(), blank)
+
+
+def test_a_large_face_is_averaged_down():
+    double = np.repeat(np.repeat(astronaut()[:240, 100:340], 4, 0), 4, 1)
+    box = tuple(4 * np.array([78.0, 60.0, 172.0, 172.0]))
+    subject = cut_subject(double, box, 4 * (LANDMARKS - [100, 0]).astype(np.float32))
+    x0, y0, x1, y1 = subject.box_xyxy_px
+    assert max(x1 - x0, y1 - y0) == pytest.approx(forgery.MOST_FACE_PX, abs=1)
+    assert subject.crop(subject.rgb).shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_what_lies_under_the_mask_changes(subject, family):
+    made = forge(subject, Settings(family, "mouth", blur=0.05))
+    changed = np.abs(made.forged.astype(int) - made.authentic).max(axis=2)
+    assert changed[made.mask > 0.5].mean() > 2
+    assert changed[made.mask == 0].max() == 0
+    assert 0.003 < (made.mask > 0.5).mean() < 0.1
+    again = forge(subject, Settings(family, "mouth", blur=0.05))
+    assert np.array_equal(made.forged, again.forged)
+
+
+def test_every_slider_does_something(subject):
+    plain = forge(subject, Settings()).forged
+    for name, value in (
+        ("colour", 30),
+        ("blur", 0.3),
+        ("offset", 0.1),
+        ("detail", 0.2),
+        ("sharpen", 2),
+        ("ratio", 0.5),
+    ):
+        assert not np.array_equal(forge(subject, Settings(**{name: value})).forged, plain), name
+    drawn = [forge(subject, Settings(FAMILIES[2], generator=g)).forged for g in forgery.SHIPPED_GENERATORS]
+    assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[1], drawn[2])
+
+
+def test_no_opacity_is_no_forgery(subject):
+    nothing = judge(detector(), subject, Settings(ratio=0.0))
+    assert np.array_equal(nothing.forged, nothing.authentic)
+    assert nothing.p == pytest.approx(nothing.p_authentic, abs=1e-4)
+    assert nothing.found == {}
+
+
+def test_settings_outside_the_sliders_are_refused():
+    with pytest.raises(ValueError, match="ratio between 0.0 and 1.0"):
+        Settings(ratio=1.5)
+    with pytest.raises(ValueError, match="expected one of face"):
+        Settings(region="hat")
+
+
+def test_the_detector_is_compared_with_the_true_mask(subject):
+    result = judge(detector(), subject, Settings())
+    alone = detector().look(np.stack([result.authentic, result.forged]))
+    assert result.logit == pytest.approx(float(alone.logits[1]), abs=1e-5)
+    assert set(result.found) == {"evidence map", "Grad-CAM, rgb stream"}
+    assert all(0 <= found.pixel_auc <= 1 and 0 <= found.iou <= 1 for found in result.found.values())
+    assert result.mask.shape == (224, 224) and 0.1 < (result.mask > 0.5).mean() < 0.7
+
+
+@pytest.mark.parametrize(("logit", "label"), [(3.0, Label.FORGED), (0.0, Label.UNCERTAIN), (-3.0, Label.AUTHENTIC)])
+def test_the_answer_follows_the_calibrated_band(subject, logit, label):
+    assert judge(deciding(logit), subject, Settings()).label is label
+
+
+def test_a_surprise_is_missed_and_yet_visible(subject):
+    found = surprise(deciding(-3.0), subject, seed=1)
+    assert found is not None
+    assert change(forge(subject, found)) >= forgery.SEEN_CHANGE
+    stages = []
+    assert surprise(deciding(3.0), subject, 1, lambda share, stage: stages.append(stage)) is None
+    assert len(stages) == 8
+
+
+def test_weights_of_lessons_are_checked(tmp_path):
+    with pytest.raises(WeightsError, match="missing"):
+        store.load("lesson-x.safetensors", tmp_path)
+    tensors = {"a": detector().network.frame_head.out.weight[:, :4]}
+    store.save("lesson-x.safetensors", tensors, tmp_path)
+    assert store.load("lesson-x.safetensors", tmp_path)["a"].numpy() == pytest.approx(tensors["a"].numpy(), abs=1e-3)
+    (tmp_path / store.SUMS).write_text(json.dumps({"lesson-x.safetensors": "0" * 64}))
+    with pytest.raises(WeightsError, match="damaged"):
+        store.load("lesson-x.safetensors", tmp_path)

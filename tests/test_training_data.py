@@ -1,0 +1,113 @@
+"""Pairs: two crops of one face under one nuisance, and a mask."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from detector.errors import DataError
+from detector.training.data import PairMaker, Picture, cut_work, load_pictures
+
+FACE = astronaut()[30:190, 150:310]
+LANDMARKS = np.array([[57, 66], [92, 66], [75, 88], [60, 106], [90, 106]], np.float32)
+BOX = (45.0, 30.0, 105.0, 125.0)
+
+
+def picture(**changes: object) -> Picture:
+    plain = {"source": "a", "person": "p", "split": "train", "label": 0}
+    rgb = FACE if not changes.get("label") else np.ascontiguousarray(FACE[:, ::-1])
+    return Picture(rgb, BOX, LANDMARKS, **{**plain, **changes})  # type: ignore[arg-type]
+
+
+def maker(**families: float) -> PairMaker:
+    redrawn = cv2.GaussianBlur(FACE, (0, 0), 1.0)
+    pictures = [picture(person=str(i), rebuilt=(redrawn,)) for i in range(4)]
+    pictures += [
+        picture(source="openimages"),
+        picture(label=1, source="openforensics"),
+        picture(label=1, source="sfhq"),
+        picture(source="ffhq"),
+    ]
+    return PairMaker(pictures, families)
+
+
+@pytest.mark.parametrize(
+    "family", ["self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated"]
+)
+def test_every_family_gives_a_pair_with_its_mask(family: str) -> None:
+    crops, masks, drawn = maker(**{family: 1.0}).draw(np.random.default_rng(3), 0.5, 1.0)
+    assert drawn == family
+    assert crops.shape == (2, 224, 224, 3) and crops.dtype == np.uint8
+    assert masks.shape == (2, 28, 28) and masks[0].max() == 0
+    assert not np.array_equal(crops[0], crops[1])
+    if family == "openforensics":
+        assert np.isnan(masks[1]).all()  # where the mask is unknown no loss may read one
+    else:
+        assert 0 < masks[1].max() <= 1
+
+
+def test_twins_share_their_nuisance() -> None:
+    """Outside the mask a self-blend's twins stay the same through crop and nuisance, where nothing spreads errors."""
+    rng = np.random.default_rng(0)
+    make = maker(**{"part splice": 1.0})
+    forgery = make.make("part splice", 0.5, rng)
+    crops, masks = make.finish(forgery, (), 224, np.random.default_rng(1))
+    far = cv2.resize(cv2.dilate(masks[1], np.ones((5, 5))), (224, 224)) == 0
+    assert far.mean() > 0.3
+    assert np.abs(crops[0][far].astype(int) - crops[1][far]).max() <= 1
+
+
+def test_the_same_seed_draws_the_same_pair() -> None:
+    families = {"self-blend": 0.5, "cross-blend": 0.5}
+    a, b, c = (maker(**families).draw(np.random.default_rng(seed), 0.5, 1.0) for seed in (5, 5, 6))
+    assert np.array_equal(a[0], b[0]) and a[2] == b[2]
+    assert not np.array_equal(a[0], c[0])
+
+
+def test_flipping_keeps_left_landmarks_left() -> None:
+    plain, flipped = cut_work(picture(), 150, False), cut_work(picture(), 150, True)
+    assert np.array_equal(plain.rgb[:, ::-1], flipped.rgb)
+    assert (flipped.landmarks_px[0, 0] < flipped.landmarks_px[1, 0]) and (
+        flipped.landmarks_px[3, 0] < flipped.landmarks_px[4, 0]
+    )
+    assert flipped.landmarks_px[0, 0] == pytest.approx(149 - plain.landmarks_px[1, 0])
+
+
+def test_hard_families_are_drawn_more_often() -> None:
+    make, rng = maker(**{"self-blend": 0.5, "cross-blend": 0.5}), np.random.default_rng(0)
+    drawn = [make.draw_family(rng, {"self-blend": 1.5, "cross-blend": 0.5}) for _ in range(400)]
+    assert 0.68 < drawn.count("self-blend") / 400 < 0.82
+
+
+def test_pictures_come_with_a_table_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Expected a folder faces with faces.csv beside it"):
+        load_pictures(tmp_path / "faces")
+    (tmp_path / "faces").mkdir()
+    cv2.imwrite(str(tmp_path / "faces" / "one.png"), FACE[..., ::-1])
+    points = {f"lm{i}{axis}": LANDMARKS[i, k] for i in range(5) for k, axis in enumerate("xy")}
+    row = {
+        "file": "one.png",
+        "set": "s",
+        "split": "val",
+        "identity": "p",
+        "x0": 45,
+        "y0": 30,
+        "x1": 105,
+        "y1": 125,
+        **points,
+    }
+    with (tmp_path / "faces.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerows([row, row | {"file": "missing.png"}])
+    (only,) = load_pictures(tmp_path / "faces")
+    assert np.array_equal(only.rgb, FACE) and only.box_xyxy_px == BOX and only.label == 0
+    assert load_pictures(tmp_path / "faces", splits=("train",)) == []
+
+
+def test_nothing_authentic_nothing_to_forge() -> None:
+    with pytest.raises(DataError, match="no authentic face"):
+        PairMaker([picture(label=1)])

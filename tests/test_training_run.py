@@ -1,0 +1,128 @@
+"""The training loop: it learns, checkpoints, resumes; the run becomes a model folder with a calibrated decision."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.training.denoise import gains_db
+from detector.training.ship import fit
+from detector.training.train import TrainConfig, Trainer, ValidationSet, assemble, half, loss_of, schedule, validate
+
+
+def tiny() -> DeepfakeNetwork:
+    torch.manual_seed(0)
+    return DeepfakeNetwork(NetworkConfig(embedder_options={"noise_widths": (8, 8, 8, 8)}, denoiser_widths=()))
+
+
+def batch(pairs: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Forged twins carry a bright square where the mask says."""
+    rng = torch.Generator().manual_seed(1)
+    crops = torch.randint(60, 120, (2 * pairs, 3, 64, 64), dtype=torch.uint8, generator=rng)
+    masks = torch.zeros(2 * pairs, 8, 8)
+    crops[1::2, :, 16:40, 16:40] += 100
+    masks[1::2, 2:5, 2:5] = 1
+    return crops, masks, torch.zeros(pairs, dtype=torch.long)
+
+
+def test_it_learns_what_the_mask_shows(tmp_path: Path) -> None:
+    trainer = Trainer(tiny(), TrainConfig(minutes=1), tmp_path)
+    trainer.spent_s = 5.0  # past the warm-up
+    losses = [trainer.step(*batch()) for _ in range(15)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert trainer.images == 15 * 8
+
+
+def test_an_unknown_mask_is_read_by_no_loss() -> None:
+    net = tiny().eval()
+    crops, masks, _ = batch(2)
+    images = crops.float() / 255
+    unknown = masks.clone()
+    unknown[1] = float("nan")
+    loss, logits = loss_of(net, images, unknown)
+    assert torch.isfinite(loss) and logits.shape == (4,)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    config = TrainConfig(minutes=1)
+    first = Trainer(tiny(), config, tmp_path)
+    for _ in range(2):
+        first.step(*batch())
+    first.spent_s = 12.0
+    first.save()
+    second = Trainer(tiny(), config, tmp_path)
+    assert second.resume()
+    assert (second.images, second.spent_s) == (16, 12.0)
+    losses = []
+    for trainer in (first, second):
+        torch.manual_seed(5)  # the same dropout
+        losses.append(trainer.step(*batch()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # the optimizer's moments came along too
+    assert not Trainer(tiny(), config, tmp_path / "elsewhere").resume()
+
+
+def test_the_curriculum_and_the_rate_follow_the_time_spent(tmp_path: Path) -> None:
+    trainer = Trainer(tiny(), TrainConfig(minutes=1), tmp_path)
+    trainer.set_stage()
+    assert list(trainer.stage)[:3] == [1.0, 0.2, 160.0]
+    trainer.spent_s = 40.0
+    trainer.set_stage()
+    assert list(trainer.stage)[:3] == pytest.approx([0.4, 1.0, 224.0])
+    assert [round(schedule(s), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [0.1, 1.0, 0.51, 0.02]
+
+
+def test_shipped_weights_are_half_precision_and_load_again(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    net = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
+    save_file(half(net), tmp_path / "ema.safetensors")
+    again = assemble(tmp_path, None)
+    assert all(v.dtype == torch.float16 for v in half(net).values() if v.is_floating_point())
+    key = "frame_head.out.weight"
+    assert torch.equal(again.state_dict()[key], net.state_dict()[key].half().float())
+
+
+def test_validation_figures_of_a_known_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = np.zeros((3, 2, 28, 28), np.float32)
+    masks[:, 1, :5, :5] = 1
+    held = ValidationSet(np.zeros((3, 2, 8, 8, 3), np.uint8), masks, ("a", "a", "b"))
+    logits = np.array([0, 1, 0, 2, 0, -1], np.float32)  # the pair of family b is the wrong way round
+    monkeypatch.setattr("detector.training.train.predict", lambda net, crops: (logits, masks.reshape(6, 28, 28)))
+    found = validate(torch.nn.Identity(), held)
+    assert found == {"auc": pytest.approx(2 / 3), "pixel_auc": 1.0, "auc a": 1.0, "auc b": 0.0}
+
+
+def test_the_threshold_keeps_the_false_positive_target_in_every_set() -> None:
+    rng = np.random.default_rng(0)
+    easy = (rng.normal(-2, 1, 1000), rng.normal(2, 1, 1000))
+    hard = (rng.normal(0, 1, 1000), rng.normal(1, 1, 1000))
+    fitted = fit([easy, hard])
+    for authentic, _ in (easy, hard):
+        p = np.array([fitted.probability(float(v)) for v in authentic])
+        assert (p > fitted.forged_above).mean() <= 0.051
+    assert fitted.authentic_below < fitted.forged_above
+    assert fitted.scale > 0
+
+
+def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:
+    from skimage.data import astronaut
+
+    from detector.nets.autoencoder import DenoisingAutoencoder
+    from detector.training.data import Picture
+
+    face = Picture(astronaut(), (170.0, 60.0, 280.0, 200.0), np.zeros((5, 2), np.float32), "s", "p", "val", 0)
+    gains = gains_db(DenoisingAutoencoder((8, 8, 8, 8, 8)).eval(), [face])
+    assert gains == {
+        "light": pytest.approx(0, abs=0.01),
+        "medium": pytest.approx(0, abs=0.01),
+        "heavy": pytest.approx(0, abs=0.01),
+    }
+
+
+def test_configurations_are_values() -> None:
+    assert replace(TrainConfig(), minutes=2.0) == TrainConfig(minutes=2.0)
