@@ -1,7 +1,23 @@
-"""How forged does a face look? A file in, a calibrated verdict with its evidence out: `detector.pipeline.Detector`."""
+"""How forged does a face look? `detector.embed(paths)` and `detector.Detector` load their parts at first use."""
 
-import os
+from __future__ import annotations
 
-# Torch's OpenMP threads spin while they wait for each other, and on cores shared with other work the spinning is what
-# they wait for: a clip took 58 s beside a training run with the default and 9 s with this. Set before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detector.embeddings import embed
+    from detector.pipeline import Detector
+
+__all__ = ["Detector", "embed"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "embed":
+        from detector.embeddings import embed
+
+        return embed
+    if name == "Detector":
+        from detector.pipeline import Detector
+
+        return Detector
+    raise AttributeError(f"module 'detector' has no attribute {name!r}")

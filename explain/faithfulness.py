@@ -1,11 +1,13 @@
 """May a heat map be believed? Measured on the face that is shown.
 
-Deletion: the hottest places are taken away first (by `cam.wiped`, or by the authentic pixels where they are known); a faithful map makes the frame logit fall fast (small area under the
-curve). Insertion: they are shown first; it rises fast (large area). Both after Petsiuk et al., BMVC 2018
-(arXiv:1806.07421), and only worth something against maps that know nothing of the network: random, a Gaussian in the
-centre, and the picture's own edges. ROAD (Rong et al., ICML 2022, arXiv:2202.00449) fills in what was removed so that
-the hole itself gives nothing away. Weight randomisation (Adebayo et al., NeurIPS 2018, arXiv:1810.03292): a map that
-stays the same for a network of shuffled weights shows the picture, not the network.
+Deletion: the hottest places are taken away first (by `cam.wiped`, or by the authentic pixels where they are known); a
+faithful map makes the frame logit fall fast, so the area under the curve is small. Insertion: they are shown first; it
+rises fast, and the area is large. Both after Petsiuk et al., BMVC 2018 (arXiv:1806.07421), and only worth something
+against maps that know nothing of the network: random, a Gaussian in the centre, and the picture's own edges.
+
+ROAD (Rong et al., ICML 2022, arXiv:2202.00449) fills in what was removed so that the hole itself gives nothing away.
+Weight randomisation (Adebayo et al., NeurIPS 2018, arXiv:1810.03292): a map that stays the same for a network of
+shuffled weights shows the picture, not the network.
 """
 
 from __future__ import annotations

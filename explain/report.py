@@ -27,6 +27,7 @@ from explain.provenance import c2pa_manifest
 from explain.regions import METHOD as LIME
 from explain.report_html import page
 from explain.report_json import content_of
+from explain.words import said
 
 MAX_FACES = 3  # explained in full; the others are listed with their scores
 
@@ -113,7 +114,7 @@ def _face_pictures(e: Explanation, prefix: str, scales: Mapping[str, figures.Sca
     def add(name: str, rgb: NDArray[np.uint8], caption: str) -> None:
         made.append(Picture(f"{prefix}-{name}.png", figures.png(rgb), caption))
 
-    label = f"{e.face.track.track}: {e.p:.2f}"
+    label = f"{e.face.track.track}: {said(e.p)}"
     add("frame", figures.annotate(figures.view_frame(e.frame.rgb), [(e.crop, label)]), f"The frame, face {label}")
     if len(e.timeline.t) > 1:
         add("timeline", figures.timeline_chart(e.timeline), "Score and frame-to-frame similarity through the clip")

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from explain.faithfulness import BADGE
+from explain.words import said
 
 HEADLINES = {
     "forged": "Forged-looking",
@@ -25,7 +26,7 @@ figure{margin:0;break-inside:avoid}figure.wide{grid-column:1/-1}img{max-width:10
 figcaption{font-size:.85rem;color:#333}.badge{display:inline-block;border:2px solid #7f3b08;color:#7f3b08;
 font-weight:600;padding:0 .4rem;border-radius:.3rem}
 table{border-collapse:collapse;font-size:.85rem;width:100%}td,th{border:1px solid #ccc;padding:.2rem .5rem;
-text-align:left;vertical-align:top;overflow-wrap:anywhere}
+text-align:left;vertical-align:top}td:nth-child(2){overflow-wrap:anywhere}
 @media print{body{margin:0;max-width:none}.pictures{grid-template-columns:1fr 1fr}h2{break-after:avoid}}
 """
 
@@ -54,7 +55,9 @@ def page(content: Mapping[str, Any], pictures: Sequence[Sequence[tuple[str, byte
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
-    score = "" if verdict["p_fake"] is None else f"<p>Calibrated probability of a forgery: {verdict['p_fake']:.2f}</p>"
+    score = (
+        "" if verdict["p_fake"] is None else f"<p>Calibrated probability of a forgery: {said(verdict['p_fake'])}</p>"
+    )
     return (
         f'<div class="verdict"><strong>{HEADLINES[verdict["label"]]}</strong>'
         f"<p>{escape(verdict['reason'])}</p>{score}</div>"
@@ -62,7 +65,7 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
 
 
 def _face(face: Mapping[str, Any], pictures: Sequence[tuple[str, bytes]]) -> str:
-    title = f"Face {face['track']}: {HEADLINES[face['label']].lower()}, score {face['p_fake']:.2f}"
+    title = f"Face {face['track']}: {HEADLINES[face['label']].lower()}, score {said(face['p_fake'])}"
     explanation = face["explanation"]
     if explanation is None:
         return f"<h2>{title}</h2><p>{escape(face['reason'])}</p>"
@@ -73,7 +76,7 @@ def _face(face: Mapping[str, Any], pictures: Sequence[tuple[str, bytes]]) -> str
 
 def _figure(caption: str, png: bytes) -> str:
     width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # of the PNG's header
-    wide = ' class="wide"' if width > 1.4 * height else ""
+    wide = ' class="wide"' if width > 1.6 * height else ""
     text = escape(caption).replace(BADGE, f'<span class="badge">{BADGE}</span>')
     source = base64.b64encode(png).decode()
     return (

@@ -93,6 +93,13 @@ def describe(findings: Findings) -> tuple[str, ...]:
     return tuple(s for s in sentences if s)
 
 
+def said(p: float) -> str:
+    """A probability in words' precision; the ends are never reached."""
+    if p > 0.99:
+        return "above 0.99"
+    return "below 0.01" if p < 0.01 else f"{p:.2f}"
+
+
 def zone(p: float, band: tuple[float, float]) -> str:
     """What a probability means."""
     if p < band[0]:
@@ -102,9 +109,9 @@ def zone(p: float, band: tuple[float, float]) -> str:
 
 def _lean(f: Findings) -> str:
     if f.label is Label.UNCERTAIN:
-        return f"The score is {f.p:.2f}, and the detector gives no verdict."
+        return f"The score is {said(f.p)}, and the detector gives no verdict."
     clear = f.p >= 1 - SURE if f.label is Label.FORGED else f.p <= SURE
-    lean = f"The detector leans {'clearly ' if clear else ''}towards {f.label} (score {f.p:.2f})"
+    lean = f"The detector leans {'clearly ' if clear else ''}towards {f.label} (score {said(f.p)})"
     if f.label is Label.AUTHENTIC:
         return f"{lean}: it found no trace like those of the forgeries it knows."
     if f.place is None:
@@ -136,14 +143,14 @@ def _steadiness(f: Findings) -> str:
     parts = []
     if f.p_frame is not None and f.p_resaved is not None:
         size = "hardly moves" if abs(f.p_resaved - f.p_frame) < STEADY else "moves"
-        parts.append(f"saved once more as a JPEG, this frame's score {size} ({f.p_frame:.2f} to {f.p_resaved:.2f})")
+        parts.append(f"saved once more as a JPEG, this frame's score {size} ({said(f.p_frame)} to {said(f.p_resaved)})")
     if f.p_frame is not None and f.p_hidden:
         now = zone(f.p_frame, f.band)
         changed = {name: p for name, p in f.p_hidden.items() if zone(p, f.band) != now}
         if changed:
             name = max(changed, key=lambda n: abs(changed[n] - f.p_frame))  # type: ignore[operator]
             now = zone(changed[name], f.band)
-            parts.append(f"with {name} heavily compressed it would be {changed[name]:.2f} ({now})")
+            parts.append(f"with {name} heavily compressed it would be {said(changed[name])} ({now})")
         else:
             parts.append("heavily compressing any single part of the face would not change the answer")
     text = "; ".join(parts)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import gradio as gr
 import httpx
@@ -190,27 +191,34 @@ def test_dropping_a_session_removes_its_files():
 
 def test_a_cancelled_run_stops_at_its_next_step_and_the_next_one_goes_on():
     runs, seen = Runs(), []
+
+    def report(share, desc):
+        seen.append(desc)
+
     runs.start("me")
-    step = runs.progress("me", lambda share, stage: seen.append(stage))
-    step(0.1, "Reading")
-    runs.cancel("me")
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled), runs.running("me", report) as step:
+        step(0.1, "Reading")
+        runs.cancel("me")
         step(0.2, "Finding")
+    assert not runs.awaited("me")
     runs.start("me")
-    runs.progress("me", lambda share, stage: seen.append(stage))(0.1, "Again")
+    with runs.running("me", report) as step:
+        step(0.1, "Again")
+        assert runs.awaited("me")
+    assert not runs.awaited("me")
     assert seen == ["Reading", "Again"]
 
 
 def test_a_new_run_stops_the_old_one_of_the_same_visitor_only():
     runs = Runs()
-    steps = {}
     for visitor in ("me", "you"):
         runs.start(visitor)
-        steps[visitor] = runs.progress(visitor, lambda share, stage: None)
-    runs.start("me")
-    with pytest.raises(Cancelled):
-        steps["me"](0.5, "Finding")
-    steps["you"](0.5, "Finding")
+    with runs.running("you", Mock()) as yours:
+        with pytest.raises(Cancelled), runs.running("me", Mock()) as mine:
+            runs.start("me")
+            mine(0.5, "Finding")
+        assert runs.awaited("me")  # the new one
+        yours(0.5, "Finding")
 
 
 def test_whatever_goes_wrong_becomes_one_sentence(caplog):

@@ -36,7 +36,7 @@ def test_superpixels_are_about_64_and_numbered_without_gaps() -> None:
     assert np.unique(labels).tolist() == list(range(labels.max() + 1))
 
 
-@pytest.mark.parametrize("fill", ["mean", "blur"])
+@pytest.mark.parametrize("fill", ["mean", "wiped"])
 def test_weights_are_in_logits(fill: str) -> None:
     toy = Sums(CROP, plus=20, minus=30)
     found = explain_regions(toy, CROP, fill)  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ def test_fills() -> None:
     given = np.zeros_like(CROP)
     assert regions._cover(CROP, segments, "given", given) is given
     for fill, picture in (("given", None), ("given", given[:10]), ("black", None)):
-        with pytest.raises(ValueError, match="The fill must be one of mean, blur, given"):
+        with pytest.raises(ValueError, match="The fill must be one of mean, blur, wiped, given"):
             explain_regions(detector(), CROP, fill, picture)
 
 

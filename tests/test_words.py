@@ -20,6 +20,7 @@ from explain.words import (
     describe,
     face_parts,
     place_of,
+    said,
     zone,
 )
 
@@ -103,6 +104,15 @@ def test_always_closes_and_never_accuses(label: Label, p: float) -> None:
     assert "not evidence against a person" in text[-1]
     for word in ("proves", "certain", "definitely", "is fake", "is forged", "guilty"):
         assert word not in " ".join(text)
+
+
+def test_never_zero_or_one() -> None:
+    assert [said(p) for p in (0.0, 0.0099, 0.01, 0.5, 0.9901, 1.0)] == [
+        "below 0.01", "below 0.01", "0.01", "0.50", "above 0.99", "above 0.99",
+    ]  # fmt: skip
+    assert describe(replace(FORGED, p=0.9997))[0].startswith(
+        "The detector leans clearly towards forged (score above 0.99)"
+    )
 
 
 def test_zones() -> None:

@@ -1,4 +1,7 @@
-"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: accuracy.csv and accuracy.png."""
+"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: accuracy.csv and accuracy.png.
+
+python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained for the same minutes, one table, zoo.csv.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,33 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     return [row | {"model": detector.info.name} for row in rows]
 
 
+def add_zoo(commands: Any) -> None:
+    command = commands.add_parser("zoo", help="train every recipe for the same small budget on the same forged faces")
+    command.add_argument("--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside")
+    command.add_argument("--recipes", nargs="+", metavar="NAME", help="all without it")
+    command.add_argument("--minutes", type=float, default=2.0, help="of training, for each recipe")
+    command.add_argument("--pairs", type=int, default=300, help="tracks and their forged twins to train on")
+    command.add_argument("--weights", nargs="*", default=[], metavar="RECIPE=PATH", help="pretrained backbones by path")
+    command.add_argument("--pretrained", action="store_true", help="fetch the other backbones; without it from scratch")
+    command.add_argument("--model", metavar="NAME|DIR", help="the trained model in the table's last line")
+    command.add_argument("--out", type=Path, required=True)
+
+
+def compare(args: argparse.Namespace) -> int:
+    from detector.benchmark.zoo import Budget, compare_recipes, draw_table  # training code, needed by this command only
+
+    weights = dict(pair.split("=", 1) for pair in args.weights)
+    budget = Budget(args.minutes, args.pairs)
+    try:
+        rows = compare_recipes(args.faces, args.out, budget, args.recipes, weights, args.pretrained, args.model)
+    except DetectorError as err:
+        print(err, file=sys.stderr)
+        return 1
+    write_rows(rows, args.out / "zoo.csv")
+    print(draw_table(rows))
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -40,7 +70,10 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--model", metavar="NAME|DIR")
     command.add_argument("--cache", type=Path, default=Path("runs/cache"), help="found faces are kept here")
     command.add_argument("--out", type=Path, required=True)
+    add_zoo(commands)
     args = parser.parse_args(argv)
+    if args.command == "zoo":
+        return compare(args)
     if not (args.faces or args.devset):
         parser.error("name --faces, --devset or both")
     try:

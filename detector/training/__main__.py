@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from detector.errors import DetectorError
-from detector.training import command
 from detector.training.data import Picture, load_clips, load_pictures
 from detector.training.generators import load_generators, rebuild
 from detector.training.train import TrainConfig, new_network, train
@@ -44,6 +43,8 @@ def load_all(
 
 
 def main(argv: list[str] | None = None) -> int:
+    from detector.training import command  # here, because it needs Accelerate, and load_all is read without
+
     parser = argparse.ArgumentParser(prog="python -m detector.training", description=__doc__)
     parser.add_argument("--data", required=True, help="folder with faces/, clips/ and the like, CSVs beside")
     parser.add_argument(

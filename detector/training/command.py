@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from numpy.typing import NDArray
 
 from detector.decide import Decision
@@ -16,7 +17,7 @@ from detector.training import charts
 from detector.training.data import Picture, load_pictures
 from detector.training.export import fit as fit_calibration
 from detector.training.export import write_model
-from detector.training.facecache import CacheConfig, extract, read_pictures
+from detector.training.facecache import CacheConfig, Stored, extract, read_pictures
 from detector.training.fit import FitConfig, Run, fit
 from detector.training.layouts import parse_spec, read_items
 from detector.training.recipes import RECIPES, Recipe, find_recipe
@@ -39,21 +40,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch", type=int)
     group.add_argument("--pairs", type=int, default=1000, help="forged pairs an epoch, of real-faces data")
     group.add_argument("--precision", choices=["no", "bf16", "fp16"], default="no")
-    group.add_argument("--shard", default="0/1", metavar="K/N", help="only extract every N-th shard of faces from K on")
+    group.add_argument("--shard", metavar="K/N", help="only extract every N-th shard of faces from K on")
     group.add_argument("--push", metavar="USER/NAME", help="push the model folder to the Hugging Face Hub")
 
 
 def run(args: argparse.Namespace, minutes: float | None) -> None:
     """Extract faces, train, export, draw. Raises DetectorError."""
     recipe = chosen_recipe(args)
-    part = tuple(int(n) for n in args.shard.split("/"))
-    data = build_data(str(args.data), recipe, args.out / "faces", args.pairs, args.seed, (part[0], part[1]))
-    if part != (0, 1):  # one of several machines that fill the cache; a run without --shard trains
-        return
+    cache, state = args.out / "faces", PartialState()
+    part = parse_part(args.shard) if args.shard else (state.process_index, state.num_processes)
+    if part[1] > 1:
+        store_faces(args.data, recipe, cache, part)
+        if args.shard:  # one of several machines that fill the cache; a run without --shard trains
+            return
+        state.wait_for_everyone()
+    data = build_data(args.data, recipe, cache, args.pairs, args.seed)
     config = FitConfig(args.seed, args.workers, args.precision, minutes=minutes, max_epochs=args.epochs)
     finished = fit(recipe, data, args.out, config)
     if finished.accelerator.is_main_process:
         publish(finished, args.push)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """K/N. Raises DataError."""
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdigit() and n.isdigit() and int(k) < int(n)):
+        raise DataError(f"A part is named as K/N with K below N, for example 0/4, not {text!r}.")
+    return int(k), int(n)
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
@@ -66,37 +79,48 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     return replace(recipe, batch=args.batch or recipe.batch)
 
 
-def build_data(
-    spec: str, recipe: Recipe, cache: Path, pairs: int = 1000, seed: int = 0, part: tuple[int, int] = (0, 1)
-) -> Data:
+def store_faces(spec: str, recipe: Recipe, cache: Path, part: tuple[int, int] = (0, 1)) -> list[Stored]:
+    """The faces of LAYOUT:PATH, taken out where they are not in the cache yet; none where they are already listed."""
+    layout, folder, _ = parse_spec(spec)
+    wide = layout == "real-faces"
+    if wide and _listed_pictures(folder):
+        return []
+    n_frames = FRAMES_OF_A_CLIP if wide else max(recipe.frames, FRAMES_OF_A_CLIP)
+    return extract(read_items(spec), cache, CacheConfig(n_frames, wide), part)
+
+
+def build_data(spec: str, recipe: Recipe, cache: Path, pairs: int = 1000, seed: int = 0) -> Data:
     """What a recipe trains on and is validated on, from LAYOUT:PATH. Raises DataError."""
     layout, folder, _ = parse_spec(spec)
+    stored = store_faces(spec, recipe, cache)
+    # Divided after the faces are found, so that files without one don't count.
     shares = {"train": 1 - recipe.held_share, "val": recipe.held_share}
-    if layout == "real-faces":
-        pictures = _listed_pictures(folder)
-        if not pictures:
-            wide = CacheConfig(FRAMES_OF_A_CLIP, wide=True)
-            pictures = [p for s in extract(split_items(read_items(spec), shares, seed), cache, wide, part)
-                        for p in read_pictures(s)]  # fmt: skip
-        sides = [[p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val")]
-        if not all(sides):
-            raise DataError(f"The folder {folder.name} holds too few faces to keep some back.")
-        held = min(VALIDATION_PAIRS, pairs)
-        return Data(ForgedFaces(sides[0], pairs, recipe.frames, seed), ForgedFaces(sides[1], held, recipe.frames, seed))
-    items = split_items(read_items(spec), shares, seed)
-    stored = extract(items, cache, CacheConfig(max(recipe.frames, FRAMES_OF_A_CLIP)), part)
-    return Data(*(CachedFaces([s for s in stored if s.item.split == split]) for split in ("train", "val")))
+    placed = {item.path: item for item in split_items([s.item for s in stored], shares, seed)}
+    stored = [replace(s, item=placed[s.item.path]) for s in stored if s.item.path in placed]
+    if layout != "real-faces":
+        train, val = (CachedFaces([s for s in stored if s.item.split == split]) for split in ("train", "val"))
+        return Data(train, val)
+    pictures = [p for s in stored for p in read_pictures(s)] or _load_listed(folder)
+    sides = [[p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val")]
+    if not all(sides):
+        raise DataError(f"The folder {folder.name} holds too few faces to keep some back.")
+    held = min(VALIDATION_PAIRS, pairs)
+    return Data(ForgedFaces(sides[0], pairs, recipe.frames, seed), ForgedFaces(sides[1], held, recipe.frames, seed))
 
 
-def _listed_pictures(folder: Path) -> list[Picture]:
-    """Faces whose boxes and landmarks are already listed in a CSV beside each folder of pictures."""
-    return [p for table in sorted(folder.glob("*.csv")) if (folder / table.stem).is_dir() and _has_faces(table)
-            for p in load_pictures(folder / table.stem)]  # fmt: skip
+def _listed_pictures(folder: Path) -> list[Path]:
+    """Folders of faces whose boxes and landmarks are already listed, in a CSV beside each."""
+    found = []
+    for table in sorted(folder.glob("*.csv")):
+        with table.open(encoding="utf-8") as file:
+            columns = set(file.readline().strip().split(","))
+        if {"x0", "lm0x", "split"} <= columns and table.with_suffix("").is_dir():
+            found.append(table.with_suffix(""))
+    return found
 
 
-def _has_faces(table: Path) -> bool:
-    with table.open(encoding="utf-8") as file:
-        return {"x0", "lm0x", "split"} <= set(file.readline().strip().split(","))
+def _load_listed(folder: Path) -> list[Picture]:
+    return [picture for faces in _listed_pictures(folder) for picture in load_pictures(faces)]
 
 
 def publish(finished: Run, repository: str | None = None) -> Path:
@@ -128,7 +152,7 @@ def score(run: Run, source: FaceSource) -> NDArray[np.float64]:
         out = run.network.frames(item["images"][item["mask"]].float() / 255)
         mask = torch.ones(1, len(out.logit), dtype=torch.bool)
         logits.append(float(run.network.video(out.embedding[None], out.logit[None], mask)))
-    return np.array(logits)
+    return np.nan_to_num(np.array(logits))
 
 
 def draw(run: Run, p_fake: list[float]) -> None:

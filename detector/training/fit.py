@@ -187,11 +187,11 @@ class Run:
                 break
             began = time.monotonic()
             train.epoch = sampler.epoch = self.progress.epoch
-            loss, images = self._train(objective, optimizer, loader, parameters, deadline_s)
-            figures = self._validate(objective, held)
+            figures = self._train(objective, optimizer, loader, parameters, deadline_s)
+            figures |= self._validate(objective, held)
             took_s = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
             self.progress.spent_s += float(self.accelerator.reduce(took_s, "mean"))  # alike in all processes
-            self._judge(stage, {"loss": loss, "images": images, **figures})
+            self._judge(stage, figures)
             self._save(self.network, optimizer)
         self.accelerator.wait_for_everyone()
         self.accelerator.free_memory()
@@ -210,8 +210,8 @@ class Run:
 
     def _train(
         self, objective: Any, optimizer: Any, loader: Any, parameters: list[nn.Parameter], deadline_s: float | None
-    ) -> tuple[float, int]:
-        """One pass, or as much of it as there is time for: mean loss and images seen."""
+    ) -> dict[str, float]:
+        """One pass, or as much of it as there is time for: mean loss, images seen, and how many a second."""
         train_mode(self.network)
         began, total, images, steps = time.monotonic(), 0.0, 0, 0
         device = self.accelerator.device
@@ -229,13 +229,16 @@ class Run:
                 if float(self.accelerator.reduce(torch.tensor(late, device=device), "sum")):
                     break
         sums = self.accelerator.reduce(torch.tensor([total, float(steps), float(images)], device=device), "sum")
-        return float(sums[0] / sums[1]), int(sums[2])
+        speed = float(sums[2]) / (time.monotonic() - began)
+        return {"loss": float(sums[0] / sums[1]), "images": int(sums[2]), "images_per_s": round(speed, 2)}
 
     @torch.no_grad()
     def _validate(self, objective: Any, loader: Any) -> dict[str, float]:
         """Loss over the held-back material and, where a stage classifies, its AUC."""
         objective.eval()
-        losses, logits, labels = [], [], []
+        losses: list[Tensor] = []
+        logits: list[Tensor] = []
+        labels: list[Tensor] = []
         for batch in loader:
             loss, logit = objective(**batch)
             gathered = self.accelerator.gather_for_metrics((loss.expand(len(logit)).clone(), logit, batch["label"]))

@@ -89,7 +89,7 @@ def dfdc(folder: Path, options: Mapping[str, str]) -> list[Item]:
             label = str(row.get("label", "")).upper()
             if label not in ("REAL", "FAKE") or not path.is_file():
                 continue
-            original = Path(row.get("original") or name).stem
+            original = Path(str(row.get("original") or name)).stem
             people = tuple(str(row[k]) for k in ("target_id", "swapped_id") if row.get(k) is not None) or (original,)
             splits[path] = _split_name(str(row.get("split") or row.get("set") or ""))
             items.append(Item(path, int(label == "FAKE"), people, original, "DFDC" if label == "FAKE" else ""))

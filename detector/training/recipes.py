@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from detector.errors import DataError
 from detector.nets.network import NetworkConfig
 
 HEADS = "heads"  # trains the frame head and the temporal head, the embedder stays as it is
@@ -50,8 +51,11 @@ class Recipe:
         """The same recipe with its backbone from a file, or (without one) through timm / facenet-pytorch.
 
         pretrained=False starts from scratch, and then nothing stays frozen: random features are not worth keeping.
+        Raises DataError where a recipe has no backbone to start.
         """
-        if weights is None and pretrained and not self.start:
+        if not self.start:
+            if weights is not None:
+                raise DataError(f"The recipe {self.name} starts from scratch and takes no pretrained weights.")
             return self
         if weights is None and not pretrained:
             stages = tuple(replace(s, trains=s.trains if s.trains == DENOISER else ALL) for s in self.stages)

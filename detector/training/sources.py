@@ -26,6 +26,7 @@ from detector.training.temporal import animated, twins
 LOOKS = 4  # frames of a clip that validation averages over, for recipes that train on single crops
 TURN_DEG = 18.0  # rotation by up to 5% of a full turn
 CONTRAST = 0.2
+STRENGTH = 0.7  # of made forgeries: between what a person sees at once and what the shipped model ends its training on
 
 
 class FaceSource(Protocol):
@@ -45,7 +46,7 @@ class CachedFaces:
     def __init__(self, stored: Sequence[Stored]) -> None:
         self.stored = stored
         self.labels = np.array([s.item.label for s in stored], np.int64)
-        self.originals = [s.item.original for s in stored]
+        self.originals: Sequence[str] = [s.item.original for s in stored]
 
     def crops(self, index: int, epoch: int) -> NDArray[np.uint8]:
         return read_crops(self.stored[index])
@@ -62,15 +63,20 @@ class ForgedFaces:
     ) -> None:
         self.maker, self.n_frames, self.seed, self.nuisance = PairMaker(pictures), n_frames, seed, nuisance
         self.labels = np.tile(np.array([0, 1], np.int64), pairs)
-        self.originals = [f"pair {k}" for k in range(pairs) for _ in range(2)]
+        self.originals: Sequence[str] = [f"pair {k}" for k in range(pairs) for _ in range(2)]
 
     def crops(self, index: int, epoch: int) -> NDArray[np.uint8]:
-        rng = np.random.default_rng([self.seed, epoch, index // 2])
+        return self.pair(index // 2, epoch)[index % 2]
+
+    def pair(self, number: int, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Authentic and forged crops (T, 224, 224, 3)."""
+        rng = np.random.default_rng([self.seed, epoch, number])
         if self.n_frames > 1:
-            return twins(animated(self.maker.draw_picture(rng), self.n_frames, rng), rng)[index % 2]
-        forgery = self.maker.make(self.maker.draw_family(rng), 0.7, rng)
-        pair, _ = self.maker.finish(forgery, draw_training(rng, self.nuisance), 224, rng)
-        return pair[index % 2 : index % 2 + 1]
+            frames = animated(self.maker.draw_picture(rng), self.n_frames, rng)
+            return twins(frames, rng, self.nuisance, STRENGTH)
+        forgery = self.maker.make(self.maker.draw_family(rng), STRENGTH, rng)
+        both, _ = self.maker.finish(forgery, draw_training(rng, self.nuisance), 224, rng)
+        return both[:1], both[1:]
 
 
 class FixedCrops:

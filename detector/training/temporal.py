@@ -62,18 +62,20 @@ def animated(picture: Picture, n_frames: int, rng: np.random.Generator) -> list[
     return out
 
 
-def twins(frames: Sequence[Picture], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def twins(
+    frames: Sequence[Picture], rng: np.random.Generator, nuisance: float = 0.8, strength: float = 0.5
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Authentic and forged crops (T, 224, 224, 3) of one track, through one nuisance."""
     x0, y0, x1, y1 = frames[0].box_xyxy_px
     side = int(np.clip(WORK_MARGIN * max(x1 - x0, y1 - y0) * rng.uniform(0.7, 1.0), 120, 300))
     flip = bool(rng.random() < 0.5)
-    blend = forge.draw_blend(rng, 0.5)
+    blend = forge.draw_blend(rng, strength)
     flicker = bool(rng.random() < 0.6)
     target: list[NDArray[np.uint8]] = []
     forged: list[NDArray[np.uint8]] = []
     for frame in frames:
         work = cut_work(frame, side, flip)
-        own = forge.draw_blend(rng, 0.5, (blend.region,)) if flicker else blend
+        own = forge.draw_blend(rng, strength, (blend.region,)) if flicker else blend
         if not flicker:  # the settings drift a little from frame to frame
             blend = replace(
                 blend, shift_x=blend.shift_x + float(rng.normal(0, 0.002)), grow=blend.grow + float(rng.normal(0, 0.01))
@@ -81,7 +83,7 @@ def twins(frames: Sequence[Picture], rng: np.random.Generator) -> tuple[NDArray[
         made = forge.self_blend(work.rgb, work.landmarks_px, replace(own, ratio=max(own.ratio, 0.5)), rng)
         target.append(made.authentic)
         forged.append(made.forged)
-    recipe = draw_training(rng, 0.8)
+    recipe = draw_training(rng, nuisance)
     face = side / WORK_MARGIN / 2
     box = (side / 2 - face, side / 2 - face, side / 2 + face, side / 2 + face)
     cut = [

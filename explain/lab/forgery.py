@@ -69,7 +69,7 @@ class Settings:
     colour: float = 12.0  # grey levels
     blur: float = 0.06  # softness of the seam, share of the eye distance
     offset: float = 0.03  # share of the eye distance, to the right and down
-    detail: float = 0.5  # the copy is scaled to this fraction and back: a generator's lower resolution
+    detail: float = 0.3  # the copy is scaled to this fraction and back: a generator's lower resolution
     sharpen: float = 0.0  # unsharp amount, after that
     generator: str = SHIPPED_GENERATORS[0]
     seed: int = 0

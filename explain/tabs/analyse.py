@@ -6,6 +6,7 @@ chosen frame after it (panel.py), slow explanations when asked for (slow.py).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _result(service: Service) -> Result:
     with gr.Column(visible=False, elem_id="lens-body") as body:
         face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
         player = gr.HTML(visible=False, elem_id="lens-player")
-        timeline = gr.HTML(visible=False, elem_id="lens-line", js_on_load=clip.TIMELINE_JS)
+        timeline = gr.HTML(visible=False, elem_id="lens-line")
     metadata = gr.HTML(elem_id="lens-metadata", render=False)
     return Result(status, verdict, face, player, timeline, metadata, body, token, gr.State((0, 0)))
 
@@ -134,21 +135,24 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
 
     @spoken(result.status)
     def run(path: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
-        if path is None:
-            return {result.status: cards.note(HELLO)}
-        step = service.runs.progress(str(request.session_hash), lambda share, stage: progress(share, desc=stage))
-        step(0.0, "Loading the detector")
-        detector = service.detector()
-        analysis = detector.analyze(path, progress=step)
-        step(1.0, "Done")
+        visitor = str(request.session_hash)
+        with service.runs.running(visitor, lambda share, stage: progress(share, desc=stage)) as step:
+            if path is None:
+                return {result.status: cards.note(HELLO)}
+            step(0.0, "Loading the detector")
+            detector = service.detector()
+            analysis = detector.analyze(path, progress=step)
+            step(1.0, "Done")
         return {**_shown(service, Session(analysis, Path(path)), result), **slow.fresh()}
 
-    def end() -> Update:
+    def end(request: gr.Request) -> Update:
+        if service.runs.awaited(str(request.session_hash)):  # another run took over
+            return {source.start: gr.skip(), source.stop: gr.skip()}
         return {source.start: gr.Button(interactive=True), source.stop: gr.Button(interactive=False)}
 
     def cancel(request: gr.Request) -> Update:
         service.runs.cancel(str(request.session_hash))
-        return {result.status: cards.note("Cancelled."), **end()}
+        return {result.status: cards.note("Cancelled."), **end(request)}
 
     running = gr.on(
         [source.file.change, source.start.click], begin, [source.file, result.token],
@@ -171,11 +175,10 @@ def _wire_choice(service: Service, result: Result, panel: Panel, slow: Slow) -> 
         return {**_face(service, session, position, result), **slow.cleared()}
 
     @spoken(result.status)
-    def choose_frame(token: str, chosen: tuple[int, int], event: gr.EventData) -> Update:
-        session = service.sessions.get(token)
-        face = chosen[0]
-        frame = int(np.clip(int(event.index), 0, len(session.analysis.faces[face].evidence) - 1))
-        if event.playing:
+    def choose_frame(token: str, chosen: tuple[int, int], choice: str) -> Update:
+        session, asked, face = service.sessions.get(token), json.loads(choice), chosen[0]
+        frame = int(np.clip(int(asked["index"]), 0, len(session.analysis.faces[face].evidence) - 1))
+        if asked["playing"]:
             return {result.chosen: (face, frame), **panel.quick(session, face, frame)}
         return {result.chosen: (face, frame), **panel.full(session, face, frame), **slow.cleared()}
 
@@ -184,8 +187,10 @@ def _wire_choice(service: Service, result: Result, panel: Panel, slow: Slow) -> 
         [result.status, result.timeline, result.chosen, *slow.outputs], **QUIET,
     )  # fmt: skip
     _full(service, picked.success, result, panel)
-    result.timeline.select(
-        choose_frame, [result.token, result.chosen], [result.status, result.chosen, *panel.outputs, *slow.outputs],
+    choice = gr.HTML(visible="hidden", js_on_load=clip.TIMELINE_JS)
+    choice.select(
+        choose_frame, [result.token, result.chosen, choice],
+        [result.status, result.chosen, *panel.outputs, *slow.outputs],
         trigger_mode="always_last", concurrency_id="frames", concurrency_limit=2, **QUIET,
     )  # fmt: skip
 

@@ -53,7 +53,7 @@ class Found:
 def build(service: Service) -> None:
     """Lay out the tab and wire it."""
     gr.Markdown(LEAD)
-    with gr.Row():
+    with gr.Row(elem_classes="lens-lab"):
         with gr.Column(scale=2, min_width=300):
             files = source("compression", [e.name for e in EXAMPLES], "Or your own photo or clip")
             kind = gr.Radio(list(sweeps()), value="JPEG", label="What is done to it", elem_id="lens-compression-kind")

@@ -9,7 +9,8 @@ import threading
 import traceback
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -117,17 +118,35 @@ class Runs:
             if visitor in self._stop:
                 self._stop.pop(visitor).set()
 
+    def awaited(self, visitor: str) -> bool:
+        """Whether a run of this visitor is under way or in line."""
+        return visitor in self._stop
+
     def progress(self, visitor: str, report: Callable[[float, str], object]) -> Progress:
         """A progress callback that raises Cancelled once the run was stopped."""
         with self._lock:
+            return _stoppable(self._stop.setdefault(visitor, threading.Event()), report)
+
+    @contextmanager
+    def running(self, visitor: str, report: Callable[[float, str], object]) -> Iterator[Progress]:
+        """The same for the length of a run, which is no longer awaited afterwards."""
+        with self._lock:
             stop = self._stop.setdefault(visitor, threading.Event())
+        try:
+            yield _stoppable(stop, report)
+        finally:
+            with self._lock:
+                if self._stop.get(visitor) is stop:
+                    del self._stop[visitor]
 
-        def step(share: float, stage: str) -> None:
-            if stop.is_set():
-                raise Cancelled
-            report(share, stage)
 
-        return step
+def _stoppable(stop: threading.Event, report: Callable[[float, str], object]) -> Progress:
+    def step(share: float, stage: str) -> None:
+        if stop.is_set():
+            raise Cancelled
+        report(share, stage)
+
+    return step
 
 
 class Service:

@@ -126,9 +126,10 @@ class Slow:
         @spoken(self.status)
         def make(token: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
             session = self.service.sessions.get(token)
-            visitor = str(request.session_hash)
-            step = self.service.runs.progress(visitor, lambda share, stage: progress(share, desc=stage))
-            report = build_report(self.service.detector(), session.analysis, session.path, progress=step)
+            with self.service.runs.running(
+                str(request.session_hash), lambda share, stage: progress(share, desc=stage)
+            ) as step:
+                report = build_report(self.service.detector(), session.analysis, session.path, progress=step)
             files = {"report.html": report.html(), "report.json": report.json()}
             return {self.report: [str(session.write(name, text)) for name, text in files.items()]}
 

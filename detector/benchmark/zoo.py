@@ -1,0 +1,133 @@
+"""Every recipe trained for the same minutes on the same forged tracks, and one table of what came of it.
+
+A small budget ranks how quickly the systems learn here, not how good they become.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from tqdm import tqdm
+
+from detector.errors import DataError, WeightsError
+from detector.pipeline import Detector
+from detector.training.command import publish, score
+from detector.training.data import Picture, load_pictures
+from detector.training.fit import FitConfig, Run, fit
+from detector.training.recipes import RECIPES, Recipe, find_recipe
+from detector.training.sources import Data, FixedCrops, ForgedFaces
+
+TIMED_LOOKS = 8  # single images timed per model, after two to warm up
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each recipe gets."""
+
+    minutes: float = 2.0
+    pairs: int = 300  # tracks to train on: 2 x 4 crops of 150 kB each
+    frames: int = 4  # of a track: the documents' 16 to 20 would leave five times fewer faces
+    held_pairs: int = 20  # to choose a state by
+    test_pairs: int = 60  # to report: an AUC of .7 is known to about .05
+
+
+def compare_recipes(
+    faces: Path,
+    out: Path,
+    budget: Budget,
+    names: Sequence[str] | None = None,
+    weights: Mapping[str, str] | None = None,
+    pretrained: bool = False,
+    model: str | None = None,
+) -> list[dict[str, Any]]:
+    """One row per recipe and one for the shipped model. Raises DataError.
+
+    weights: recipe -> file of its backbone; the other backbones are fetched (pretrained) or start from scratch.
+    """
+    recipes = [_recipe(name, budget, weights or {}, pretrained) for name in names or RECIPES]
+    pictures = load_pictures(faces / "faces")
+    train, val = ([p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val"))
+    if not train or not val:
+        raise DataError(f"The folder {faces.name} holds too few faces to keep some back.")
+    data = Data(material(train, budget.pairs, budget, 1), material(val, budget.held_pairs, budget, 2))
+    test = material(val, budget.test_pairs, budget, 3)
+    rows = []
+    for recipe in recipes:
+        print(f"{recipe.name}: {recipe.source}", flush=True)
+        run = fit(recipe, data, out / recipe.name, FitConfig(workers=0, minutes=budget.minutes))
+        publish(run)
+        rows.append(row_of(run, test))
+    try:
+        rows.append(shipped_row(Detector(model), test))
+    except WeightsError as err:
+        print(f"The trained model is left out: {err}")
+    return rows
+
+
+def _recipe(name: str, budget: Budget, weights: Mapping[str, str], pretrained: bool) -> Recipe:
+    try:
+        recipe = find_recipe(name)
+    except ValueError as err:
+        raise DataError(str(err)) from err
+    recipe = recipe.with_start(weights.get(name), pretrained)
+    return replace(recipe, frames=min(recipe.frames, budget.frames))
+
+
+def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int) -> FixedCrops:
+    """Tracks and their forged twins, made once, so that all recipes see the same crops."""
+    source = ForgedFaces(pictures, pairs, budget.frames, seed)
+    crops = [crop for k in tqdm(range(pairs), desc="forging", disable=None) for crop in source.pair(k, 0)]
+    return FixedCrops(np.stack(crops), source.labels, source.originals)
+
+
+def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
+    """What the table says of a finished run. Loss and speed are of the last stage, which classifies."""
+    last = [row for row in run.history if row["stage"] == run.history[-1]["stage"]]
+    options = run.recipe.network.embedder_options
+    start = "pretrained" if {"pretrained", "weights"} & set(options) else "scratch"
+    return {
+        "recipe": run.recipe.name, "start": start, "auc": float(roc_auc_score(test.labels, score(run, test))),
+        "loss_first": last[0]["loss"], "loss_last": last[-1]["loss"], **size_and_speed(run.network),
+        "train_images_per_s": float(np.median([row["images_per_s"] for row in last])),
+        "images_seen": sum(row["images"] for row in run.history), "seconds": run.history[-1]["seconds"],
+    }  # fmt: skip
+
+
+def shipped_row(detector: Detector, test: FixedCrops) -> dict[str, Any]:
+    logits = [detector.track_logit(detector.look(track)) for track in test.stack]
+    auc = float(roc_auc_score(test.labels, logits))
+    return {"recipe": f"{detector.info.name} (trained)", "start": "trained", "auc": auc,
+            **size_and_speed(detector.network)}  # fmt: skip
+
+
+def size_and_speed(network: nn.Module) -> dict[str, float]:
+    """Millions of parameters of what detects (the denoiser apart), and ms for one 224 px image on the CPU."""
+    count = sum(p.numel() for name, p in network.named_parameters() if not name.startswith("denoiser."))
+    image, times = torch.rand(1, 3, 224, 224), []
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        for _ in range(TIMED_LOOKS + 2):
+            began = time.perf_counter()
+            network(image.to(device)).cpu()
+            times.append(1000 * (time.perf_counter() - began))
+    return {"parameters_m": count / 1e6, "ms_per_image": float(np.median(times[2:]))}
+
+
+def draw_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as aligned text, figures to three digits."""
+    columns = list(dict.fromkeys(k for row in rows for k in row))
+    shown = [
+        [f"{v:.3f}" if isinstance(v, float) else str(v) for v in (row.get(c, "") for c in columns)] for row in rows
+    ]
+    widths = [max(len(line[k]) for line in [columns, *shown]) for k in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [columns, *shown]
+    )

@@ -1,0 +1,117 @@
+"""Embeddings for people: files in, one vector each out; what is like a face, and how unlike everything known it is.
+
+A reference index holds embeddings only, never pictures: vectors of unit length, a label and a kind for each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from detector.errors import WeightsError
+from detector.media import open_media
+from detector.pipeline import DEFAULT_FRAMES, Detector, default_detector
+
+Vectors = NDArray[np.float32]
+
+
+def embed(paths: Sequence[str | Path], detector: Detector | None = None, n_frames: int = DEFAULT_FRAMES) -> Vectors:
+    """(N, D) float32, one unit vector per file: the mean over the main face's frames; NaN where there is no face.
+
+    Without a detector the shipped one is used. Raises MediaError for a file that cannot be read.
+    """
+    detector = detector or default_detector()
+    rows: list[Vectors] = []
+    for path in paths:
+        tracks = detector.finder.find_tracks(open_media(Path(path), n_frames=n_frames).frames)
+        if tracks:
+            rows.append(detector.look(np.stack([crop.rgb for crop in tracks[0].crops])).embeddings.mean(0))
+        else:
+            rows.append(np.full(dimension(detector), np.nan, np.float32))
+    return unit(np.array(rows, np.float32).reshape(len(rows), dimension(detector)))
+
+
+def dimension(detector: Detector) -> int:
+    return int(detector.network.embedder.dim)  # type: ignore[arg-type]
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Rows scaled to length 1; NaN rows stay NaN."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+
+
+def frame_similarity(embeddings: Vectors) -> Vectors:
+    """(T, D) in time -> (T - 1,) cosine of each frame with the next: a sudden fall is an inconsistency."""
+    vectors = unit(embeddings)
+    return np.sum(vectors[1:] * vectors[:-1], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Known embeddings of one model."""
+
+    vectors: Vectors  # (N, D), unit length
+    labels: NDArray[np.int64]  # (N,), 1 forged
+    kinds: tuple[str, ...]  # N: the set an authentic face or the family a forgery is from
+    model_sha256: str  # of the weights that made them; vectors of two models cannot be compared
+
+    def __post_init__(self) -> None:
+        if not len(self.vectors) == len(self.labels) == len(self.kinds) > 0:
+            raise ValueError(f"expected as many labels and kinds as vectors, but got {self.vectors.shape}")
+
+    def neighbours(self, query: Vectors, k: int = 5) -> tuple[NDArray[np.int64], Vectors]:
+        """(M, D) -> numbers and cosines (M, k) of the most similar entries, the nearest first."""
+        similarity = unit(query) @ self.vectors.T
+        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        return nearest, np.take_along_axis(similarity, nearest, 1)
+
+    def anomaly(self, query: Vectors, k: int = 5) -> Vectors:
+        """(M, D) -> (M,) mean cosine distance to the k nearest authentic entries: 0 known, towards 2 never seen."""
+        similarity = unit(query) @ self.vectors[self.labels == 0].T
+        return np.asarray(1 - np.sort(similarity, axis=1)[:, -k:].mean(1), np.float32)
+
+    def plane(self) -> tuple[Vectors, Vectors]:
+        """The plane in which the entries spread most: mean (D,) and two axes (2, D), by principal components."""
+        mean = self.vectors.mean(0)
+        _, _, axes = np.linalg.svd(self.vectors - mean, full_matrices=False)
+        signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(1)])  # a component has no sign of its own
+        return mean, (axes[:2] * signs[:, None]).astype(np.float32)
+
+    def on_map(self, query: Vectors) -> Vectors:
+        """(M, D) -> (M, 2) coordinates on the plane; of the entries themselves with query=index.vectors."""
+        mean, axes = self.plane()
+        return np.asarray((unit(query) - mean) @ axes.T, np.float32)
+
+    def save(self, path: Path) -> None:
+        facts = {"kinds": json.dumps(self.kinds), "model_sha256": self.model_sha256}
+        save_file({"vectors": self.vectors, "labels": self.labels}, path, facts)
+
+    @classmethod
+    def load(cls, path: Path, detector: Detector | None = None) -> Index:
+        """Raises WeightsError when the file is none, or was made with another model than the detector's."""
+        try:
+            with safe_open(path, "numpy") as file:
+                facts = file.metadata() or {}
+                index = cls(file.get_tensor("vectors"), file.get_tensor("labels"), tuple(json.loads(facts["kinds"])),
+                            facts["model_sha256"])  # fmt: skip
+        except (SafetensorError, OSError, KeyError, ValueError) as err:
+            raise WeightsError(f"{path.name} is not an index of embeddings.") from err
+        if detector is not None and index.model_sha256 != detector.info.sha256:
+            raise WeightsError(f"The index {path.name} was made with another model than {detector.info.name}.")
+        return index
+
+
+def build_index(detector: Detector, crops: NDArray[np.uint8], labels: Sequence[int], kinds: Sequence[str]) -> Index:
+    """An index of (N, 224, 224, 3) uint8 crops; the pictures are not kept."""
+    with torch.inference_mode():
+        vectors = unit(detector.look(crops).embeddings)
+    return Index(vectors, np.array(labels, np.int64), tuple(kinds), detector.info.sha256)

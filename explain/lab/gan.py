@@ -1,0 +1,209 @@
+"""How a GAN learns: a DCGAN on 28x28 digits, trained step by step before the learner's eyes.
+
+Generator: 100 numbers -> Dense 7*7*256, BatchNorm, LeakyReLU -> transposed convolutions 5x5 to 128 (stride 1), 64
+(stride 2) and 1 (stride 2), tanh. Discriminator: convolutions 5x5 stride 2 to 64 and 128, LeakyReLU and dropout 0.3
+each, Dense 1. Losses and optimiser after Radford et al., arXiv:1511.06434.
+
+`python -m explain.lab.gan --minutes 8` trains the shipped longer run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from detector.pipeline import Progress
+from explain.lab import store
+from explain.lab.digits import digits
+
+NOISE = 100
+BATCH = 64
+LEARNING_RATE = 2e-4
+SHOWN = 36  # samples of the grid, always of the same noise, so that one can watch each of them change
+WEIGHTS = "lesson-gan.safetensors"
+STAGES = ((0, "first attempt"), (60, "many attempts later"), (400, "even more attempts later"))
+# Collapse on demand: the discriminator no longer learns, so the generator pleases one fixed critic over and over.
+COLLAPSE_RATE = 2e-3
+
+
+def generator() -> nn.Sequential:
+    """(B, 100) noise -> (B, 1, 28, 28) in [-1, 1]."""
+    return nn.Sequential(
+        nn.Linear(NOISE, 7 * 7 * 256, bias=False), nn.BatchNorm1d(7 * 7 * 256), nn.LeakyReLU(0.3),
+        nn.Unflatten(1, (256, 7, 7)),
+        nn.ConvTranspose2d(256, 128, 5, 1, 2, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.3),
+        nn.ConvTranspose2d(128, 64, 5, 2, 2, 1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.3),
+        nn.ConvTranspose2d(64, 1, 5, 2, 2, 1, bias=False), nn.Tanh(),
+    )  # fmt: skip
+
+
+def discriminator() -> nn.Sequential:
+    """(B, 1, 28, 28) -> (B, 1) logit; above 0: taken for a real digit."""
+    return nn.Sequential(
+        nn.Conv2d(1, 64, 5, 2, 2), nn.LeakyReLU(0.3), nn.Dropout(0.3),
+        nn.Conv2d(64, 128, 5, 2, 2), nn.LeakyReLU(0.3), nn.Dropout(0.3),
+        nn.Flatten(), nn.Linear(128 * 7 * 7, 1),
+    )  # fmt: skip
+
+
+@dataclass(eq=False)
+class Game:
+    """The two players, and how the game has gone. Its own seed: the same game every time."""
+
+    seed: int = 0
+    steps: int = 0
+    losses: list[tuple[float, float]] = field(default_factory=list)  # (generator, discriminator) per step
+    collapsing: bool = False
+
+    def __post_init__(self) -> None:
+        self.random = torch.Generator().manual_seed(self.seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)  # the layers' own initialisation takes no generator
+            self.generator, self.discriminator = generator(), discriminator()
+        rates = {"lr": LEARNING_RATE, "betas": (0.5, 0.999)}
+        self._forge = torch.optim.Adam(self.generator.parameters(), **rates)
+        self._police = torch.optim.Adam(self.discriminator.parameters(), **rates)
+        self._shown = torch.randn(SHOWN, NOISE, generator=self.random)
+        real = torch.from_numpy(digits().pictures)[:, None]
+        self._real = real * 2 - 1
+
+    def play(self, steps: int, progress: Progress | None = None) -> None:
+        """Let both players learn for a number of steps; raising in progress stops between two of them."""
+        report = progress or (lambda share, stage: None)
+        for i in range(steps):
+            report(i / steps, f"Step {self.steps + 1}")
+            self._step()
+        report(1.0, "Done")
+
+    def collapse(self) -> None:
+        """From now on only the generator learns, and fast."""
+        self.collapsing = True
+        for group in self._forge.param_groups:
+            group["lr"] = COLLAPSE_RATE
+
+    def samples(self, count: int = SHOWN) -> NDArray[np.float32]:
+        """(count, 28, 28) in [0, 1]; the first SHOWN are always of the same noise."""
+        noise = self._shown
+        if count > SHOWN:
+            more = torch.randn(count - SHOWN, NOISE, generator=torch.Generator().manual_seed(self.seed + 1))
+            noise = torch.cat([noise, more])
+        return draw(self.generator, noise[:count])
+
+    def _step(self) -> None:
+        picked = torch.randint(len(self._real), (BATCH,), generator=self.random)
+        real, noise = self._real[picked], torch.randn(BATCH, NOISE, generator=self.random)
+        self.generator.train()
+        self.discriminator.train()
+        with torch.random.fork_rng(), torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
+            torch.manual_seed(self.seed + self.steps)  # dropout takes no generator
+            made = self.generator(noise)
+            police = self._caught(real, made.detach())
+            if not self.collapsing:
+                _learn(self._police, police)
+            forge = _told(self.discriminator(made), real=True)
+            _learn(self._forge, forge)
+        self.losses.append((float(forge.detach()), float(police.detach())))
+        self.steps += 1
+
+    def _caught(self, real: Tensor, made: Tensor) -> Tensor:
+        return _told(self.discriminator(real), real=True) + _told(self.discriminator(made), real=False)
+
+
+def _told(logits: Tensor, real: bool) -> Tensor:
+    """Cross-entropy of having to say real, or made."""
+    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, float(real), dtype=torch.float32))
+
+
+def _learn(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+
+
+def bf16() -> bool:
+    """Whether half the digits are worth it on this machine."""
+    from detector.pipeline import bf16_pays
+
+    return bf16_pays()
+
+
+@torch.inference_mode()
+def draw(net: nn.Module, noise: Tensor) -> NDArray[np.float32]:
+    """Pictures (N, 28, 28) in [0, 1] of noise (N, 100)."""
+    net.eval()
+    return ((net(noise)[:, 0].float() + 1) / 2).numpy()
+
+
+def variety(samples: NDArray[np.float32]) -> float:
+    """Mean distance (RMS over pixels) between two samples; falls when the generator repeats itself."""
+    flat = samples.reshape(len(samples), -1).astype(np.float64)
+    n = len(flat)
+    squares = (flat**2).sum(1)
+    apart = squares[:, None] + squares[None] - 2 * flat @ flat.T
+    return float(np.sqrt(np.clip(apart, 0, None) / flat.shape[1]).sum() / (n * (n - 1)))
+
+
+# --------------------------------------------------------------------------------------- is it a digit, and which one?
+
+
+@dataclass(frozen=True, eq=False)
+class Recognised:
+    """What a nearest-neighbour classifier trained on real digits makes of samples."""
+
+    labels: NDArray[np.int64]  # (N,) the nearest real digit's
+    margin: NDArray[np.float64]  # (N,) distance to the nearest digit of another kind / distance to the nearest; 1: a tie
+
+
+def recognise(samples: NDArray[np.float32]) -> Recognised:
+    """Compare each sample with every real digit."""
+    real = digits()
+    a, b = (p.reshape(len(p), -1).astype(np.float64) for p in (samples, real.pictures))
+    apart = np.sqrt(np.clip((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 1e-12, None))
+    best = np.stack([apart[:, real.labels == digit].min(axis=1) for digit in range(10)], axis=1)
+    ordered = np.sort(best, axis=1)
+    return Recognised(best.argmin(axis=1), ordered[:, 1] / ordered[:, 0])
+
+
+# ---------------------------------------------------------------------------------------------------- the longer run
+
+
+def shipped() -> nn.Module:
+    """The generator of the longer run. Raises WeightsError."""
+    net = generator()
+    net.load_state_dict({**net.state_dict(), **store.load(WEIGHTS)})
+    return net.eval().requires_grad_(False)
+
+
+def shipped_samples(count: int, seed: int) -> NDArray[np.float32]:
+    """(count, 28, 28) samples of the longer run."""
+    return draw(shipped(), torch.randn(count, NOISE, generator=torch.Generator().manual_seed(seed)))
+
+
+def train_shipped(minutes: float, seed: int = 0) -> Game:
+    """Play for some minutes and save the generator, averaged over the last steps."""
+    game, end = Game(seed), time.monotonic() + 60 * minutes
+    mean = torch.optim.swa_utils.AveragedModel(
+        game.generator, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
+    )
+    while time.monotonic() < end:
+        game.play(10)
+        for _ in range(10):
+            mean.update_parameters(game.generator)
+    state = {k: v for k, v in mean.module.state_dict().items() if v.is_floating_point()}
+    store.save(WEIGHTS, state)
+    return game
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train the digits GAN of the longer run.")
+    parser.add_argument("--minutes", type=float, default=8)
+    game = train_shipped(parser.parse_args().minutes)
+    said = recognise(shipped_samples(500, seed=1))
+    print(f"{game.steps} steps; {np.bincount(said.labels, minlength=10)}; {(said.margin > 1.1).mean():.1%} with margin")

@@ -1,0 +1,242 @@
+"""The forgery lab's tab: sliders on one side, the forged face and what the detector makes of it on the other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from detector.media import open_media
+from detector.training.forge import REGIONS
+from explain import figures
+from explain.cam import Heat
+from explain.faithfulness import Localisation
+from explain.figures import Rgb
+from explain.lab import forgery
+from explain.lab.forgery import FAMILIES, RANGES, SHIPPED_GENERATORS, Result, Settings, Subject
+from explain.regions import explain_regions
+from explain.report_html import HEADLINES
+from explain.tabs import cards
+from explain.tabs.lab import IDLE_SECONDS, QUIET, Runner, Source, Update, endpoint, path_of, runner, source
+from explain.tabs.panel import picture
+from explain.tabs.service import Service, spoken
+
+LEAD = (
+    "Forge a face from **its own pixels** and watch the detector. What is laid over is a copy of the same face that "
+    "looks and sits a little different, as a face swap does. **Try:** pull the ratio down until the detector lets go, "
+    "then make the seam softer. Where does it look then?"
+)
+OWN = "Your own picture is only ever blended with itself; nobody else's face is put on it."
+LABELS = {
+    "ratio": "Ratio: how much of the copy is seen",
+    "colour": "Colour shift (grey levels)",
+    "blur": "Softness of the seam (share of the eye distance)",
+    "offset": "Offset (share of the eye distance)",
+    "detail": "Resolution of the copy",
+    "sharpen": "Re-sharpening",
+}
+EXAMPLE_NAMES = ("astronaut.png", "grace_hopper.jpg")
+
+
+@dataclass(frozen=True, eq=False)
+class Knobs:
+    """The settings on the page, in the order of Settings' fields."""
+
+    family: gr.Radio
+    region: gr.Dropdown
+    ratio: gr.Slider
+    colour: gr.Slider
+    blur: gr.Slider
+    offset: gr.Slider
+    detail: gr.Slider
+    sharpen: gr.Slider
+    generator: gr.Dropdown
+    seed: gr.Number
+
+    @property
+    def inputs(self) -> list[Any]:
+        return list(vars(self).values())
+
+    def set_to(self, settings: Settings) -> Update:
+        return {getattr(self, name): value for name, value in asdict(settings).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    words: gr.HTML
+    forged: gr.Image
+    mask: gr.Image
+    evidence: gr.Image
+    cam: gr.Image
+    lime: gr.Image
+    table: gr.HTML
+
+    def fill(self, result: Result) -> Update:
+        evidence, cam = result.heats.values()
+        return {
+            self.words: cards.sentences(said(result)),
+            self.forged: _large(result.forged),
+            self.mask: _large(np.repeat(np.rint(255 * result.mask).astype(np.uint8)[..., None], 3, axis=2)),
+            self.evidence: _heat(result.forged, evidence),
+            self.cam: _heat(result.forged, cam),
+            self.lime: None,
+            self.table: table(result.found),
+        }
+
+
+def build(service: Service) -> None:
+    """Lay out the tab and wire it."""
+    gr.Markdown(LEAD)
+    with gr.Row(elem_classes="lens-lab"):
+        with gr.Column(scale=2, min_width=300):
+            files = source("forgery", EXAMPLE_NAMES, "Or your own photo")
+            gr.HTML(f'<p class="lens-small">{OWN}</p>')
+            knobs = _knobs()
+        with gr.Column(scale=5, min_width=320):
+            surprise = runner(service, "forgery", "Surprise me: a forgery it misses")
+            shown = _shown()
+            lime = gr.Button("Ask LIME, too (some seconds)", elem_id="lens-forgery-lime-go")
+    kept = gr.State(None, time_to_live=IDLE_SECONDS)
+    _wire_knobs(service, files, knobs, shown, surprise.status, kept)
+    _wire_slow(service, files, knobs, shown, surprise, lime)
+    _endpoint(service)
+
+
+def _knobs() -> Knobs:
+    start = Settings()
+    family = gr.Radio(list(FAMILIES), value=start.family, label="Kind of forgery", elem_id="lens-forgery-family")
+    region = gr.Dropdown(list(REGIONS), value=start.region, label="Region", elem_id="lens-forgery-region")
+    sliders = {
+        name: gr.Slider(low, high, getattr(start, name), step=0.01, label=LABELS[name], elem_id=f"lens-forgery-{name}")
+        for name, (low, high) in RANGES.items()
+    }
+    generator = gr.Dropdown(list(SHIPPED_GENERATORS), value=start.generator, label="Generator (for reconstruction)")
+    seed = gr.Number(start.seed, precision=0, minimum=0, label="Seed of the outline's wobble")
+    return Knobs(family=family, region=region, **sliders, generator=generator, seed=seed)
+
+
+def _shown() -> Shown:
+    words = gr.HTML(cards.note("Move a slider to forge the face."), elem_id="lens-forgery-words")
+    with gr.Row():
+        forged = picture("Forged face", "lens-forgery-face", "The forged face as the detector sees it")
+        mask = picture("True mask", "lens-forgery-mask", "White where pixels come from the forgery")
+    with gr.Row():
+        evidence = picture("Evidence map", "lens-forgery-evidence", "The face, places that look forged coloured")
+        cam = picture("Grad-CAM", "lens-forgery-cam", "The face, places that carry the score coloured")
+    table = gr.HTML(elem_id="lens-forgery-table")
+    lime = picture("LIME", "lens-forgery-lime", "Patches for and against a forgery, with their weights")
+    return Shown(words, forged, mask, evidence, cam, lime, table)
+
+
+# ----------------------------------------------------------------------------------------------------------- wiring
+
+
+def _wire_knobs(service: Service, files: Source, knobs: Knobs, shown: Shown, status: gr.HTML, kept: gr.State) -> None:
+    @spoken(status)
+    def forge(found: tuple[str, Subject] | None, example: str, uploaded: str | None, *values: Any) -> Update:
+        path = path_of(service, example, uploaded)
+        if found is None or found[0] != str(path):
+            found = str(path), _subject(service, path)
+        result = forgery.judge(service.detector(), found[1], Settings(*values))
+        return {kept: found, status: cards.note(" "), **shown.fill(result)}
+
+    gr.on(
+        [*(knob.input for knob in knobs.inputs), files.example.input, files.file.upload, files.file.clear], forge,
+        [kept, *files.inputs, *knobs.inputs], [kept, status, *vars(shown).values()],
+        trigger_mode="always_last", concurrency_id="frames", **QUIET,
+    )  # fmt: skip
+
+
+def _wire_slow(service: Service, files: Source, knobs: Knobs, shown: Shown, surprise: Runner, lime: gr.Button) -> None:
+    def search(step: Any, example: str, uploaded: str | None, seed: int) -> Update:
+        subject = _subject(service, path_of(service, example, uploaded))
+        settings = forgery.surprise(service.detector(), subject, int(seed) + 1, step)
+        if settings is None:
+            return {surprise.status: cards.note(f"The detector caught all {forgery.TRIES} forgeries tried.")}
+        return {**knobs.set_to(settings), **shown.fill(forgery.judge(service.detector(), subject, settings))}
+
+    outputs = [*knobs.inputs, *vars(shown).values()]
+    surprise.wire(search, [*files.inputs, knobs.seed], outputs)
+
+    @spoken(surprise.status)
+    def ask(example: str, uploaded: str | None, *values: Any) -> Update:
+        subject = _subject(service, path_of(service, example, uploaded))
+        crop = subject.crop(forgery.forge(subject, Settings(*values)).forged)
+        regions = explain_regions(service.detector(), crop)
+        scale = figures.shared_scale([regions.heat()])
+        drawn = figures.stack([figures.regions_signed(crop, regions, scale), figures.colour_bar(scale)])
+        return {shown.lime: drawn}
+
+    lime.click(
+        ask, [*files.inputs, *knobs.inputs], [surprise.status, shown.lime],
+        concurrency_id="explain", api_visibility="private", show_progress_on=shown.lime,
+    )  # fmt: skip
+
+
+def _subject(service: Service, path: Path) -> Subject:
+    return forgery.subject_of(service.detector(), open_media(path, 1))
+
+
+def _endpoint(service: Service) -> None:
+    def forge(file: str | None, settings: dict[str, Any]) -> list[Any]:
+        """Forge the largest face of a photo from itself; settings as in the lab, those left out take their defaults."""
+        if file is None:
+            raise ValueError("A file is needed.")
+        result = forgery.judge(service.detector(), _subject(service, Path(file)), Settings(**(settings or {})))
+        return [to_json(result), result.forged]
+
+    fields = [gr.File(label="file", visible=False), gr.JSON({}, label="settings", visible=False)]
+    forged = gr.Image(label="forged", format="png", visible=False)
+    endpoint("forge", "frames", forge, fields, [forged])
+
+
+# ---------------------------------------------------------------------------------------------------------- answers
+
+
+def said(result: Result) -> list[str]:
+    """What the detector makes of the forgery, against what is known."""
+    answer = HEADLINES[result.label].lower()
+    scores = f"Score {result.p:.2f} ({answer}); the untouched face has {result.p_authentic:.2f}."
+    if not result.found:
+        return [scores, "At ratio 0 nothing is forged."]
+    missed = result.label.value == "authentic"
+    verdict = "This forgery fools the detector: it is forged, and it is not found." if missed else ""
+    best = max(result.found, key=lambda name: result.found[name].iou)
+    place = f"The {best} overlaps the true mask by {result.found[best].iou:.0%} (IoU)."
+    return [line for line in (scores, verdict, place) if line]
+
+
+def table(found: dict[str, Localisation]) -> str:
+    """IoU and pixel AUC of every map against the true mask."""
+    head = ("Map", "IoU with the mask", "Pixel AUC (0.5 is chance)", "Hottest pixel in the mask")
+    rows = [(n, f"{f.iou:.2f}", f"{f.pixel_auc:.2f}", "yes" if f.pointing else "no") for n, f in found.items()]
+    return cards.grid(head, rows) if rows else ""
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """The numbers, rounded to six digits."""
+    found = {
+        name: {"iou": round(f.iou, 6), "pixel_auc": round(f.pixel_auc, 6), "pointing": f.pointing}
+        for name, f in result.found.items()
+    }
+    return {
+        "settings": asdict(result.settings),
+        "label": str(result.label),
+        "p_fake": round(result.p, 6),
+        "logit": round(result.logit, 6),
+        "p_fake_untouched": round(result.p_authentic, 6),
+        "mask_share": round(float((result.mask > 0.5).mean()), 6),
+        "maps": found,
+    }
+
+
+def _large(crop: Rgb) -> Rgb:
+    return np.repeat(np.repeat(crop, 2, axis=0), 2, axis=1)
+
+
+def _heat(crop: Rgb, heat: Heat) -> Rgb:
+    scale = figures.shared_scale([heat])
+    return figures.stack([_large(figures.heat_picture(crop, heat, scale)), figures.colour_bar(scale)])

@@ -1,0 +1,38 @@
+"""Made-up faces and sources for the tests of training: nothing is read from a data set."""
+
+import numpy as np
+
+from detector.training.data import Picture
+from detector.training.recipes import Recipe, Stage, _network
+from detector.training.sources import Data, FixedCrops
+
+LANDMARKS = np.array([[80, 90], [130, 90], [105, 118], [84, 148], [126, 148]], np.float32)
+
+
+def picture(seed: int, split: str = "train", person: str = "") -> Picture:
+    """A blocky picture where a face would be."""
+    noise = np.random.default_rng(seed).integers(60, 200, (28, 28, 3)).astype(np.uint8)
+    rgb = np.ascontiguousarray(noise.repeat(8, 0).repeat(8, 1))
+    return Picture(rgb, (45.0, 45.0, 165.0, 185.0), LANDMARKS, "made up", person or f"p{seed}", split, 0)
+
+
+def easy_source(n: int, n_frames: int = 1, seed: int = 0) -> FixedCrops:
+    """Dark authentic and bright forged crops: anything that learns at all tells them apart."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.array([0, 1], np.int64), n // 2)
+    crops = rng.integers(0, 100, (n, n_frames, 224, 224, 3)).astype(np.uint8)
+    crops[labels == 1] += 120
+    return FixedCrops(crops, labels, [f"o{k // 2}" for k in range(n)])
+
+
+def easy_data(n: int = 8, n_frames: int = 1) -> Data:
+    return Data(easy_source(n, n_frames), easy_source(n, n_frames, seed=1))
+
+
+def tiny_recipe(
+    *stages: Stage, frames: int = 1, temporal: str = "mean", augment: str = "flip", **parts: object
+) -> Recipe:
+    """A recipe around timm's test network, a hundredth of any real one."""
+    options = {"embedder_options": {"name": "test_resnet", "input_px": 64}, **parts}
+    network = _network("timm", temporal, {"hidden": 8} if temporal in ("gru", "lstm") else None, **options)
+    return Recipe("tiny", "test", network, stages or (Stage(2, "adam", 3e-3),), frames=frames, batch=4, augment=augment)  # type: ignore[arg-type]
