@@ -17,6 +17,7 @@ MIN_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
 MIN_SHARPNESS = 4.0  # Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
 MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
+MIN_RUN = 3  # sampled frames in a row that look forged before a clip counts as forged in part
 MAIN_FACE = 0.4  # faces smaller than this share of the largest are listed but don't decide
 
 
@@ -59,11 +60,17 @@ def sharpness(rgb: NDArray[np.uint8]) -> float:
 
 
 def judge_face(
-    logit: float, crops: Sequence[FaceCrop], kind: str, decision: Decision, p_reencoded: float | None = None
+    logit: float,
+    crops: Sequence[FaceCrop],
+    kind: str,
+    decision: Decision,
+    p_reencoded: float | None = None,
+    p_frames: Sequence[float] = (),
 ) -> Verdict:
     """The verdict on one person: three-way, abstaining with a reason where the material cannot carry an answer.
 
-    p_reencoded: probability of the same face after a mild JPEG, when it was measured.
+    p_reencoded: probability of the same face after a mild JPEG, when it was measured. p_frames: probability per crop of
+    a clip; a stretch of forged-looking frames in a clip that as a whole looks authentic is said, not averaged away.
     """
     calibration = decision.of(kind)
     p = calibration.probability(logit)
@@ -80,6 +87,8 @@ def judge_face(
         return answer(
             Label.UNCERTAIN, f"The face is seen in too few frames: {len(crops)}, {MIN_CLIP_FRAMES} are needed."
         )
+    if p <= calibration.forged_above and longest_run(p_frames, calibration.forged_above) >= MIN_RUN:
+        return answer(Label.UNCERTAIN, "Part of the clip looks forged and the rest does not: the timeline shows where.")
     if calibration.authentic_below <= p <= calibration.forged_above:
         return answer(Label.UNCERTAIN, "The score lies in the band where this detector is often wrong.")
     if p_reencoded is not None and abs(p_reencoded - p) > MAX_SHIFT:
@@ -87,6 +96,15 @@ def judge_face(
     if p > calibration.forged_above:
         return answer(Label.FORGED, "The face carries traces like those of the forgeries this detector was trained on.")
     return answer(Label.AUTHENTIC, "No trace like those of the forgeries this detector was trained on was found.")
+
+
+def longest_run(values: Sequence[float], above: float) -> int:
+    """How many values in a row lie above a bound, at most."""
+    longest = run = 0
+    for value in values:
+        run = run + 1 if value > above else 0
+        longest = max(longest, run)
+    return longest
 
 
 def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:

@@ -163,11 +163,13 @@ class Detector:
             shift = float(np.mean(resaved[start_again : start_again + len(some)] - own.logits[some]))
             start_again += len(some)
             logit = self.track_logit(own)
-            verdict = judge_face(logit, track.crops, kind, self.decision, calibration.probability(logit + shift))
+            p_frames = tuple(calibration.probability(float(a)) for a in own.logits)
+            resaved_p = calibration.probability(logit + shift)
+            seen = p_frames if kind == "video" else ()
+            verdict = judge_face(logit, track.crops, kind, self.decision, resaved_p, seen)
             evidence = tuple(
                 Evidence(float(a), b, c) for a, b, c in zip(own.logits, own.maps, own.embeddings, strict=True)
             )
-            p_frames = tuple(calibration.probability(float(a)) for a in own.logits)
             faces.append(FaceAnalysis(track, evidence, p_frames, verdict))
         return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
 

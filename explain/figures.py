@@ -265,10 +265,12 @@ def _draw_scores(axes: Any, timeline: Timeline) -> None:
         axes.text(middle, 0.03, text, ha="center", va="bottom", fontsize=8, zorder=4)
     axes.plot(timeline.t, timeline.p, linestyle="none", marker="o", markersize=4, color="#5e3c99", label="frame")
     axes.plot(timeline.t, timeline.p_smooth, color="#000000", linewidth=1.6, label="smoothed")
-    axes.set_ylim(0, 1)
+    axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel("probability of a forgery", fontsize=8)
     axes.set_title(f"Face {timeline.track}", fontsize=9, loc="left")
-    axes.legend(fontsize=7, loc="upper right", ncols=3)
+    axes.legend(
+        fontsize=7, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False
+    )  # above: nothing is hidden
 
 
 def curves_chart(curves: Sequence[tuple[str, Sequence[float], bool]], title: str) -> Rgb:

@@ -112,6 +112,8 @@ def _lean(f: Findings) -> str:
         return f"The score is {said(f.p)}, and the detector gives no verdict."
     clear = f.p >= 1 - SURE if f.label is Label.FORGED else f.p <= SURE
     lean = f"The detector leans {'clearly ' if clear else ''}towards {f.label} (score {said(f.p)})"
+    if f.label is Label.AUTHENTIC and f.seconds:
+        return f"{lean} over the whole clip, but some seconds look forged: {_spans(f.seconds)}."
     if f.label is Label.AUTHENTIC:
         return f"{lean}: it found no trace like those of the forgeries it knows."
     if f.place is None:
@@ -132,10 +134,13 @@ def _how(f: Findings) -> str:
         else:
             parts.append("it rests on what is visible and on fine noise alike")
     if f.seconds:
-        spans = " and ".join(f"{a:.1f}-{b:.1f} s" for a, b in f.seconds)
-        parts.append(f"the suspicious seconds are {spans}")
+        parts.append(f"the suspicious seconds are {_spans(f.seconds)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _spans(seconds: Sequence[tuple[float, float]]) -> str:
+    return " and ".join(f"{a:.1f}-{b:.1f} s" for a, b in seconds)
 
 
 def _steadiness(f: Findings) -> str:

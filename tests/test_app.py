@@ -49,7 +49,7 @@ def session(name: str = "a.png", frames: int = 1) -> Session:
     ],
 )
 def test_verdict_says_it_in_words_with_its_reason_and_its_limits(label, p, heading):
-    card = cards.verdict_card(Verdict(label, "Because of <it>.", p, p), BAND, MODEL, 0.051)
+    card = cards.verdict_card(Verdict(label, "Because of <it>.", p, p), BAND, MODEL, {"false_positives": 0.051})
     assert f"<span>{heading}</span>" in card
     assert "Because of &lt;it&gt;." in card
     assert "two-stream (0123456789ab)" in card
@@ -59,10 +59,13 @@ def test_verdict_says_it_in_words_with_its_reason_and_its_limits(label, p, headi
 
 
 def test_verdict_draws_the_score_and_its_band():
-    card = cards.verdict_card(Verdict(Label.FORGED, "So.", 0.93, 2.0), BAND, MODEL, None)
+    card = cards.verdict_card(
+        Verdict(Label.FORGED, "So.", 0.93, 2.0), BAND, MODEL, {}, "Some seconds look forged: 1.5–3.0 s."
+    )
     assert '<b style="left:93.0%">' in card
     assert "Below 0.30 authentic-looking, above 0.70 forged-looking, between the two: cannot say." in card
     assert "How often it is wrong has not been measured for this model." in card
+    assert "Some seconds look forged: 1.5–3.0 s." in card
 
 
 def test_every_label_has_a_sign_of_its_own():
@@ -70,9 +73,10 @@ def test_every_label_has_a_sign_of_its_own():
     assert len(set(cards.SIGNS.values())) == 4
 
 
-def test_false_positives_come_from_the_manifest():
-    assert analyse.false_positives({"measured": {"false_positives": 0.04}}) == 0.04
-    assert analyse.false_positives({}) is None
+def test_without_a_measurement_the_aim_is_named():
+    said = cards.how_often_wrong({"false_positive_target": 0.05})
+    assert said.startswith("Its threshold was set to call about 5% of authentic validation faces forged;")
+    assert "not been measured" in cards.how_often_wrong({})
 
 
 def line(**changes) -> Timeline:
@@ -109,6 +113,14 @@ def test_timeline_tells_the_script_its_times():
     assert state["end"] == 4.0
     assert state["texts"][1] == "1.00 s, score 0.90"
     assert "Suspicious stretches: none." in drawn
+
+
+def test_suspicious_seconds_are_named_person_by_person():
+    twice = line(track=1, intervals=(Interval(0.0, 0.5, 0.8), Interval(2.0, 3.0, 0.9)))
+    assert clip.suspicious([line()]) == "Some seconds look forged: 0.5–2.5 s."
+    both = "Some seconds look forged: 0.5–2.5 s (face 0); 0.0–0.5 s and 2.0–3.0 s (face 1)."
+    assert clip.suspicious([line(), twice, line(intervals=())]) == both
+    assert clip.suspicious([line(intervals=())]) == ""
 
 
 def test_a_clip_of_one_frame_has_a_timeline():
@@ -281,9 +293,11 @@ def photos(tmp_path: Path) -> dict[int, Path]:
     return paths
 
 
-def test_the_api_is_analyze_and_explain_and_nothing_else(client):
+def test_the_api_has_its_endpoints_and_no_inner_ones(client):
     endpoints = client.view_api(return_format="dict")
-    assert set(endpoints["named_endpoints"]) == {"/analyze", "/explain"}
+    assert (
+        {"/analyze", "/explain"} <= set(endpoints["named_endpoints"]) <= {"/analyze", "/explain", "/degrade", "/forge"}
+    )
     assert endpoints["unnamed_endpoints"] == {}
 
 

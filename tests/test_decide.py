@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.decide import Calibration, Decision, judge_face, judge_file
+from detector.decide import Calibration, Decision, judge_face, judge_file, longest_run
 from detector.types import Evidence, FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
 CALIBRATION = Calibration(scale=2.0, bias=-1.0, authentic_below=0.4, forged_above=0.7)
@@ -49,6 +49,17 @@ def test_it_abstains_on_a_small_a_blurred_and_an_unstable_face_and_says_why() ->
     assert unstable.reason == "The score changes a lot when the picture is saved once more as a JPEG."
     assert few.reason == "The face is seen in too few frames: 1, 3 are needed."
     assert small.p_fake is not None  # the number stays visible, the label does not lean on it
+
+
+def test_a_forged_stretch_is_said_and_not_averaged_away() -> None:
+    crops = [crop(t=t / 5) for t in range(10)]
+    stretch, flicker = [0.1] * 6 + [0.9] * 4, [0.1, 0.9] * 5
+    partly = judge_face(-1.0, crops, "video", DECISION, p_frames=stretch)
+    assert partly.label is Label.UNCERTAIN
+    assert partly.reason == "Part of the clip looks forged and the rest does not: the timeline shows where."
+    assert judge_face(-1.0, crops, "video", DECISION, p_frames=flicker).label is Label.AUTHENTIC
+    assert judge_face(2.0, crops, "video", DECISION, p_frames=stretch).label is Label.FORGED
+    assert [longest_run(v, 0.7) for v in (stretch, flicker, [])] == [4, 1, 0]
 
 
 def test_no_face_is_an_answer_without_a_number() -> None:

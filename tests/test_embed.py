@@ -7,11 +7,13 @@ import pytest
 import skimage.data
 from PIL import Image
 from safetensors.numpy import load_file
+from training_data import picture
 
 import detector
 from detector.embeddings import Index, build_index, embed, frame_similarity, unit
 from detector.errors import MediaError, WeightsError
 from detector.pipeline import Detector
+from detector.training.reference import reference_index
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,14 @@ def test_an_index_holds_no_pictures_and_knows_its_model(untrained: Detector, tmp
     (tmp_path / "index.safetensors").write_bytes(b"junk")
     with pytest.raises(WeightsError, match=r"index\.safetensors is not an index"):
         Index.load(tmp_path / "index.safetensors")
+
+
+def test_the_reference_index_knows_the_families(untrained: Detector) -> None:
+    made = reference_index(untrained, [picture(k) for k in range(3)], per_family=2)
+    assert made.kinds == tuple(k for f in ("self-blend", "cross-blend", "part splice") for _ in range(2)
+                               for k in ("authentic", f))  # fmt: skip
+    assert made.labels.tolist() == [0, 1] * 6
+    assert np.allclose(np.linalg.norm(made.vectors, axis=1), 1, atol=1e-5)
 
 
 def test_an_index_of_unequal_parts_cannot_be_made() -> None:

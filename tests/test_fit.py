@@ -211,9 +211,10 @@ def test_the_hub_gets_a_model_folder_and_gives_it_back(tmp_path: Path, monkeypat
     back = HubModel.from_pretrained("someone/tiny", revision="v1")
     assert calls["download"] == ("someone/tiny", "v1")
     assert back.facts == {"recipe": "tiny"}
-    images = torch.rand(1, 3, 224, 224)
+    stored = model.network.state_dict()
+    assert all(torch.equal(v, stored[k]) for k, v in back.network.state_dict().items())
     with torch.inference_mode():
-        assert torch.equal(back(images), model.network.eval()(images))
+        assert back(torch.rand(2, 3, 224, 224)).shape == (2,)
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ from PIL import Image
 
 from detector.errors import DataError
 from detector.media import write_video
+from detector.pipeline import Detector
 from detector.training import facecache
+from detector.training.__main__ import main
 from detector.training.command import build_data, parse_part
 from detector.training.facecache import CacheConfig, extract, read_crops, read_pictures
 from detector.training.layouts import Item, parse_spec, read_items
@@ -179,12 +181,13 @@ def test_balanced_sampling_shows_both_labels_equally_and_others_each_epoch() -> 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """real/ and fake/ with a photo, a clip of it, a picture without a face and a damaged one."""
+    """real/ and fake/ with two photos each (one a clip), a picture without a face and a damaged one."""
     folder = tmp_path_factory.mktemp("set")
     face = skimage.data.astronaut()[:256, 96:352]
     for name in ("real", "fake"):
         (folder / name).mkdir()
     Image.fromarray(face).save(folder / "real" / "a.png")
+    Image.fromarray(skimage.data.astronaut()[:300, 60:360]).save(folder / "real" / "wide.png")
     Image.fromarray(face[:, ::-1].copy()).save(folder / "fake" / "b.png")
     write_video(folder / "fake" / "c.mp4", [face] * 6, 5)
     Image.fromarray(np.full((128, 128, 3), 90, np.uint8)).save(folder / "real" / "nobody.png")
@@ -198,9 +201,9 @@ def test_faces_are_kept_once_and_what_has_none_is_listed(
     monkeypatch.setattr(facecache, "SHARD_ITEMS", 2)
     items, config = read_items(f"plain:{faces}"), CacheConfig(n_frames=4)
     half = extract(items, tmp_path, config, part=(0, 2))  # shards 0 and 2 of three
-    assert [s.item.path.name for s in half] == ["b.png", "c.mp4"]
+    assert [s.item.path.name for s in half] == ["b.png", "c.mp4", "wide.png"]
     stored = extract(items, tmp_path, config)
-    assert [s.item.path.name for s in stored] == ["b.png", "c.mp4", "a.png"]
+    assert [s.item.path.name for s in stored] == ["b.png", "c.mp4", "a.png", "wide.png"]
     assert read_crops(stored[0]).shape == (1, 224, 224, 3) and read_crops(stored[1]).shape == (4, 224, 224, 3)
     with (tmp_path / "skipped.csv").open(newline="") as file:
         skipped = {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
@@ -214,15 +217,32 @@ def test_faces_are_kept_once_and_what_has_none_is_listed(
     assert extract(items, tmp_path, config) == stored
 
 
-def test_one_class_without_a_face_left_is_said_by_the_command_line(faces: Path, tmp_path: Path) -> None:
-    from detector.training.__main__ import main
+def test_one_label_alone_is_said_by_the_command_line(
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "fake").symlink_to(faces / "fake")
+    line = ["--recipe", "baseline-cnn", "--data", f"plain:{tmp_path / 'set'}", "--out", str(tmp_path / "run")]
+    assert main(line) == 1
+    assert capsys.readouterr().err.endswith("There are not faces of both labels to train on.\n")
 
-    line = ["--recipe", "baseline-cnn", "--data", f"plain:{faces}", "--out", str(tmp_path)]
-    assert main(line) == 1  # one authentic face cannot be on both sides
+
+@pytest.mark.parametrize("layout", ["plain", "real-faces"])
+def test_from_a_folder_to_a_model_in_one_command(faces: Path, tmp_path: Path, layout: str) -> None:
+    data = f"{layout}:{faces / 'real' if layout == 'real-faces' else faces}"
+    network = ["--recipe", "timm", "--backbone", "test_resnet", "--from-scratch"]
+    effort = ["--epochs", "1", "--pairs", "2", "--batch", "2", "--workers", "0"]
+    shards = [["--shard", f"{k}/2"] for k in (0, 1)] if layout == "plain" else []
+    for part in (*shards, []):
+        assert main([*network, "--data", data, "--out", str(tmp_path), *effort, *part]) == 0
+    detector = Detector(tmp_path / "model")
+    assert detector.info.name == "timm" and detector.entry["network"]["embedder_options"] == {"name": "test_resnet"}
+    assert len(json.loads((tmp_path / "history.json").read_text())) == 2  # an epoch of each stage
+    for name in ("curves.png", "classes.png", "samples.png", "strips.png", "clip.gif"):
+        assert (tmp_path / name).is_file() or (name == "strips.png" and layout == "plain")
 
 
 def test_real_faces_alone_become_forgeries(faces: Path, tmp_path: Path) -> None:
-    Image.fromarray(skimage.data.astronaut()[:300, 60:360]).save(faces / "real" / "wide.png")
     stored = extract(read_items(f"real-faces:{faces / 'real'}"), tmp_path / "x", CacheConfig(1, wide=True))
     picture = read_pictures(stored[0])[0]
     assert picture.rgb.shape == (320, 320, 3)

@@ -72,6 +72,14 @@ def test_an_authentic_photo() -> None:
     )
 
 
+def test_a_partly_forged_clip_that_is_authentic_on_average() -> None:
+    found = replace(FORGED, label=Label.AUTHENTIC, p=0.37)
+    assert describe(found)[0] == (
+        "The detector leans towards authentic (score 0.37) over the whole clip, "
+        "but some seconds look forged: 1.5-3.0 s."
+    )
+
+
 def test_no_verdict() -> None:
     assert describe(Findings(Label.UNCERTAIN, 0.5, (0.4, 0.6))) == (
         "The score is 0.50, and the detector gives no verdict.",

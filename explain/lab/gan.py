@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from detector.pipeline import Progress
+from detector.pipeline import Progress, bf16_pays
 from explain.lab import store
 from explain.lab.digits import digits
 
@@ -28,7 +28,6 @@ BATCH = 64
 LEARNING_RATE = 2e-4
 SHOWN = 36  # samples of the grid, always of the same noise, so that one can watch each of them change
 WEIGHTS = "lesson-gan.safetensors"
-STAGES = ((0, "first attempt"), (60, "many attempts later"), (400, "even more attempts later"))
 # Collapse on demand: the discriminator no longer learns, so the generator pleases one fixed critic over and over.
 COLLAPSE_RATE = 2e-3
 
@@ -101,7 +100,7 @@ class Game:
         real, noise = self._real[picked], torch.randn(BATCH, NOISE, generator=self.random)
         self.generator.train()
         self.discriminator.train()
-        with torch.random.fork_rng(), torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
+        with torch.random.fork_rng(), torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
             torch.manual_seed(self.seed + self.steps)  # dropout takes no generator
             made = self.generator(noise)
             police = self._caught(real, made.detach())
@@ -125,13 +124,6 @@ def _learn(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-
-
-def bf16() -> bool:
-    """Whether half the digits are worth it on this machine."""
-    from detector.pipeline import bf16_pays
-
-    return bf16_pays()
 
 
 @torch.inference_mode()
@@ -158,7 +150,7 @@ class Recognised:
     """What a nearest-neighbour classifier trained on real digits makes of samples."""
 
     labels: NDArray[np.int64]  # (N,) the nearest real digit's
-    margin: NDArray[np.float64]  # (N,) distance to the nearest digit of another kind / distance to the nearest; 1: a tie
+    margin: NDArray[np.float64]  # (N,) distance to the second digit / distance to the first; 1: a tie
 
 
 def recognise(samples: NDArray[np.float32]) -> Recognised:

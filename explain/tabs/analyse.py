@@ -131,7 +131,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
         service.runs.start(str(request.session_hash))
         service.sessions.drop(token)
         buttons = {source.start: gr.Button(interactive=False), source.stop: gr.Button(interactive=path is not None)}
-        return {**buttons, **_cleared(result), result.status: cards.note(" ")}
+        return {**buttons, **_cleared(result), **panel.cleared(), result.status: cards.note(" ")}
 
     @spoken(result.status)
     def run(path: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
@@ -156,7 +156,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
 
     running = gr.on(
         [source.file.change, source.start.click], begin, [source.file, result.token],
-        [*buttons, result.status, result.verdict, result.body, result.token],
+        [*buttons, result.status, result.verdict, result.body, result.token, *panel.outputs],
         queue=False, trigger_mode="multiple", **QUIET,
     ).then(
         run, source.file, [*vars(result).values(), *slow.outputs, slow.report, slow.method],
@@ -220,9 +220,9 @@ def _cleared(result: Result) -> Update:
 def _shown(service: Service, session: Session, result: Result) -> Update:
     """Everything but the pictures of the chosen frame, for a fresh analysis."""
     analysis, detector = session.analysis, service.detector()
-    card = cards.verdict_card(
-        analysis.verdict, detector.decision.of(analysis.media.kind), analysis.model, false_positives(detector.entry)
-    )
+    calibration = detector.decision.of(analysis.media.kind)
+    lines = [build_timeline(face, calibration) for face in analysis.faces]
+    card = cards.verdict_card(analysis.verdict, calibration, analysis.model, detector.entry, clip.suspicious(lines))
     said: Update = {result.status: cards.note(in_short(analysis)), result.verdict: card}
     if not analysis.faces:
         return said
@@ -262,9 +262,3 @@ def in_short(analysis: Analysis) -> str:
     else:
         what = f"Photo, {media.width} × {media.height} px"
     return f"{what}, {found}, took {seconds:.1f} s."
-
-
-def false_positives(entry: Any) -> float | None:
-    """Share of authentic faces the model called forged when it was measured; None where the manifest doesn't say."""
-    value = entry.get("measured", {}).get("false_positives")
-    return None if value is None else float(value)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from detector.decide import Calibration
 from detector.types import FaceAnalysis, Label, ModelInfo, Verdict
 from explain.report_html import HEADLINES
+from explain.words import said
 
 NOT_EVIDENCE = "This is a statistical impression of one file. It is not evidence against a person."
 SIGNS = {
@@ -52,31 +54,42 @@ def welcome() -> str:
     )
 
 
-def verdict_card(verdict: Verdict, calibration: Calibration, model: ModelInfo, false_positives: float | None) -> str:
-    """The answer, words first. false_positives: share of authentic faces called forged when it was measured."""
+def verdict_card(
+    verdict: Verdict, calibration: Calibration, model: ModelInfo, entry: Mapping[str, Any], suspicious: str = ""
+) -> str:
+    """The answer, words first. entry: the model's, in the manifest; suspicious: a sentence on the clip's seconds."""
     sign = f'<svg class="lens-sign" viewBox="0 0 24 24" aria-hidden="true">{SIGNS[verdict.label]}</svg>'
     scale = "" if verdict.p_fake is None else _scale(verdict.p_fake, calibration)
-    wrong = "How often it is wrong has not been measured for this model."
-    if false_positives is not None:
-        share = f"{false_positives:.1%}"
-        wrong = f"When measured, it called {share} of authentic faces forged; on other material it can be more."
+    seconds = f'<p class="lens-reason">{escape(suspicious)}</p>' if suspicious else ""
     return (
         f'<section class="lens-card lens-{verdict.label}" aria-label="Verdict">'
         f"<h2>{sign}<span>{HEADLINES[verdict.label]}</span></h2>"
-        f'<p class="lens-reason">{escape(verdict.reason)}</p>{scale}'
-        f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). {wrong}</p>'
+        f'<p class="lens-reason">{escape(verdict.reason)}</p>{seconds}{scale}'
+        f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). {how_often_wrong(entry)}</p>'
         f'<p class="lens-small"><b>{NOT_EVIDENCE}</b></p></section>'
     )
+
+
+def how_often_wrong(entry: Mapping[str, Any]) -> str:
+    """The false alarms that were measured, or else those that were aimed at, from a manifest's entry."""
+    measured, target = entry.get("false_positives"), entry.get("false_positive_target")
+    if measured is not None:
+        text = f"When measured, it called {float(measured):.1%} of authentic faces forged"
+    elif target is not None:
+        text = f"Its threshold was set to call about {float(target):.0%} of authentic validation faces forged"
+    else:
+        return "How often it is wrong has not been measured for this model."
+    return f"{text}; on other material it can be more."
 
 
 def _scale(p: float, calibration: Calibration) -> str:
     low, high = calibration.authentic_below, calibration.forged_above
     label = (
-        f"Score {p:.2f} on a scale from 0, authentic, to 1, forged. "
+        f"Score {said(p)} on a scale from 0, authentic, to 1, forged. "
         f"Below {low:.2f} authentic-looking, above {high:.2f} forged-looking, between the two: cannot say."
     )
     return (
-        f'<p class="lens-score">Calibrated probability of a forgery: <b>{p:.2f}</b> '
+        f'<p class="lens-score">Calibrated probability of a forgery: <b>{said(p)}</b> '
         "(if forged and authentic files were equally common)</p>"
         f'<div class="lens-scale" role="img" aria-label="{label}">'
         f'<i class="lens-zone-authentic" style="width:{low:.1%}"></i>'
@@ -89,7 +102,7 @@ def _scale(p: float, calibration: Calibration) -> str:
 
 def face_name(face: FaceAnalysis) -> str:
     """How one person is called in choices: 'Face 2: forged-looking (0.93)'."""
-    chance = "" if face.verdict.p_fake is None else f" ({face.verdict.p_fake:.2f})"
+    chance = "" if face.verdict.p_fake is None else f" ({said(face.verdict.p_fake)})"
     return f"Face {face.track.track}: {HEADLINES[face.verdict.label].lower()}{chance}"
 
 

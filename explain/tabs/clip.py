@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from explain.timeline import Interval, Timeline
+from explain.words import said
 
 TIMELINE_JS = (Path(__file__).parent / "timeline.js").read_text(encoding="utf-8")
 
@@ -48,9 +49,19 @@ def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
     )
 
 
+def suspicious(lines: Sequence[Timeline]) -> str:
+    """A sentence on the seconds that look forged, person by person; empty when there are none."""
+    found = []
+    for line in lines:
+        spans = " and ".join(f"{i.start_s:.1f}–{i.end_s:.1f} s" for i in line.intervals)
+        if spans:
+            found.append(spans if len(lines) == 1 else f"{spans} (face {line.track})")
+    return f"Some seconds look forged: {'; '.join(found)}." if found else ""
+
+
 def _frame_text(line: Timeline, i: int) -> str:
     inside = any(part.start_s <= line.t[i] <= part.end_s for part in line.intervals)
-    return f"{line.t[i]:.2f} s, score {line.p[i]:.2f}" + (", in a suspicious stretch" if inside else "")
+    return f"{line.t[i]:.2f} s, score {said(line.p[i])}" + (", in a suspicious stretch" if inside else "")
 
 
 def _scores(line: Timeline, end: float, chosen: int) -> str:

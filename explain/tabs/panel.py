@@ -17,16 +17,19 @@ from explain.report_html import HEADLINES
 from explain.restore import Restoration
 from explain.tabs import cards
 from explain.tabs.service import Service, Session
+from explain.words import said
 
 QUICK_PX = 640  # longer side of the frame while the clip plays: small pictures keep up
 LIGHT = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)  # what a click on the timeline can wait for
 Update = dict[Any, Any]
 
 
-def picture(label: str, elem_id: str, alt: str) -> gr.Image:
+def picture(label: str, elem_id: str, alt: str, visible: bool = True) -> gr.Image:
     """A picture that is shown, not edited."""
-    buttons: list[Any] = ["download", "fullscreen"]
-    return gr.Image(label=label, elem_id=elem_id, alt_text=alt, format="png", interactive=False, buttons=buttons)
+    return gr.Image(
+        label=label, elem_id=elem_id, alt_text=alt, visible=visible,
+        format="png", interactive=False, buttons=["download", "fullscreen"],
+    )  # fmt: skip
 
 
 class Panel:
@@ -50,6 +53,10 @@ class Panel:
         self.outputs = [
             self.caption, self.frame, self.evidence, self.words, self.slider, self.error, self.residual, self.restored,
         ]  # fmt: skip
+
+    def cleared(self) -> Update:
+        """Nothing shown: the pictures of the last file must not stand beside the next one's verdict."""
+        return {c: "" if isinstance(c, gr.HTML) else None for c in self.outputs}
 
     def quick(self, session: Session, face: int, frame: int) -> Update:
         """Frame and evidence map only, for a playing clip."""
@@ -92,7 +99,7 @@ def caption(session: Session, face: int, frame: int) -> str:
     crop = person.track.crops[frame]
     when = f"frame at {crop.t:.2f} s, " if session.analysis.media.kind == "video" else ""
     unseen = "; not detected in this frame, its place is interpolated" if crop.confidence == 0.0 else ""
-    text = f"{when}face {person.track.track}, score {person.p_frames[frame]:.2f}{unseen}."
+    text = f"{when}face {person.track.track}, score {said(person.p_frames[frame])}{unseen}."
     return text[0].upper() + text[1:]
 
 

@@ -41,7 +41,7 @@ class Slow:
 
     def cleared(self) -> Update:
         """Nothing shown: another frame is chosen, and old pictures would stand beside it."""
-        return {c: "" if isinstance(c, gr.HTML) else None for c in self.outputs}
+        return {c: "" if isinstance(c, gr.HTML) else gr.update(value=None, visible=False) for c in self.outputs}
 
     def fresh(self) -> Update:
         """Nothing shown, and the methods that the loaded network can be explained with."""
@@ -50,16 +50,17 @@ class Slow:
         return {**self.cleared(), self.report: None, self.method: gr.Dropdown(list(names), value=value)}
 
     def _on(self, button: gr.Button, outputs: Sequence[Any], work: Callable[..., Update], *more: Any) -> None:
-        """Run `work(session, face, frame, *more)` at a click."""
+        """Run `work(session, face, frame, *more)` at a click. Pictures come into sight with their first content."""
 
         @spoken(self.status)
         def clicked(token: str | None, chosen: tuple[int, int], *extra: Any) -> Update:
-            return work(self.service.sessions.get(token), *chosen, *extra)
+            found = work(self.service.sessions.get(token), *chosen, *extra)
+            return {c: gr.update(value=v, visible=True) if isinstance(c, gr.Image) else v for c, v in found.items()}
 
         self.outputs += [output for output in outputs if output is not self.words]
         button.click(
             clicked, [self.token, self.chosen, *more], [self.status, *outputs],
-            concurrency_id="explain", api_visibility="private", show_progress_on=list(outputs),
+            concurrency_id="explain", api_visibility="private", show_progress_on=[c for c in outputs if isinstance(c, gr.HTML)],
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------ heat maps
@@ -68,8 +69,10 @@ class Slow:
         with gr.Row():
             method = gr.Dropdown([], label="Method and layer", elem_id="lens-method", scale=3)
             button = gr.Button("Draw the heat map", elem_id="lens-cam-go", scale=1)
-        shown = picture("Heat map", "lens-cam-picture", "The face with the places that the method marks coloured")
-        about = gr.HTML()
+        shown = picture(
+            "Heat map", "lens-cam-picture", "The face with the places that the method marks coloured", visible=False
+        )
+        about = gr.HTML(elem_id="lens-cam-about")
 
         def draw(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
@@ -85,8 +88,12 @@ class Slow:
     def _lime(self) -> None:
         button = gr.Button("Run LIME (some seconds)", elem_id="lens-lime-go")
         with gr.Row():
-            positive = picture("Speaks most for a forgery", "lens-lime-positive", "Those patches, the rest dark")
-            signed = picture("For and against, in logits", "lens-lime-signed", "The strongest patches with weights")
+            positive = picture(
+                "Speaks most for a forgery", "lens-lime-positive", "Those patches, the rest dark", visible=False
+            )
+            signed = picture(
+                "For and against, in logits", "lens-lime-signed", "The strongest patches with weights", visible=False
+            )
         about = gr.HTML(elem_id="lens-lime-about")
 
         def draw(session: Session, face: int, frame: int) -> Update:
@@ -145,8 +152,12 @@ class Slow:
         )
         button = gr.Button("Shuffle the network", elem_id="lens-shuffle-go")
         with gr.Row():
-            before = picture("As trained", "lens-shuffle-before", "The heat map of the network as trained")
-            after = picture("Shuffled", "lens-shuffle-after", "The heat map of the network with shuffled weights")
+            before = picture(
+                "As trained", "lens-shuffle-before", "The heat map of the network as trained", visible=False
+            )
+            after = picture(
+                "Shuffled", "lens-shuffle-after", "The heat map of the network with shuffled weights", visible=False
+            )
         about = gr.HTML(elem_id="lens-shuffle-about")
 
         def shuffle(session: Session, face: int, frame: int, name: str) -> Update:

@@ -1,4 +1,4 @@
-"""How the page looks: Gradio's calm theme in system fonts, and page.css."""
+"""How the page looks: Gradio's calm theme in system fonts, and the style sheets beside this file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = Path(__file__).parent / "page.css"
+CSS = sorted(Path(__file__).parent.glob("*.css"))
 _SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # nothing is fetched from elsewhere
 
 

@@ -1,0 +1,160 @@
+"""What an autoencoder keeps: a dense one on digits, 784 -> 128 -> 64 -> code -> 64 -> 128 -> 784 (sigmoid).
+
+The size of the code decides what survives. Beside rebuilding: how odd a picture is, taking noise off, filling a hole,
+finding digits that look alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage import data
+from torch import Tensor, nn
+
+from detector.pipeline import Progress
+from explain.lab.digits import SIDE_PX, split
+
+CODE_SIZES = (2, 4, 8, 16, 32, 64)
+LOSSES = ("MSE", "L1")
+TASKS = ("rebuild", "denoise")
+STEPS, BATCH, LEARNING_RATE = 1500, 128, 2e-3
+NOISE = 0.35  # standard deviation, of a full range of 1
+HOLE = slice(10, 18)  # rows and columns of the hole, px
+FILL_ROUNDS = 12
+PIXELS = SIDE_PX**2
+Pictures = NDArray[np.float32]  # (N, 28, 28) in [0, 1]
+
+
+class DenseAutoencoder(nn.Module):
+    """(B, 784) in [0, 1] -> the same, through `code` numbers."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        if not CODE_SIZES[0] <= code <= CODE_SIZES[-1]:
+            raise ValueError(f"expected a code of {CODE_SIZES[0]} to {CODE_SIZES[-1]} numbers, but got {code}")
+        self.encoder = nn.Sequential(
+            nn.Linear(PIXELS, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, code)
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(code, 64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, PIXELS), nn.Sigmoid()
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.decoder(self.encoder(pictures))
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """An autoencoder that has learnt, and its loss every 25 steps."""
+
+    net: DenseAutoencoder
+    losses: tuple[float, ...]
+
+    @torch.inference_mode()
+    def rebuild(self, pictures: Pictures) -> Pictures:
+        """(N, 28, 28) -> the same, through the code."""
+        return self.net(_flat(pictures)).numpy().reshape(-1, SIDE_PX, SIDE_PX)
+
+    @torch.inference_mode()
+    def codes(self, pictures: Pictures) -> NDArray[np.float32]:
+        """(N, code)."""
+        return self.net.encoder(_flat(pictures)).numpy()
+
+    def error(self, pictures: Pictures) -> NDArray[np.float64]:
+        """(N,) mean squared error of the rebuilt pictures: the anomaly score."""
+        return squared_error(pictures, self.rebuild(pictures))
+
+    def inpaint(self, holed: Pictures, rounds: int = FILL_ROUNDS) -> Pictures:
+        """Fill the hole: rebuild, take over what lies in the hole, and again."""
+        filled = holed.copy()
+        for _ in range(rounds):
+            filled[:, HOLE, HOLE] = self.rebuild(filled)[:, HOLE, HOLE]
+        return filled
+
+    def alike(self, picture: NDArray[np.float32], among: Pictures, count: int = 6) -> NDArray[np.intp]:
+        """Indices of the pictures whose codes are nearest to this one's, nearest first."""
+        apart = np.linalg.norm(self.codes(among) - self.codes(picture[None]), axis=1)
+        return np.argsort(apart)[:count]
+
+
+def train(
+    code: int,
+    loss: str = "MSE",
+    task: str = "rebuild",
+    seed: int = 0,
+    steps: int = STEPS,
+    progress: Progress | None = None,
+) -> Trained:
+    """Learn the digits from scratch; `denoise` learns to rebuild clean digits from noisy ones."""
+    if loss not in LOSSES or task not in TASKS:
+        raise ValueError(f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}")
+    report, random = progress or (lambda share, stage: None), torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # the layers' own initialisation takes no generator
+        net = DenseAutoencoder(code)
+    optimiser = torch.optim.Adam(net.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+    measure = nn.MSELoss() if loss == "MSE" else nn.L1Loss()
+    pictures, losses = _flat(split()[0].pictures), []
+    for i in range(steps):
+        batch = pictures[torch.randint(len(pictures), (BATCH,), generator=random)]
+        given = batch
+        if task == "denoise":
+            given = (batch + NOISE * torch.randn(batch.shape, generator=random)).clamp(0, 1)
+        error = measure(net(given), batch)
+        optimiser.zero_grad()
+        error.backward()
+        optimiser.step()
+        schedule.step()
+        if i % 25 == 0:
+            report(i / steps, f"Step {i} of {steps}")
+            losses.append(float(error.detach()))
+    report(1.0, "Done")
+    return Trained(net.eval().requires_grad_(False), tuple(losses))
+
+
+def _flat(pictures: Pictures) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pictures)).reshape(-1, PIXELS)
+
+
+def squared_error(pictures: Pictures, rebuilt: Pictures) -> NDArray[np.float64]:
+    """(N,) mean squared error per picture."""
+    return ((pictures.astype(np.float64) - rebuilt) ** 2).mean(axis=(1, 2))
+
+
+def pca_error(components: int) -> float:
+    """Mean squared error on unseen digits of the best linear code with so many numbers, fitted on the seen ones."""
+    seen, unseen = (part.pictures.reshape(-1, PIXELS).astype(np.float64) for part in split())
+    mean = seen.mean(axis=0)
+    axes = np.linalg.svd(seen - mean, full_matrices=False)[2][:components]
+    return float((((unseen - mean) - (unseen - mean) @ axes.T @ axes) ** 2).mean())
+
+
+# ----------------------------------------------------------------------------------------------- what to try it with
+
+
+def noisy(pictures: Pictures, rng: np.random.Generator) -> Pictures:
+    """Grain on top."""
+    return np.clip(pictures + NOISE * rng.standard_normal(pictures.shape), 0, 1).astype(np.float32)
+
+
+def holed(pictures: Pictures) -> Pictures:
+    """A black square in the middle."""
+    out = pictures.copy()
+    out[:, HOLE, HOLE] = 0
+    return out
+
+
+def not_digits() -> tuple[Pictures, tuple[str, ...]]:
+    """Pictures of something else, and what they show."""
+    face = cv2.cvtColor(np.ascontiguousarray(data.astronaut()[50:190, 150:290]), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(face, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    cross = np.zeros((SIDE_PX, SIDE_PX), np.float32)
+    cv2.line(cross, (4, 4), (23, 23), 1.0, 3)
+    cv2.line(cross, (4, 23), (23, 4), 1.0, 3)
+    checks = (np.indices((SIDE_PX, SIDE_PX)).sum(axis=0) // 4 % 2).astype(np.float32)
+    return np.stack([small, cross, checks]), ("a face", "a cross", "a chess board")

@@ -1,0 +1,131 @@
+"""Fingerprints of up-samplers: what a generator leaves in the spectrum, whatever it draws.
+
+Every generator enlarges a small code step by step, and each step leaves a trace that repeats every few pixels (Zhang et
+al., arXiv:1907.06515; Durall et al., arXiv:2003.01826). In the spectrum a repeating trace is a set of bright dots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.pipeline import Detector, Progress
+from detector.training.generators import rebuild
+from explain.cam import capture_pass
+from explain.figures import Rgb
+from explain.lab.charts import Line, chart
+from explain.lab.forgery import generators
+from explain.restore import noise_residual
+
+AUTHENTIC = "authentic photo"
+UPSAMPLERS = {
+    "transposed4": "transposed convolution",
+    "nearest-adversarial": "nearest neighbour",
+    "shuffle": "pixel shuffle",
+}
+PERIOD_PX = 4  # two up-samplings by 2
+BINS = 56  # of the radial profile
+
+
+@dataclass(frozen=True, eq=False)
+class Print:
+    """One picture and what its spectrum shows."""
+
+    name: str
+    rgb: Rgb  # (224, 224, 3)
+    spectrum: NDArray[np.float32]  # (224, 224) log10 power of the residual, zero frequency in the middle
+    profile: NDArray[np.float32]  # (BINS,) mean log10 power from coarse to fine
+    dots: float  # how far the dots of PERIOD_PX stand out of their surroundings, log10
+    logit: float
+    p: float
+    noise_share: float | None  # of the logit's gradient that runs through the noise stream; None without two streams
+
+
+def take(detector: Detector, crop: Rgb, progress: Progress | None = None) -> tuple[Print, ...]:
+    """The crop itself, then as each up-sampler redraws it."""
+    report = progress or (lambda share, stage: None)
+    nets, prints = generators(), []
+    report(0.0, "The photo itself")
+    prints.append(_print(detector, AUTHENTIC, crop))
+    for i, (generator, name) in enumerate(UPSAMPLERS.items()):
+        report((i + 1) / (len(UPSAMPLERS) + 1), name)
+        prints.append(_print(detector, name, rebuild(nets[generator], crop)))
+    report(1.0, "Done")
+    return tuple(prints)
+
+
+def _print(detector: Detector, name: str, crop: Rgb) -> Print:
+    seen, power = capture_pass(detector, crop), spectrum(crop)
+    p = detector.decision.image.probability(seen.logit)
+    share = seen.stream_shares().get("noise stream")
+    return Print(name, crop, power, radial(power), dots(power), seen.logit, p, share)
+
+
+def spectrum(rgb: Rgb) -> NDArray[np.float32]:
+    """(S, S) log10 power of the noise residual of a square picture, windowed, mean over the channels."""
+    residual = noise_residual(rgb)
+    window = np.hanning(len(residual))
+    power = [np.abs(np.fft.fft2(residual[..., c] * window[:, None] * window)) ** 2 for c in range(3)]
+    return np.fft.fftshift(np.log10(np.mean(power, axis=0) + 1e-3)).astype(np.float32)
+
+
+def radial(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(BINS,) mean of a centred spectrum by distance from its middle, up to the finest frequency along an axis."""
+    half = len(power) // 2
+    y, x = np.indices(power.shape) - half
+    ring = (np.hypot(x, y) * BINS / half).astype(int)
+    inside = ring < BINS
+    count = np.bincount(ring[inside], minlength=BINS)
+    return (np.bincount(ring[inside], power[inside], minlength=BINS) / count).astype(np.float32)
+
+
+def dots(power: NDArray[np.float32], period_px: int = PERIOD_PX) -> float:
+    """How far the frequencies of a trace repeating every `period_px` stand out of their neighbourhood, mean log10."""
+    side = len(power)
+    step, half = side // period_px, side // 2
+    places = [half + k * step for k in range(-(period_px // 2), period_px // 2)]
+    out = []
+    for y in places:
+        for x in places:
+            if (y, x) != (half, half):
+                near = np.roll(power, (half - y, half - x), axis=(0, 1))[half - 5 : half + 6, half - 5 : half + 6]
+                out.append(float(near[4:7, 4:7].max() - np.median(near)))
+    return float(np.mean(out))
+
+
+def spectrum_picture(power: NDArray[np.float32], limits: tuple[float, float]) -> Rgb:
+    """Dark blue where there is little power, yellow where there is much; twice the size."""
+    unit = np.clip((power - limits[0]) / (limits[1] - limits[0]), 0, 1)
+    small = np.rint(255 * matplotlib.colormaps["cividis"](unit)[..., :3]).astype(np.uint8)
+    return np.asarray(cv2.resize(small, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def limits(prints: tuple[Print, ...]) -> tuple[float, float]:
+    """One colour scale for all spectra."""
+    every = np.concatenate([p.spectrum.ravel() for p in prints])
+    return float(np.percentile(every, 2)), float(np.percentile(every, 99.9))
+
+
+def profile_picture(prints: tuple[Print, ...]) -> Rgb:
+    """Power from coarse to fine detail."""
+    share = (np.arange(BINS) + 0.5) / BINS
+    lines = [Line(p.name, p.profile.tolist(), share.tolist(), marks=False) for p in prints]
+    return chart(lines, "coarse  →  fine detail (share of the finest)", "log10 power of the residual")
+
+
+def in_rows(prints: tuple[Print, ...]) -> list[Mapping[str, str]]:
+    """Numbers of each as words."""
+    return [
+        {
+            "Picture": p.name,
+            "Dots stand out by": f"×{10**p.dots:.1f}",
+            "Detector's score": f"{p.p:.2f}",
+            "Through the noise stream": "" if p.noise_share is None else f"{p.noise_share:.0%}",
+        }
+        for p in prints
+    ]
