@@ -91,8 +91,9 @@ def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
     try:
         options = dict(description)
         options["denoiser_widths"] = tuple(options.get("denoiser_widths", ()))
-        return DeepfakeNetwork(NetworkConfig(**options))
-    except (TypeError, ValueError, KeyError) as err:
+        # Bare: a manifest from elsewhere has no say in what else is read or fetched.
+        return DeepfakeNetwork(NetworkConfig(**options).bare())
+    except (TypeError, ValueError, KeyError, AttributeError) as err:
         raise WeightsError(f"The manifest describes a network that cannot be built: {err}") from err
 
 

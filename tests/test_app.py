@@ -137,6 +137,14 @@ def test_names_from_outside_are_escaped():
     assert cards.table({}, "Nothing <here>.") == '<p class="lens-small">Nothing &lt;here&gt;.</p>'
 
 
+def test_metadata_and_content_credentials_are_listed():
+    listed = cards.metadata({"Software": "<b>"}, {"issuer": "A & B", "title": None})
+    assert "<td>&lt;b&gt;</td>" in listed
+    assert '<th scope="row">Content Credentials: issuer</th><td>A &amp; B</td>' in listed
+    assert "title" not in listed
+    assert "No Content Credentials (C2PA) could be read." in cards.metadata({}, None)
+
+
 def test_captions_name_the_frame_and_say_when_it_was_not_seen():
     clip_of_two = session(frames=2)
     first = clip_of_two.analysis.faces[0]

@@ -1,6 +1,7 @@
 """Every frame embedder of the registry: shapes, statistics, where its weights come from, and what it says without."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from safetensors.torch import save_file
 from detector.errors import WeightsError
 from detector.nets import backbones
 from detector.nets.embedder import EMBEDDERS, build_embedder
-from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.nets.network import NetworkConfig
+from detector.weights import build_network
 
 TINY = "test_resnet"  # timm's own test networks: a tenth of a second, not pretrained here
 DIMS = {
@@ -166,4 +168,10 @@ def test_a_name_timm_does_not_know_is_said() -> None:
 def test_a_stored_configuration_forgets_where_the_weights_came_from() -> None:
     config = NetworkConfig("timm", {"name": TINY, "pretrained": True, "weights": "x.pth"}, denoiser_widths=())
     assert config.bare().embedder_options == {"name": TINY}
-    assert DeepfakeNetwork(config.bare()).config.bare() == config.bare()
+    assert build_network(asdict(config)).config == config.bare()  # reads no file and fetches nothing
+
+
+def test_a_manifest_that_describes_no_network_is_said() -> None:
+    for options in ({"name": "resnet-9000"}, {"nme": "resnet50"}, ["resnet50"]):
+        with pytest.raises(WeightsError, match="a network that cannot be built"):
+            build_network({"embedder": "timm", "embedder_options": options})

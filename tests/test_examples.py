@@ -46,7 +46,8 @@ def test_landmarks_are_where_the_detector_finds_them(name):
     picture = getattr(examples, name)()
     points = getattr(examples, f"{name.upper()}_POINTS")
     found = max(FaceFinder().detect_faces(picture), key=lambda face: face.size_px)
-    assert np.abs(found.landmarks_px - points).max() < 4
+    eyes_apart = np.linalg.norm(points[1] - points[0])
+    assert np.abs(found.landmarks_px - points).max() < 0.1 * eyes_apart
 
 
 def test_the_swap_changes_the_face_and_nothing_else():

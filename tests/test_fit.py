@@ -20,8 +20,9 @@ from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector
 from detector.training import charts, command
-from detector.training.fit import FitConfig, Objective, Run, fit, free, make_optimizer, train_mode
+from detector.training.fit import FitConfig, Run, fit
 from detector.training.hub import HubModel
+from detector.training.objective import Objective, free, make_optimizer, train_mode
 from detector.training.recipes import DENOISER, HEADS, Stage
 from detector.training.sources import Clips, Data, FixedCrops, ForgedFaces
 
@@ -91,10 +92,18 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, monkey
         assert torch.allclose(tensor.float(), parts.network.state_dict()[name].float(), atol=1e-6), name
 
 
+def test_minutes_end_a_run_and_every_stage_has_its_share(tmp_path: Path) -> None:
+    recipe = tiny_recipe(Stage(50, "adam", 1e-3, HEADS), Stage(50, "adam", 1e-3))
+    run = fit(recipe, easy_data(16), tmp_path, replace(QUICK, minutes=1e-4))
+    assert [(row["stage"], row["epoch"], row["images"]) for row in run.history] == [(1, 1, 4), (2, 1, 4)]
+
+
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     fit(tiny_recipe(Stage(1, "adam", 1e-3)), easy_data(), tmp_path, QUICK)
     with pytest.raises(DataError, match="holds a run of the recipe tiny"):
         Run(replace(tiny_recipe(), name="other"), easy_data(), tmp_path, QUICK)
+    with pytest.raises(DataError, match="holds a run of another network"):
+        Run(tiny_recipe(temporal="gru"), easy_data(), tmp_path, QUICK)
 
 
 def test_one_label_alone_cannot_be_trained_on(tmp_path: Path) -> None:

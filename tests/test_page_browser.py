@@ -228,11 +228,16 @@ def test_cancel_stops_and_the_page_goes_on(page, files):
     analysed(page, files["photo"])  # in its turn: the cancelled run has made room
 
 
-def test_another_file_takes_over(page, files):
+def test_another_file_takes_over_and_nothing_of_the_last_one_stays(page, files):
+    analysed(page, files["clip"])
     upload(page, files["slow"])
     page.wait_for_selector("#lens-status :text('Taking its time')")
+    assert page.is_hidden("#lens-body")
+    assert page.query_selector("#lens-verdict .lens-reason") is None
     analysed(page, files["photo"])
     assert "512 × 512" in page.inner_text("#lens-status")
+    assert not page.is_visible("#lens-line")
+    page.wait_for_selector("#lens-start:enabled")
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(page, files):

@@ -37,6 +37,8 @@ class Budget:
     frames: int = 4  # of a track: the documents' 16 to 20 would leave five times fewer faces
     held_pairs: int = 20  # to choose a state by
     test_pairs: int = 60  # to report: an AUC of .7 is known to about .05
+    strength: float = 1.0  # plain forgeries under little nuisance: minutes don't teach anything subtler
+    nuisance: float = 0.1
 
 
 def compare_recipes(
@@ -83,7 +85,7 @@ def _recipe(name: str, budget: Budget, weights: Mapping[str, str], pretrained: b
 
 def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int) -> FixedCrops:
     """Tracks and their forged twins, made once, so that all recipes see the same crops."""
-    source = ForgedFaces(pictures, pairs, budget.frames, seed)
+    source = ForgedFaces(pictures, pairs, budget.frames, seed, budget.nuisance, budget.strength)
     crops = [crop for k in tqdm(range(pairs), desc="forging", disable=None) for crop in source.pair(k, 0)]
     return FixedCrops(np.stack(crops), source.labels, source.originals)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
@@ -23,7 +22,8 @@ from tqdm import tqdm
 
 from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
-from detector.training.recipes import ALL, DENOISER, HEADS, Recipe, Stage
+from detector.training.objective import Objective, free, make_optimizer, train_mode
+from detector.training.recipes import DENOISER, Recipe, Stage
 from detector.training.sources import Clips, Data
 from detector.training.splits import BalancedSampler
 
@@ -38,75 +38,6 @@ class FitConfig:
     clip_norm: float = 1.0
     minutes: float | None = None  # for the whole run, divided among the stages by their epochs; None: all epochs
     max_epochs: int | None = None  # per stage
-
-
-class Objective(nn.Module):
-    """A stage's loss over a batch. The loop wraps this, not the network, so that every process runs the same code."""
-
-    def __init__(self, network: DeepfakeNetwork, stage: Stage) -> None:
-        super().__init__()
-        self.network, self.stage = network, stage
-
-    def forward(self, images: Tensor, clean: Tensor, mask: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """images, clean (B, T, 3, S, S) uint8; mask (B, T); label (B,) -> loss, logits (B,) of the whole clips."""
-        # Padding is never computed; convolutions are faster with the channels last.
-        seen = (images[mask].float() / 255).contiguous(memory_format=torch.channels_last)
-        loss, logit = seen.new_zeros(()), label.new_zeros(len(label))
-        if self.stage.trains != DENOISER:
-            out = self.network.frames(seen)
-            frames = torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, out.logit.float())
-            track = torch.zeros(*mask.shape, out.embedding.shape[1], device=mask.device)
-            track[mask] = out.embedding.float()
-            logit = self.network.video(track, frames, mask).float()
-            loss = F.binary_cross_entropy_with_logits(logit, label)
-            if any(True for _ in self.network.temporal.parameters()):
-                # The frame head learns beside a learnt temporal head, for the timeline and for heat maps.
-                each = label[:, None].expand(mask.shape)[mask]
-                loss = loss + F.binary_cross_entropy_with_logits(out.logit.float(), each)
-        if self.stage.reconstruction:
-            rebuilt = self.network.denoiser(seen)  # type: ignore[misc]
-            loss = loss + self.stage.reconstruction * F.mse_loss(rebuilt.float(), clean[mask].float() / 255)
-        return loss, logit
-
-
-def free(network: DeepfakeNetwork, stage: Stage) -> list[nn.Parameter]:
-    """Let a stage's parts learn and hold the rest still; return what learns.
-
-    Raises DataError when the stage names a block the embedder doesn't have.
-    """
-    network.requires_grad_(False)
-    if stage.reconstruction:
-        network.denoiser.requires_grad_(True)  # type: ignore[union-attr]
-    if stage.trains != DENOISER:
-        network.temporal.requires_grad_(True)
-        network.frame_head.requires_grad_(True)
-    if stage.trains == ALL:
-        network.embedder.requires_grad_(True)
-    elif stage.trains not in (DENOISER, HEADS):
-        reached = False
-        for name, parameter in network.embedder.named_parameters():
-            reached = reached or name.startswith(f"{stage.trains}.")
-            parameter.requires_grad_(reached)
-        if not reached:
-            raise DataError(f"The embedder has no block called {stage.trains!r} to train from.")
-    return [p for p in network.parameters() if p.requires_grad]
-
-
-def train_mode(network: DeepfakeNetwork) -> None:
-    """Training mode for what learns; what is frozen keeps its batch statistics, too, and drops nothing."""
-    network.train()
-    for module in network.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(p.requires_grad for p in parameters):
-            module.eval()
-
-
-def make_optimizer(stage: Stage, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {"lr": stage.lr, "weight_decay": stage.weight_decay}
-    if stage.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=stage.momentum, **options)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam}
-    return kinds[stage.optimizer](parameters, **options)
 
 
 @dataclass
@@ -143,7 +74,10 @@ class Run:
     def _resume(self, state: dict[str, Any]) -> None:
         if state["progress"]["recipe"] != self.recipe.name:
             raise DataError(f"The folder {self.out.name} holds a run of the recipe {state['progress']['recipe']}.")
-        self.network.load_state_dict(state["network"])
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError as err:
+            raise DataError(f"The folder {self.out.name} holds a run of another network.") from err
         self.progress, self.history = Progress(**state["progress"]), state["history"]
         self.optimizer_state = state["optimizer"]
 

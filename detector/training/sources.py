@@ -59,9 +59,16 @@ class ForgedFaces:
     """
 
     def __init__(
-        self, pictures: Sequence[Picture], pairs: int, n_frames: int = 1, seed: int = 0, nuisance: float = 0.3
+        self,
+        pictures: Sequence[Picture],
+        pairs: int,
+        n_frames: int = 1,
+        seed: int = 0,
+        nuisance: float = 0.3,
+        strength: float = STRENGTH,
     ) -> None:
-        self.maker, self.n_frames, self.seed, self.nuisance = PairMaker(pictures), n_frames, seed, nuisance
+        self.maker, self.n_frames, self.seed = PairMaker(pictures), n_frames, seed
+        self.nuisance, self.strength = nuisance, strength
         self.labels = np.tile(np.array([0, 1], np.int64), pairs)
         self.originals: Sequence[str] = [f"pair {k}" for k in range(pairs) for _ in range(2)]
 
@@ -73,8 +80,8 @@ class ForgedFaces:
         rng = np.random.default_rng([self.seed, epoch, number])
         if self.n_frames > 1:
             frames = animated(self.maker.draw_picture(rng), self.n_frames, rng)
-            return twins(frames, rng, self.nuisance, STRENGTH)
-        forgery = self.maker.make(self.maker.draw_family(rng), STRENGTH, rng)
+            return twins(frames, rng, self.nuisance, self.strength)
+        forgery = self.maker.make(self.maker.draw_family(rng), self.strength, rng)
         both, _ = self.maker.finish(forgery, draw_training(rng, self.nuisance), 224, rng)
         return both[:1], both[1:]
 

@@ -21,7 +21,7 @@ from explain.lab.digits import SIDE_PX, split
 CODE_SIZES = (2, 4, 8, 16, 32, 64)
 LOSSES = ("MSE", "L1")
 TASKS = ("rebuild", "denoise")
-STEPS, BATCH, LEARNING_RATE = 1500, 128, 2e-3
+STEPS, BATCH, LEARNING_RATE = 1000, 128, 2e-3
 NOISE = 0.35  # standard deviation, of a full range of 1
 HOLE = slice(10, 18)  # rows and columns of the hole, px
 FILL_ROUNDS = 12
@@ -156,5 +156,5 @@ def not_digits() -> tuple[Pictures, tuple[str, ...]]:
     cross = np.zeros((SIDE_PX, SIDE_PX), np.float32)
     cv2.line(cross, (4, 4), (23, 23), 1.0, 3)
     cv2.line(cross, (4, 23), (23, 4), 1.0, 3)
-    checks = (np.indices((SIDE_PX, SIDE_PX)).sum(axis=0) // 4 % 2).astype(np.float32)
+    checks = ((np.indices((SIDE_PX, SIDE_PX)) // 4).sum(axis=0) % 2).astype(np.float32)
     return np.stack([small, cross, checks]), ("a face", "a cross", "a chess board")

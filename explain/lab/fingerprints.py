@@ -29,6 +29,7 @@ UPSAMPLERS = {
     "shuffle": "pixel shuffle",
 }
 PERIOD_PX = 4  # two up-samplings by 2
+SMOOTH_PX = 1.2  # of a spectrum that is shown
 BINS = 56  # of the radial profile
 
 
@@ -86,29 +87,34 @@ def radial(power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def dots(power: NDArray[np.float32], period_px: int = PERIOD_PX) -> float:
     """How far the frequencies of a trace repeating every `period_px` stand out of their neighbourhood, mean log10."""
-    side = len(power)
-    step, half = side // period_px, side // 2
-    places = [half + k * step for k in range(-(period_px // 2), period_px // 2)]
-    out = []
-    for y in places:
-        for x in places:
-            if (y, x) != (half, half):
-                near = np.roll(power, (half - y, half - x), axis=(0, 1))[half - 5 : half + 6, half - 5 : half + 6]
-                out.append(float(near[4:7, 4:7].max() - np.median(near)))
+    half, out = len(power) // 2, []
+    for y, x in places(len(power), period_px):
+        near = np.roll(power, (half - y, half - x), axis=(0, 1))[half - 5 : half + 6, half - 5 : half + 6]
+        out.append(float(near[4:7, 4:7].max() - np.median(near)))
     return float(np.mean(out))
 
 
+def places(side: int, period_px: int = PERIOD_PX) -> list[tuple[int, int]]:
+    """(y, x) of the frequencies of a trace repeating every `period_px`, in a centred spectrum of that side."""
+    along = [side // 2 + k * (side // period_px) for k in range(-(period_px // 2), period_px // 2)]
+    return [(y, x) for y in along for x in along if (y, x) != (side // 2, side // 2)]
+
+
 def spectrum_picture(power: NDArray[np.float32], limits: tuple[float, float]) -> Rgb:
-    """Dark blue where there is little power, yellow where there is much; twice the size."""
-    unit = np.clip((power - limits[0]) / (limits[1] - limits[0]), 0, 1)
+    """Dark blue where there is little power, yellow where there is much; twice the size. Rings where dots may be."""
+    smooth = cv2.GaussianBlur(power, (0, 0), SMOOTH_PX)  # speckle would hide the dots
+    unit = np.clip((smooth - limits[0]) / (limits[1] - limits[0]), 0, 1)
     small = np.rint(255 * matplotlib.colormaps["cividis"](unit)[..., :3]).astype(np.uint8)
-    return np.asarray(cv2.resize(small, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST), np.uint8)
+    large = np.array(cv2.resize(small, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST), np.uint8)
+    for y, x in places(len(power)):
+        cv2.circle(large, (2 * x, 2 * y), 14, (255, 255, 255), 1, cv2.LINE_AA)
+    return large
 
 
 def limits(prints: tuple[Print, ...]) -> tuple[float, float]:
     """One colour scale for all spectra."""
-    every = np.concatenate([p.spectrum.ravel() for p in prints])
-    return float(np.percentile(every, 2)), float(np.percentile(every, 99.9))
+    every = np.concatenate([cv2.GaussianBlur(p.spectrum, (0, 0), SMOOTH_PX).ravel() for p in prints])
+    return float(every.min()), float(np.percentile(every, 99))
 
 
 def profile_picture(prints: tuple[Print, ...]) -> Rgb:

@@ -167,26 +167,30 @@ def judge(detector: Detector, subject: Subject, settings: Settings) -> Result:
     """Forge, look, and compare the heat maps with the true mask."""
     forgery = forge(subject, settings)
     authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
-    mask = _crop_mask(subject, forgery.mask)
+    mask = crop_mask(subject, forgery.mask)
     logits = detector.look(np.stack([authentic, forged])).logits
     p_authentic, p = (detector.decision.image.probability(float(logit)) for logit in logits)
     methods = (EVIDENCE_MAP, f"Grad-CAM, {layer_names(detector.network)[0]}")
     maps = heats(detector, forged, methods)
     changed = settings.ratio > 0 and bool((mask > 0.5).any())
     found = {name: localise(heat.map, mask > 0.5) for name, heat in maps.items()} if changed else {}
-    return Result(settings, authentic, forged, mask, float(logits[1]), p, p_authentic, _label(detector, p), maps, found)
+    return Result(
+        settings, authentic, forged, mask, float(logits[1]), p, p_authentic, label_of(detector, p), maps, found
+    )
 
 
-def _label(detector: Detector, p: float) -> Label:
+def label_of(detector: Detector, p: float) -> Label:
+    """The answer that belongs to a calibrated probability of a still picture."""
     band = detector.decision.image
     if p > band.forged_above:
         return Label.FORGED
     return Label.AUTHENTIC if p < band.authentic_below else Label.UNCERTAIN
 
 
-def _crop_mask(subject: Subject, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+def crop_mask(subject: Subject, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(S, S) mask in the detector's crop."""
     levels = np.repeat(np.rint(255 * mask).astype(np.uint8)[..., None], 3, axis=2)
-    return subject.crop(levels)[..., 0].astype(np.float32) / 255
+    return subject.crop(levels)[..., 0].astype(np.float32) / np.float32(255)
 
 
 # -------------------------------------------------------------------------------------------------------- surprise
@@ -202,7 +206,7 @@ def surprise(detector: Detector, subject: Subject, seed: int, progress: Progress
         forgeries = [forge(subject, settings) for settings in tries]
         logits = detector.look(np.stack([subject.crop(forgery.forged) for forgery in forgeries])).logits
         for i in np.argsort(logits):
-            missed = _label(detector, detector.decision.image.probability(float(logits[i]))) is Label.AUTHENTIC
+            missed = label_of(detector, detector.decision.image.probability(float(logits[i]))) is Label.AUTHENTIC
             if missed and change(forgeries[i]) >= SEEN_CHANGE:
                 return tries[i]
     return None

@@ -26,6 +26,7 @@ from explain.lab.digits import digits
 NOISE = 100
 BATCH = 64
 LEARNING_RATE = 2e-4
+LONG_RATE = 5e-4  # of the longer run: minutes, not hours; falls towards its end
 SHOWN = 36  # samples of the grid, always of the same noise, so that one can watch each of them change
 WEIGHTS = "lesson-gan.safetensors"
 # Collapse on demand: the discriminator no longer learns, so the generator pleases one fixed critic over and over.
@@ -66,9 +67,10 @@ class Game:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)  # the layers' own initialisation takes no generator
             self.generator, self.discriminator = generator(), discriminator()
-        rates = {"lr": LEARNING_RATE, "betas": (0.5, 0.999)}
-        self._forge = torch.optim.Adam(self.generator.parameters(), **rates)
-        self._police = torch.optim.Adam(self.discriminator.parameters(), **rates)
+        self._forge, self._police = (
+            torch.optim.Adam(player.parameters(), LEARNING_RATE, betas=(0.5, 0.999))
+            for player in (self.generator, self.discriminator)
+        )
         self._shown = torch.randn(SHOWN, NOISE, generator=self.random)
         real = torch.from_numpy(digits().pictures)[:, None]
         self._real = real * 2 - 1
@@ -84,8 +86,12 @@ class Game:
     def collapse(self) -> None:
         """From now on only the generator learns, and fast."""
         self.collapsing = True
-        for group in self._forge.param_groups:
-            group["lr"] = COLLAPSE_RATE
+        self.set_rate(COLLAPSE_RATE)
+
+    def set_rate(self, rate: float) -> None:
+        """How far both players move at each step."""
+        for group in (*self._forge.param_groups, *self._police.param_groups):
+            group["lr"] = rate
 
     def samples(self, count: int = SHOWN) -> NDArray[np.float32]:
         """(count, 28, 28) in [0, 1]; the first SHOWN are always of the same noise."""
@@ -180,11 +186,12 @@ def shipped_samples(count: int, seed: int) -> NDArray[np.float32]:
 
 def train_shipped(minutes: float, seed: int = 0) -> Game:
     """Play for some minutes and save the generator, averaged over the last steps."""
-    game, end = Game(seed), time.monotonic() + 60 * minutes
+    game, start = Game(seed), time.monotonic()
     mean = torch.optim.swa_utils.AveragedModel(
         game.generator, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
     )
-    while time.monotonic() < end:
+    while (spent := (time.monotonic() - start) / (60 * minutes)) < 1:
+        game.set_rate(LONG_RATE * min(1.0, 2.5 * (1 - spent) + 0.02))
         game.play(10)
         for _ in range(10):
             mean.update_parameters(game.generator)

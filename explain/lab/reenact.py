@@ -2,7 +2,8 @@
 
 The idea of the first-order motion model (Siarohin et al., arXiv:2003.00196): around every key point the movement is
 nearly affine, and soft weights join those local movements to one flow. There a generator then paints what the flow
-cannot know; here there is none, so one sees what it would have to invent: teeth, the inside of a mouth, what was hidden.
+cannot know; here there is none, so one sees what it would have to invent: teeth, the inside of a mouth, what was
+hidden.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ UPPER_LIP, LOWER_LIP, CHIN = 5, 6, 7
 REACH = 0.34  # of a key point, in eye distances
 STILL = 0.02  # weight of the background, which stays where it is
 FRAMES = 24
+WATERMARK = "TEACHING EXAMPLE: MOVED FACE"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ def _stretch(source: NDArray[np.float32]) -> NDArray[np.float32]:
 def play(
     person: int, opened: float, turned_deg: float, frames: int = FRAMES, progress: Progress | None = None
 ) -> tuple[tuple[Rgb, ...], float]:
-    """Watermarked frames of a built-in face, and the strongest stretch around the mouth: what would have to be made up."""
+    """Watermarked frames of a built-in face, and the strongest stretch around the mouth: what is made up there."""
     report = progress or (lambda share, stage: None)
     drive, subject = driving(opened, turned_deg, frames), subjects()[person]
     moved, worst = [], 1.0
@@ -100,6 +102,6 @@ def play(
         rgb, stretch = move(subject.rgb, subject.landmarks_px, drive, at)
         near = stretch[mouth[1] - half : mouth[1] + half, mouth[0] - half : mouth[0] + half]
         worst = max(worst, float(np.percentile(near, 99)))
-        moved.append(watermarked(rgb))
+        moved.append(watermarked(rgb, WATERMARK))
     report(1.0, "Done")
     return tuple(moved), worst

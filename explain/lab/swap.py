@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -17,14 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from detector.pipeline import Detector, Progress
+from detector.pipeline import Detector, Progress, bf16_pays
 from detector.training.forge import FIVE_POINTS, Points, Rgb, blend_in, match_colour
 from detector.types import Analysis, Frame, Media
 from explain.lab.builtin import pictures
 
 FACE_PX = 64  # of the aligned faces: enough to see the principle, too little to fool anybody
 UNIT_PX, CENTRE_PX = 21.0, (32.0, 21.0)  # aligned: px per eye distance, and where the middle between the eyes is
-STEPS, BATCH, LEARNING_RATE = 240, 8, 2e-3
+STEPS, BATCH, LEARNING_RATE = 200, 8, 2e-3
 FRAMES, FPS, SIZE = 24, 12.0, (320, 320)  # of the clip; width, height
 WATERMARK = "TEACHING EXAMPLE: SWAPPED FACE"
 SECOND = 1  # Grace Hopper's place in pictures(): the clip is hers, the other face is laid over it
@@ -101,7 +102,9 @@ def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -
         error = torch.zeros(())
         for person, (rgb, points) in enumerate(pictures()):
             given, goal = zip(*(_example(rgb, points, rng) for _ in range(BATCH)), strict=True)
-            error = error + (net(_tensor(np.stack(given)), person) - _tensor(np.stack(goal))).abs().mean()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
+                drawn = net(_tensor(np.stack(given)), person)
+            error = error + (drawn.float() - _tensor(np.stack(goal))).abs().mean()
         optimiser.zero_grad()
         error.backward()
         optimiser.step()
@@ -147,14 +150,14 @@ def put_back(frame: Rgb, points: Points, drawn: Rgb) -> Rgb:
     return watermarked(blend_in(frame, placed, mask, 1.0))
 
 
-def watermarked(rgb: Rgb) -> Rgb:
+def watermarked(rgb: Rgb, text: str = WATERMARK) -> Rgb:
     """White on black along the lower edge."""
     image = Image.fromarray(rgb)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(max(9, rgb.shape[1] // 22))
-    _, _, right, bottom = draw.textbbox((0, 0), WATERMARK, font=font)
+    _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
     top = rgb.shape[0] - bottom - 6
     draw.rectangle((0, top, rgb.shape[1], rgb.shape[0]), fill="black")
-    draw.text(((rgb.shape[1] - right) / 2, top + 2), WATERMARK, fill="white", font=font)
+    draw.text(((rgb.shape[1] - right) / 2, top + 2), text, fill="white", font=font)
     return np.asarray(image)
 
 
@@ -210,7 +213,7 @@ def steadiness(frames: Sequence[Rgb], places: Sequence[Points]) -> tuple[float, 
     for frame, points in zip(frames, places, strict=True):
         face = cv2.cvtColor(aligned(frame, points), cv2.COLOR_RGB2GRAY).astype(np.float32)
         details.append((face - cv2.GaussianBlur(face, (0, 0), 2.0))[14:52, 14:50].ravel())
-    return tuple(float(np.corrcoef(a, b)[0, 1]) for a, b in zip(details, details[1:], strict=False))
+    return tuple(float(np.corrcoef(a, b)[0, 1]) for a, b in pairwise(details))
 
 
 def _media(name: str, frames: Sequence[Rgb]) -> Media:

@@ -18,6 +18,7 @@ from detector.types import Analysis
 from explain import figures
 from explain.lab.examples import EXAMPLES, thumbnail, write_example
 from explain.pipeline import most_suspicious
+from explain.provenance import c2pa_manifest
 from explain.tabs import cards, clip
 from explain.tabs.panel import Panel
 from explain.tabs.service import Service, Session, spoken
@@ -154,16 +155,17 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
         service.runs.cancel(str(request.session_hash))
         return {result.status: cards.note("Cancelled."), **end(request)}
 
+    # "multiple" throughout: a run that waits for its turn must not swallow the next one.
     running = gr.on(
         [source.file.change, source.start.click], begin, [source.file, result.token],
         [*buttons, result.status, result.verdict, result.body, result.token, *panel.outputs],
         queue=False, trigger_mode="multiple", **QUIET,
     ).then(
-        run, source.file, [*vars(result).values(), *slow.outputs, slow.report, slow.method],
-        concurrency_id="analysis", show_progress_on=result.status, api_visibility="private",
+        run, source.file, [*vars(result).values(), *slow.outputs, *slow.report, slow.method],
+        concurrency_id="analysis", show_progress_on=result.status, api_visibility="private", trigger_mode="multiple",
     )  # fmt: skip
     source.file.change(None, source.file, None, js=SCROLL_JS, **QUIET)
-    running.then(end, None, buttons, queue=False, **QUIET)
+    running.then(end, None, buttons, queue=False, trigger_mode="multiple", **QUIET)
     _full(service, running.success, result, panel)
     source.stop.click(cancel, None, [result.status, *buttons], cancels=[running], queue=False, **QUIET)
 
@@ -184,7 +186,7 @@ def _wire_choice(service: Service, result: Result, panel: Panel, slow: Slow) -> 
 
     picked = result.face.input(
         choose_face, [result.token, result.face],
-        [result.status, result.timeline, result.chosen, *slow.outputs], **QUIET,
+        [result.status, result.timeline, result.chosen, *slow.outputs], trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     _full(service, picked.success, result, panel)
     choice = gr.HTML(visible="hidden", js_on_load=clip.TIMELINE_JS)
@@ -206,7 +208,8 @@ def _full(service: Service, after: Any, result: Result, panel: Panel) -> None:
 
     after(
         show, [result.token, result.chosen], [result.status, *panel.outputs],
-        concurrency_id="frames", api_visibility="private", show_progress_on=panel.frame,
+        trigger_mode="always_last", concurrency_id="frames", concurrency_limit=2,
+        api_visibility="private", show_progress_on=panel.frame,
     )  # fmt: skip
 
 
@@ -232,7 +235,7 @@ def _shown(service: Service, session: Session, result: Result) -> Update:
         **said,
         result.face: gr.Radio(names, value=0, visible=len(names) > 1),
         result.player: gr.HTML(clip.player(session.path) if is_clip else "", visible=is_clip),
-        result.metadata: cards.table(analysis.media.metadata, "This file carries no metadata."),
+        result.metadata: cards.metadata(analysis.media.metadata, c2pa_manifest(session.path)),
         result.body: gr.Column(visible=True),
         result.token: service.sessions.keep(session),
         **_face(service, session, 0, result),

@@ -123,6 +123,15 @@ def table(rows: Mapping[str, str], empty: str) -> str:
     return _table("", list(rows.items()))
 
 
+def metadata(tags: Mapping[str, str], credentials: Mapping[str, Any] | None) -> str:
+    """What the file says about itself: its tags, and its Content Credentials (C2PA) in short."""
+    said = {name: str(value) for name, value in (credentials or {}).items() if value}
+    return table(tags, "This file carries no metadata.") + table(
+        {f"Content Credentials: {name}": value for name, value in said.items()},
+        "No Content Credentials (C2PA) could be read.",
+    )
+
+
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table with a heading for each column; the first cell of a row names it."""
     columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)

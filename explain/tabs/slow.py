@@ -41,13 +41,13 @@ class Slow:
 
     def cleared(self) -> Update:
         """Nothing shown: another frame is chosen, and old pictures would stand beside it."""
-        return {c: "" if isinstance(c, gr.HTML) else gr.update(value=None, visible=False) for c in self.outputs}
+        return _emptied(self.outputs)
 
     def fresh(self) -> Update:
         """Nothing shown, and the methods that the loaded network can be explained with."""
         names = cam.method_names(self.service.detector().network)
         value = FIRST_METHOD if FIRST_METHOD in names else names[0]
-        return {**self.cleared(), self.report: None, self.method: gr.Dropdown(list(names), value=value)}
+        return {**self.cleared(), **_emptied(self.report), self.method: gr.Dropdown(list(names), value=value)}
 
     def _on(self, button: gr.Button, outputs: Sequence[Any], work: Callable[..., Update], *more: Any) -> None:
         """Run `work(session, face, frame, *more)` at a click. Pictures come into sight with their first content."""
@@ -58,9 +58,10 @@ class Slow:
             return {c: gr.update(value=v, visible=True) if isinstance(c, gr.Image) else v for c, v in found.items()}
 
         self.outputs += [output for output in outputs if output is not self.words]
+        texts = [output for output in outputs if isinstance(output, gr.HTML)]  # always in sight
         button.click(
             clicked, [self.token, self.chosen, *more], [self.status, *outputs],
-            concurrency_id="explain", api_visibility="private", show_progress_on=[c for c in outputs if isinstance(c, gr.HTML)],
+            concurrency_id="explain", api_visibility="private", show_progress_on=texts,
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------ heat maps
@@ -128,7 +129,11 @@ class Slow:
     def _report(self) -> None:
         gr.Markdown("One HTML file with every picture and grade, and its numbers as JSON. Takes some seconds per face.")
         button = gr.Button("Make the report", elem_id="lens-report-go")
-        self.report = gr.File(label="Report", file_count="multiple", interactive=False, elem_id="lens-report-files")
+        files = gr.File(
+            label="Report", file_count="multiple", interactive=False, visible=False, elem_id="lens-report-files"
+        )
+        about = gr.HTML(elem_id="lens-report-about")
+        self.report = [files, about]  # of the whole file: stays when another frame is chosen
 
         @spoken(self.status)
         def make(token: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
@@ -137,12 +142,13 @@ class Slow:
                 str(request.session_hash), lambda share, stage: progress(share, desc=stage)
             ) as step:
                 report = build_report(self.service.detector(), session.analysis, session.path, progress=step)
-            files = {"report.html": report.html(), "report.json": report.json()}
-            return {self.report: [str(session.write(name, text)) for name, text in files.items()]}
+            made = {"report.html": report.html(), "report.json": report.json()}
+            paths = [str(session.write(name, text)) for name, text in made.items()]
+            return {files: gr.update(value=paths, visible=True), about: cards.note("The report is ready.")}
 
         button.click(
-            make, self.token, [self.status, self.report],
-            concurrency_id="explain", api_visibility="private", show_progress_on=self.report,
+            make, self.token, [self.status, files, about],
+            concurrency_id="explain", api_visibility="private", show_progress_on=about,
         )  # fmt: skip
 
     def _shuffle(self) -> None:
@@ -172,6 +178,10 @@ class Slow:
             }
 
         self._on(button, [before, after, about], shuffle, self.method)
+
+
+def _emptied(components: Sequence[Any]) -> Update:
+    return {c: "" if isinstance(c, gr.HTML) else gr.update(value=None, visible=False) for c in components}
 
 
 def alone(session: Session, crop: FaceCrop, heat: Heat) -> Rgb:

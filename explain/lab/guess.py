@@ -1,0 +1,122 @@
+"""Guess first: ten pairs of faces, one of each forged. The learner commits, then sees the truth and the model's answer.
+
+Every pair is made on the spot from the built-in faces; both halves go through the same nuisance, so that only the
+forgery tells them apart. The model plays by the same rule: it picks the half with the higher score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.degrade import apply, describe, draw_preset
+from detector.pipeline import Detector, Progress
+from detector.types import Label
+from explain.cam import EVIDENCE_MAP, Heat, heats, method_names
+from explain.figures import Rgb
+from explain.lab import forgery
+from explain.lab.builtin import subjects
+from explain.lab.forgery import Settings, Subject
+
+PAIRS = 10
+SIDES = ("left", "right")
+NUISANCE = ("none", "light", "medium", "heavy")
+LEAST_CHANGE = 3.0  # grey levels inside the mask: there must be something to see
+TRIES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two pictures (224, 224, 3) of one face, left and right, and everything that is known about them."""
+
+    pictures: tuple[Rgb, Rgb]
+    forged: int  # which of them
+    settings: Settings
+    nuisance: str  # in words
+    mask: NDArray[np.float32]  # (224, 224), of the forged one
+    p: tuple[float, float]  # the model's score of each
+    labels: tuple[Label, Label]  # the model's answer to each
+    heat: Heat  # the model's map of the forged one
+
+    @property
+    def picked(self) -> int:
+        """The model's pick."""
+        return int(self.p[1] > self.p[0])
+
+
+def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
+    """One pair, the forged half on a random side."""
+    subject, nuisance = subjects()[int(rng.integers(2))], str(rng.choice(NUISANCE))
+    if rng.random() < 0.5:
+        subject = mirrored(subject)
+    for _ in range(TRIES):
+        settings = forgery.draw(rng)
+        made = forgery.forge(subject, settings)
+        if forgery.change(made) >= LEAST_CHANGE:
+            break
+    recipe, side = draw_preset(nuisance, rng), int(rng.integers(2))
+    halves = [apply(subject.crop(rgb), recipe) for rgb in (made.authentic, made.forged)]
+    first, second = (halves[1], halves[0]) if side == 0 else (halves[0], halves[1])
+    logits = detector.look(np.stack([first, second])).logits
+    left, right = (detector.decision.image.probability(float(logit)) for logit in logits)
+    method = EVIDENCE_MAP if EVIDENCE_MAP in method_names(detector.network) else method_names(detector.network)[0]
+    return Pair(
+        (first, second),
+        side,
+        settings,
+        describe(recipe),
+        forgery.crop_mask(subject, made.mask),
+        (left, right),
+        (forgery.label_of(detector, left), forgery.label_of(detector, right)),
+        heats(detector, halves[1], (method,))[method],
+    )
+
+
+def make_round(detector: Detector, seed: int, progress: Progress | None = None) -> tuple[Pair, ...]:
+    """PAIRS pairs."""
+    report, rng, pairs = progress or (lambda share, stage: None), np.random.default_rng(seed), []
+    for i in range(PAIRS):
+        report(i / PAIRS, f"Making pair {i + 1} of {PAIRS}")
+        pairs.append(make_pair(detector, rng))
+    report(1.0, "Done")
+    return tuple(pairs)
+
+
+def mirrored(subject: Subject) -> Subject:
+    """The same face the other way round; left and right landmarks change places."""
+    width = subject.rgb.shape[1]
+    points = subject.landmarks_px[[1, 0, 2, 4, 3]].copy()
+    points[:, 0] = width - 1 - points[:, 0]
+    x0, y0, x1, y1 = subject.box_xyxy_px
+    return replace(
+        subject,
+        rgb=np.ascontiguousarray(subject.rgb[:, ::-1]),
+        landmarks_px=points,
+        box_xyxy_px=(width - x1, y0, width - x0, y1),
+    )
+
+
+def rows(pairs: Sequence[Pair], guesses: Sequence[int]) -> list[tuple[str, ...]]:
+    """One row for each answered pair: number, what was forged, learner, model's pick, model's answer to the forgery."""
+    told = []
+    for i, (pair, guess) in enumerate(zip(pairs, guesses, strict=False)):
+        what = f"{pair.settings.region}, {pair.settings.family}"
+        marks = [f"{SIDES[side]} {'✓' if side == pair.forged else '✗'}" for side in (guess, pair.picked)]
+        told.append((f"{i + 1}", what, *marks, f"{pair.labels[pair.forged]} ({pair.p[pair.forged]:.2f})"))
+    return told
+
+
+def score(pairs: Sequence[Pair], guesses: Sequence[int]) -> str:
+    """Learner against model, with what the model missed."""
+    answered = list(zip(pairs, guesses, strict=False))
+    you = sum(guess == pair.forged for pair, guess in answered)
+    model = sum(pair.picked == pair.forged for pair, _ in answered)
+    missed = sum(pair.labels[pair.forged] is not Label.FORGED for pair, _ in answered)
+    alarms = sum(pair.labels[1 - pair.forged] is Label.FORGED for pair, _ in answered)
+    return (
+        f"You found {you} of {len(answered)}, the model {model}. Asked about one picture at a time, as in real life, "
+        f"it did not call {missed} of the forgeries forged, and it called {alarms} of the authentic pictures forged."
+    )

@@ -1,0 +1,31 @@
+"""The Learn tab: six short lessons, one below the other, each with something to try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gradio as gr
+
+from explain.tabs import learn_colour, learn_digits, learn_guess, learn_prints, learn_swap
+from explain.tabs.service import Service
+
+LEAD = (
+    "Six short lessons. Each one runs here and now, in some seconds, and can be stopped. Open one, **guess what will "
+    "happen**, then press the button."
+)
+LESSONS: tuple[tuple[str, Callable[[Service], None]], ...] = (
+    ("1. How a GAN learns", learn_digits.gan_lesson),
+    ("2. What an autoencoder keeps", learn_digits.autoencoder_lesson),
+    ("3. Fingerprints of generators", learn_prints.build),
+    ("4. How a face swap is made, and why it flickers", learn_swap.build),
+    ("5. Colouring the past", learn_colour.build),
+    ("6. Guess first: you against the model", learn_guess.build),
+)
+
+
+def build(service: Service) -> None:
+    """Lay out the tab; every lesson wires itself."""
+    gr.Markdown(LEAD)
+    for i, (title, lesson) in enumerate(LESSONS):
+        with gr.Accordion(title, open=False, elem_id=f"lens-lesson-{i + 1}", elem_classes="lens-lab"):
+            lesson(service)

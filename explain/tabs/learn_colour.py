@@ -1,0 +1,52 @@
+"""Lesson 5: colour guessed from lightness, and what the detector says about an edited photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from explain.lab import colour
+from explain.lab.builtin import NAMES, crops
+from explain.lab.charts import strip
+from explain.lab.colour import Coloured
+from explain.tabs import cards
+from explain.tabs.lab import Update, runner
+from explain.tabs.panel import picture
+from explain.tabs.service import Service
+
+TEXT = (
+    "A small autoencoder has seen faces in colour and learnt to guess colour from brightness. It gets skin about right "
+    "and cannot know the colour of a coat: it takes the average. A coloured photo is **edited**, which is not the same "
+    "as a deepfake: the face is still that person's own.\n\n"
+    "**Try:** double the strength. Does the detector mind? A detector of forgeries is no detector of editing."
+)
+
+
+def build(service: Service) -> None:
+    """Lay out and wire the lesson."""
+    gr.Markdown(TEXT)
+    with gr.Row():
+        who = gr.Radio(list(NAMES), value=NAMES[1], label="Photo", elem_id="lens-colour-who")
+        strength = gr.Slider(0, 3, 1, step=0.1, label="Strength of the colours", elem_id="lens-colour-strength")
+    run = runner(service, "colour", "Colour the grey photo")
+    shown = picture("Original, grey, coloured", "lens-colour-shown", "The photo, without its colours, and coloured")
+    about = gr.HTML(elem_id="lens-colour-about")
+
+    def paint(step: Any, name: str, depth: float) -> Update:
+        result = colour.show(service.detector(), crops()[NAMES.index(name)], float(depth), step)
+        cells = [(rgb, f"{what}\nscore {result.p[what]:.2f}") for what, rgb in result.pictures.items()]
+        return {shown: strip(cells), about: cards.sentences(said(result))}
+
+    run.wire(paint, [who, strength], [shown, about])
+
+
+def said(result: Coloured) -> list[str]:
+    """How good the guess is, and what the detector makes of it."""
+    better = "closer to the truth than grey" if result.error < result.error_grey else "no closer to the truth than grey"
+    moved = result.p["coloured"] - result.p["original"]
+    return [
+        f"The guessed colours are {result.error:.1f} Lab units off on average, no colours at all "
+        f"{result.error_grey:.1f}: the guess is {better}.",
+        f"The detector's score went from {result.p['original']:.2f} to {result.p['coloured']:.2f} ({moved:+.2f}).",
+    ]

@@ -1,0 +1,166 @@
+"""Lessons on digits: a GAN played step by step, and what an autoencoder keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from detector.errors import WeightsError
+from explain.figures import Rgb, stack
+from explain.lab import autoencoder, gan
+from explain.lab.autoencoder import CODE_SIZES, LOSSES, TASKS, Trained
+from explain.lab.charts import Line, chart, sheet
+from explain.lab.digits import split
+from explain.lab.gan import Game
+from explain.tabs import cards
+from explain.tabs.lab import IDLE_SECONDS, Update, runner
+from explain.tabs.panel import picture
+from explain.tabs.service import Service
+
+GAN_TEXT = (
+    "Two networks play against each other: a **generator** draws digits from random numbers, a **discriminator** tells "
+    "them from real ones. Each learns from the other's mistakes, so neither loss goes to zero when all is well.\n\n"
+    "**Try:** play 50 steps three times and watch the same 36 noises turn into strokes. Then tick the collapse: only "
+    "the generator goes on learning, against a critic that stands still. How different do its samples remain?"
+)
+AUTOENCODER_TEXT = (
+    "An autoencoder squeezes a picture of 784 pixels through a few numbers and rebuilds it. What doesn't fit through "
+    "is lost: that is why early deepfakes were soft, and why a picture unlike the training ones is rebuilt badly.\n\n"
+    "**Try:** code size 2, then 32. Which digits melt into each other first? Then let it learn to take off noise."
+)
+COLUMNS = 6
+SHOWN = 12  # digits in a row
+
+
+def gan_lesson(service: Service) -> None:
+    """Lay out and wire lesson 1."""
+    gr.Markdown(GAN_TEXT)
+    with gr.Row():
+        steps = gr.Radio([1, 10, 50, 100], value=10, label="Steps to play", elem_id="lens-gan-steps")
+        fresh = gr.Checkbox(False, label="Start over", elem_id="lens-gan-fresh")
+        collapse = gr.Checkbox(False, label="Make it collapse", elem_id="lens-gan-collapse")
+    run = runner(service, "gan", "Let them play")
+    about = gr.HTML(elem_id="lens-gan-about")
+    with gr.Row():
+        first = picture(
+            "First attempt", "lens-gan-first", "36 samples of a generator that has learnt nothing: grey fog"
+        )
+        now = picture("Your game", "lens-gan-now", "The same 36 noises after your steps")
+        later = picture("Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits")
+    losses = picture("Losses", "lens-gan-losses", "Losses of both players at every step")
+    kept = gr.State(None, time_to_live=IDLE_SECONDS)
+
+    def play(step: Any, game: Game | None, count: int, over: bool, broken: bool) -> Update:
+        if game is None or over:
+            game = Game()
+        if broken:
+            game.collapse()
+        game.play(int(count), step)
+        told = f"After {game.steps} steps the samples differ by {gan.variety(game.samples()):.2f} on average; real "
+        told += f"digits by {gan.variety(split()[1].pictures[: gan.SHOWN]):.2f}."
+        if game.collapsing:
+            told += " The discriminator stands still: the generator repeats whatever pleased it once."
+        return {
+            kept: game,
+            about: cards.sentences([told]),
+            first: sheet(Game().samples(), COLUMNS),
+            now: sheet(game.samples(), COLUMNS),
+            later: _longer_run(),
+            losses: losses_picture(game),
+            fresh: False,
+        }
+
+    run.wire(play, [kept, steps, fresh, collapse], [kept, about, first, now, later, losses, fresh])
+
+
+def _longer_run() -> Rgb | None:
+    try:
+        return sheet(gan.shipped_samples(gan.SHOWN, seed=0), COLUMNS)
+    except WeightsError:
+        return None  # a copy without the lesson's weights still has the game
+
+
+def losses_picture(game: Game) -> Rgb:
+    """Both players' losses."""
+    forger, police = zip(*game.losses, strict=True)
+    lines = [Line("generator", forger, marks=False), Line("discriminator", police, marks=False)]
+    return chart(lines, "step", "loss")
+
+
+def autoencoder_lesson(service: Service) -> None:
+    """Lay out and wire lesson 2."""
+    gr.Markdown(AUTOENCODER_TEXT)
+    with gr.Row():
+        code = gr.Radio(list(CODE_SIZES), value=8, label="Numbers in the code", elem_id="lens-ae-code")
+        loss = gr.Radio(list(LOSSES), value="MSE", label="Loss", elem_id="lens-ae-loss")
+        task = gr.Radio(
+            [("rebuild digits", TASKS[0]), ("rebuild clean digits from noisy ones", TASKS[1])],
+            value=TASKS[0], label="What it learns", elem_id="lens-ae-task",
+        )  # fmt: skip
+    run = runner(service, "ae", "Train it (some seconds)")
+    about = gr.HTML(elem_id="lens-ae-about")
+    with gr.Row():
+        rebuilt = picture("Unseen digits, and rebuilt", "lens-ae-rebuilt", "Upper row digits, lower row rebuilt")
+        denoised = picture("With noise, and rebuilt", "lens-ae-denoised", "Upper row noisy digits, lower row rebuilt")
+    with gr.Row():
+        filled = picture("With a hole, and filled", "lens-ae-filled", "Upper row digits with a hole, lower row filled")
+        alike = picture(
+            "A digit, and the six with the nearest codes", "lens-ae-alike", "A digit and six like it, twice"
+        )
+    with gr.Row():
+        odd = picture("No digits, and rebuilt", "lens-ae-odd", "A face, a cross and a chess board, and rebuilt")
+        losses = picture("Loss while learning", "lens-ae-losses", "The loss falls while it learns")
+    scores = gr.HTML(elem_id="lens-ae-scores")
+
+    def learn(step: Any, numbers: int, measure: str, goal: str) -> Update:
+        learnt = autoencoder.train(int(numbers), measure, goal, progress=step)
+        some = split()[1].pictures[:SHOWN]
+        grainy, holed = autoencoder.noisy(some, np.random.default_rng(0)), autoencoder.holed(some)
+        return {
+            about: cards.sentences(errors(learnt, int(numbers))),
+            rebuilt: two_rows(some, learnt.rebuild(some)),
+            denoised: two_rows(grainy, learnt.rebuild(grainy)),
+            filled: two_rows(holed, learnt.inpaint(holed)),
+            alike: alike_picture(learnt),
+            odd: two_rows(autoencoder.not_digits()[0], learnt.rebuild(autoencoder.not_digits()[0])),
+            losses: chart([Line(measure, learnt.losses, [25 * i for i in range(len(learnt.losses))], False)], "step",
+                          "loss"),
+            scores: anomaly_table(learnt),
+        }  # fmt: skip
+
+    run.wire(learn, [code, loss, task], [about, rebuilt, denoised, filled, alike, odd, losses, scores])
+
+
+def errors(learnt: Trained, numbers: int) -> list[str]:
+    """How well unseen digits are rebuilt, against the best linear code of the same size."""
+    mse, linear = learnt.error(split()[1].pictures).mean(), autoencoder.pca_error(numbers)
+    return [
+        f"Mean squared error on digits it has never seen: {mse:.4f}. The best linear code (PCA) of {numbers} numbers "
+        f"has {linear:.4f}."
+    ]
+
+
+def two_rows(above: np.ndarray, below: np.ndarray) -> Rgb:
+    """Pictures, and under each what came of it."""
+    return sheet(np.concatenate([above, below]), len(above))
+
+
+def alike_picture(learnt: Trained) -> Rgb:
+    """Two unseen digits with the seen ones whose codes are nearest."""
+    seen, unseen = split()
+    rows = [np.concatenate([unseen.pictures[i : i + 1], seen.pictures[learnt.alike(unseen.pictures[i], seen.pictures)]])
+            for i in (0, 7)]  # fmt: skip
+    return stack([sheet(row, len(row)) for row in rows])
+
+
+def anomaly_table(learnt: Trained) -> str:
+    """The anomaly score of digits and of other things."""
+    usual = learnt.error(split()[1].pictures)
+    limit = float(np.percentile(usual, 95))
+    pictures, names = autoencoder.not_digits()
+    rows = [("unseen digits (median)", f"{np.median(usual):.4f}", "")]
+    for name, score in zip(names, learnt.error(pictures), strict=True):
+        rows.append((name, f"{score:.4f}", "odd: above 95% of digits" if score > limit else "passes for a digit"))
+    return cards.grid(("Picture", "Anomaly score (error)", "Verdict"), rows)

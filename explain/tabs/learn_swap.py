@@ -1,0 +1,159 @@
+"""Lesson 4: how a face swap is made on two built-in faces, why it flickers, and re-enactment beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from detector.media import write_video
+from explain.figures import Rgb
+from explain.lab import reenact, swap
+from explain.lab.builtin import NAMES, pictures
+from explain.lab.charts import Line, chart, strip
+from explain.lab.swap import Flicker, Learnt
+from explain.report_html import HEADLINES
+from explain.tabs import cards
+from explain.tabs.lab import IDLE_SECONDS, Update, runner
+from explain.tabs.panel import picture
+from explain.tabs.service import Service
+
+SWAP_TEXT = (
+    "**One encoder, two decoders.** The encoder learns pose and expression from both people, each decoder learns to "
+    "draw one of them. Read one person's code with the other's decoder, and the face is swapped. Small, watermarked, "
+    "and only with the two built-in public-domain faces."
+)
+FLICKER_TEXT = (
+    "**Frame by frame.** A clip is converted one frame at a time: find the face, align it, draw it, blend it back. "
+    "Nothing ties a frame to the one before, so the face trembles while the rest of the picture doesn't. **Try:** "
+    "guess how the steadiness curve of the swapped clip will look before you press the button."
+)
+MOVE_TEXT = (
+    "**Re-enactment** needs no second face: key points of a driving clip move this one, each carrying its surroundings "
+    "along. **Try:** open the mouth all the way. There are no teeth and no tongue to show: a learnt generator would "
+    "have to invent them, and what lies behind the head as well."
+)
+
+
+def build(service: Service) -> None:
+    """Lay out and wire the lesson."""
+    kept = gr.State(None, time_to_live=IDLE_SECONDS)
+    _swap(service, kept)
+    _flicker(service, kept)
+    _reenact(service)
+
+
+def _swap(service: Service, kept: gr.State) -> None:
+    gr.Markdown(SWAP_TEXT)
+    run = runner(service, "swap", "Train the two decoders (some seconds)")
+    with gr.Row():
+        drawn = picture(
+            "What the decoders draw", "lens-swap-drawn", "Both faces, drawn by their own and the other decoder"
+        )
+        losses = picture("Loss while learning", "lens-swap-losses", "The error of both decoders falls while they learn")
+
+    def train(step: Any) -> Update:
+        learnt = swap.train(progress=step)
+        steps = [10.0 * i for i in range(len(learnt.losses))]
+        return {
+            kept: learnt,
+            drawn: drawn_picture(learnt),
+            losses: chart([Line("both decoders", learnt.losses, steps, False)], "step", "mean error (0 to 1)"),
+        }
+
+    run.wire(train, [], [kept, drawn, losses])
+
+
+def _flicker(service: Service, kept: gr.State) -> None:
+    gr.Markdown(FLICKER_TEXT)
+    run = runner(service, "flicker", "Convert a clip frame by frame")
+    with gr.Row():
+        clip = gr.Video(label="Authentic and swapped", interactive=False, loop=True, elem_id="lens-flicker-clip")
+        steady = picture("Steadiness", "lens-flicker-steady", "Likeness of neighbouring frames in both clips")
+    about = gr.HTML(elem_id="lens-flicker-about")
+
+    def convert(step: Any, learnt: Learnt | None) -> Update:
+        if learnt is None:
+            return {run.status: cards.note("Train the two decoders first.")}
+        found = swap.flicker(service.detector(), learnt, progress=step)
+        both = [np.hstack(pair) for pair in zip(found.authentic, found.swapped, strict=True)]
+        lines = [Line("authentic", found.steady_authentic), Line("swapped", found.steady_swapped)]
+        return {
+            clip: str(video(service, both, swap.FPS)),
+            steady: chart(lines, "frame", "likeness to the next frame"),
+            about: cards.sentences(flickering(found)),
+        }
+
+    run.wire(convert, [kept], [clip, steady, about])
+
+
+def _reenact(service: Service) -> None:
+    gr.Markdown(MOVE_TEXT)
+    with gr.Row():
+        who = gr.Radio(list(NAMES), value=NAMES[1], label="Face", elem_id="lens-move-who")
+        opened = gr.Slider(0, 0.6, 0.3, step=0.05, label="Mouth opens by (eye distances)", elem_id="lens-move-opened")
+        turned = gr.Slider(-15, 15, 8, step=1, label="Head tilts by (degrees)", elem_id="lens-move-turned")
+    run = runner(service, "move", "Move the face")
+    with gr.Row():
+        clip = gr.Video(label="Moved", interactive=False, loop=True, elem_id="lens-move-clip")
+        shown = picture("Three frames", "lens-move-shown", "The face before, on the way, and moved furthest")
+    about = gr.HTML(elem_id="lens-move-about")
+
+    def move(step: Any, name: str, mouth: float, turn: float) -> Update:
+        frames, stretch = reenact.play(NAMES.index(name), float(mouth), float(turn), progress=step)
+        half = len(frames) // 2
+        cells = [
+            (square(frames[i]), what) for i, what in ((0, "at rest"), (half // 2, "on the way"), (half, "furthest"))
+        ]
+        told = f"Around the mouth, pixels are pulled to {stretch:.1f} times their size: stretched skin, not new detail."
+        return {clip: str(video(service, frames, 12.0)), shown: strip(cells), about: cards.sentences([told])}
+
+    run.wire(move, [who, opened, turned], [clip, shown, about])
+
+
+def drawn_picture(learnt: Learnt) -> Rgb:
+    """Both faces: aligned, by their own decoder, by the other's."""
+    cells = []
+    for person, (rgb, points) in enumerate(pictures()):
+        face = swap.aligned(rgb, points)
+        for text, made in (
+            ("aligned", face),
+            ("own decoder", learnt.draw(face, person)),
+            ("other decoder", swap.watermarked(learnt.draw(face, 1 - person), "SWAPPED")),
+        ):
+            cells.append((made, text))
+    return strip(cells, columns=3)
+
+
+def flickering(found: Flicker) -> list[str]:
+    """The numbers of both clips, and the detector's answers."""
+    steady = [float(np.mean(values)) for values in (found.steady_authentic, found.steady_swapped)]
+    worst = [min(values) for values in (found.steady_authentic, found.steady_swapped)]
+    said = [
+        f"{HEADLINES[a.verdict.label].lower()}" + ("" if a.verdict.p_fake is None else f" ({a.verdict.p_fake:.2f})")
+        for a in found.analyses
+    ]
+    return [
+        f"Likeness of neighbouring frames: authentic {steady[0]:.2f} on average and {worst[0]:.2f} at worst, swapped "
+        f"{steady[1]:.2f} and {worst[1]:.2f}.",
+        f"The detector, looking at the whole clip: authentic one {said[0]}, swapped one {said[1]}.",
+    ]
+
+
+def square(rgb: Rgb) -> Rgb:
+    """Padded with white at the right or below."""
+    side = max(rgb.shape[:2])
+    return np.pad(rgb, ((0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)), constant_values=255)
+
+
+def video(service: Service, frames: Sequence[Rgb], fps: float) -> Path:
+    """A clip as a file; the same frames always give the same name."""
+    name = sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest()[:16]
+    path = service.folder / f"lesson-{name}.mp4"
+    if not path.exists():
+        write_video(path, frames, fps)
+    return path
