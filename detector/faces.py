@@ -87,7 +87,7 @@ class FaceFinder:
         filled.sort(key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))), reverse=True)
         return tuple(
             FaceTrack(number, tuple(_crop(frames[index], seen[index]) for index in sorted(seen)))
-            for number, seen in enumerate(filled[:max_faces])
+            for number, seen in enumerate(filled[:max_faces], start=1)
         )
 
     def _detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:

@@ -84,7 +84,7 @@ def test_odd_shapes_are_no_error(finder: FaceFinder, shape: tuple[int, int]) -> 
 
 def test_small_faces_are_left_out(finder: FaceFinder, astronaut: np.ndarray) -> None:
     assert len(finder.detect_faces(cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA))) == 1  # 55 px
-    assert finder.detect_faces(cv2.resize(astronaut, (192, 192), interpolation=cv2.INTER_AREA)) == ()  # 41 px
+    assert finder.detect_faces(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)) == ()  # 27 px
 
 
 def test_a_face_mostly_outside_is_left_out(finder: FaceFinder, astronaut: np.ndarray) -> None:
@@ -151,7 +151,7 @@ def test_two_moving_people_keep_their_identity(finder: FaceFinder, astronaut: np
         frames.append(Frame(i, i * 0.2, rgb))
     both = finder.find_tracks(frames)
     assert [len(track.crops) for track in both] == [6, 6]
-    assert [track.track for track in both] == [0, 1]
+    assert [track.track for track in both] == [1, 2]
     moves = {np.sign(track.crops[-1].box_xyxy_px[0] - track.crops[0].box_xyxy_px[0]): track for track in both}
     for i in range(6):
         # The astronaut's box starts 59 px into her cut-out, Hopper's about 42 px into his place.
