@@ -14,7 +14,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import gradio as gr
 
-from explain.tabs import analyse, api, model, style
+from explain.tabs import analyse, api, compression, forgery, learn, model, style
 from explain.tabs.service import Service
 
 TITLE = "Deepfake Lens"
@@ -22,7 +22,13 @@ LEAD = (
     f"# {TITLE}\nSee **whether** a face looks forged, **where**, **when** and **why**, and how far that may be "
     "trusted. A statistical impression, never proof."
 )
-TABS = (("Analyse", analyse), ("Model", model))
+TABS = (
+    ("Analyse", analyse),
+    ("Compression", compression),
+    ("Forgery lab", forgery),
+    ("Learn", learn),
+    ("Model", model),
+)
 MAX_UPLOAD = "300mb"  # a few minutes of phone video; kept on disk for an hour at most
 MAX_WAITING = 32  # requests in line; the next one is told that the page is busy
 CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600

@@ -29,8 +29,9 @@ UPSAMPLERS = {
     "shuffle": "pixel shuffle",
 }
 PERIOD_PX = 4  # two up-samplings by 2
-SMOOTH_PX = 1.2  # of a spectrum that is shown
-BINS = 56  # of the radial profile
+TILE_PX = 112  # of a spectrum: half a crop, so that tiles can be averaged
+AROUND, SHOWN = 4.5, (-0.3, 0.9)  # sigma of a frequency's surroundings; log10 range of the picture
+BINS = 28  # of the radial profile
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Print:
 
     name: str
     rgb: Rgb  # (224, 224, 3)
-    spectrum: NDArray[np.float32]  # (224, 224) log10 power of the residual, zero frequency in the middle
+    spectrum: NDArray[np.float32]  # (112, 112) log10 power of the residual, zero frequency in the middle
     profile: NDArray[np.float32]  # (BINS,) mean log10 power from coarse to fine
     dots: float  # how far the dots of PERIOD_PX stand out of their surroundings, log10
     logit: float
@@ -68,11 +69,13 @@ def _print(detector: Detector, name: str, crop: Rgb) -> Print:
 
 
 def spectrum(rgb: Rgb) -> NDArray[np.float32]:
-    """(S, S) log10 power of the noise residual of a square picture, windowed, mean over the channels."""
+    """(TILE_PX, TILE_PX) log10 power of the noise residual, mean over channels and overlapping tiles (Welch, 1967)."""
     residual = noise_residual(rgb)
-    window = np.hanning(len(residual))
-    power = [np.abs(np.fft.fft2(residual[..., c] * window[:, None] * window)) ** 2 for c in range(3)]
-    return np.fft.fftshift(np.log10(np.mean(power, axis=0) + 1e-3)).astype(np.float32)
+    window = np.hanning(TILE_PX)[:, None] * np.hanning(TILE_PX)
+    starts = range(0, len(residual) - TILE_PX + 1, TILE_PX // 4)
+    tiles = [residual[y : y + TILE_PX, x : x + TILE_PX] * window[..., None] for y in starts for x in starts]
+    power = np.mean([np.abs(np.fft.fft2(tile, axes=(0, 1))) ** 2 for tile in tiles], axis=(0, -1))
+    return np.fft.fftshift(np.log10(power + 1e-3)).astype(np.float32)
 
 
 def radial(power: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -100,21 +103,15 @@ def places(side: int, period_px: int = PERIOD_PX) -> list[tuple[int, int]]:
     return [(y, x) for y in along for x in along if (y, x) != (side // 2, side // 2)]
 
 
-def spectrum_picture(power: NDArray[np.float32], limits: tuple[float, float]) -> Rgb:
-    """Dark blue where there is little power, yellow where there is much; twice the size. Rings where dots may be."""
-    smooth = cv2.GaussianBlur(power, (0, 0), SMOOTH_PX)  # speckle would hide the dots
-    unit = np.clip((smooth - limits[0]) / (limits[1] - limits[0]), 0, 1)
+def spectrum_picture(power: NDArray[np.float32]) -> Rgb:
+    """What stands out of its surroundings in the spectrum, four times the size; rings where dots may be."""
+    standing_out = power - cv2.GaussianBlur(power, (0, 0), AROUND)
+    unit = np.clip((standing_out - SHOWN[0]) / (SHOWN[1] - SHOWN[0]), 0, 1)
     small = np.rint(255 * matplotlib.colormaps["cividis"](unit)[..., :3]).astype(np.uint8)
-    large = np.array(cv2.resize(small, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST), np.uint8)
+    large = np.array(cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST), np.uint8)
     for y, x in places(len(power)):
-        cv2.circle(large, (2 * x, 2 * y), 14, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.circle(large, (4 * x + 2, 4 * y + 2), 18, (255, 255, 255), 1, cv2.LINE_AA)
     return large
-
-
-def limits(prints: tuple[Print, ...]) -> tuple[float, float]:
-    """One colour scale for all spectra."""
-    every = np.concatenate([cv2.GaussianBlur(p.spectrum, (0, 0), SMOOTH_PX).ravel() for p in prints])
-    return float(every.min()), float(np.percentile(every, 99))
 
 
 def profile_picture(prints: tuple[Print, ...]) -> Rgb:

@@ -18,8 +18,8 @@ from explain.tabs.service import Service
 
 TEXT = (
     "A generator enlarges a small code step by step, and every enlargement leaves a faint pattern that repeats. Your "
-    "eye doesn't see it; in the **spectrum** it is a grid of bright dots (in the rings), or missing fine detail. That is why the "
-    "detector has a second stream that looks at the fine noise only.\n\n"
+    "eye doesn't see it; in the **spectrum** it is a grid of bright dots (in the rings), or missing fine detail. That "
+    "is why the detector has a second stream that looks at the fine noise only.\n\n"
     "**Try:** look for the dots before you read the table. Which up-sampler shows by dots, which by softness?"
 )
 
@@ -31,17 +31,19 @@ def build(service: Service) -> None:
     run = runner(service, "prints", "Take the fingerprints")
     faces = picture("The face, and as three generators redraw it", "lens-prints-faces", "Four faces that look the same")
     noise = picture("Their noise × 8", "lens-prints-noise", "Fine noise of the four faces, amplified")
-    spectra = picture("Their spectra", "lens-prints-spectra", "Spectra: the middle is coarse, the rim fine detail")
+    spectra = picture(
+        "What stands out in their spectra", "lens-prints-spectra", "Spectra: the middle is coarse, the rim fine"
+    )
     profile = picture("From coarse to fine", "lens-prints-profile", "Power of the residual from coarse to fine detail")
     table = gr.HTML(elem_id="lens-prints-table")
 
     def take(step: Any, name: str) -> Update:
         prints = fingerprints.take(service.detector(), crops()[NAMES.index(name)], step)
-        limits, rows = fingerprints.limits(prints), fingerprints.in_rows(prints)
+        rows = fingerprints.in_rows(prints)
         return {
             faces: strip([(p.rgb, p.name) for p in prints], columns=2),
             noise: strip([(figures.residual_picture(noise_residual(p.rgb)), p.name) for p in prints], columns=2),
-            spectra: strip([(fingerprints.spectrum_picture(p.spectrum, limits), p.name) for p in prints], columns=2),
+            spectra: strip([(fingerprints.spectrum_picture(p.spectrum), p.name) for p in prints], columns=2),
             profile: fingerprints.profile_picture(prints),
             table: cards.grid(list(rows[0]), [list(row.values()) for row in rows]),
         }
