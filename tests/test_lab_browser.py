@@ -1,4 +1,4 @@
-"""The labs and lessons in headless Chromium. With random weights: nothing is asserted about the detector's judgement."""
+"""The labs and lessons in headless Chromium. With random weights: nothing is said about judgement."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -112,7 +112,7 @@ def test_a_photo_gets_a_verdict_and_its_pictures(page, files):
     assert page.inner_text("#lens-verdict h2").strip() in headings
     assert "not evidence against a person" in page.inner_text("#lens-verdict")
     assert page.get_attribute("#lens-verdict .lens-scale", "aria-label").startswith("Score 0.")
-    assert caption(page).startswith("Face 0, score 0.")
+    assert caption(page).startswith("Face 1, score 0.")
     assert pixels(page, "#lens-frame") == [512, 512]
     assert pixels(page, "#lens-evidence")[0] >= 448
     assert pixels(page, "#lens-residual") == [224, 224]
@@ -147,7 +147,7 @@ def test_the_timeline_moves_the_clip_and_the_clip_moves_the_timeline(page, files
     assert home.startswith("Frame at 0.08 s")
     assert page.get_attribute(".lens-timeline", "aria-valuenow") == "0"
     assert page.get_attribute(".lens-timeline", "aria-valuetext") in home.replace("Frame at ", "").replace(
-        ", face 0", ""
+        ", face 1", ""
     )
 
     page.evaluate("document.querySelector('#lens-player video').play()")

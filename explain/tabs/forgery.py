@@ -136,7 +136,7 @@ def _shown() -> Shown:
 
 def _wire_knobs(service: Service, files: Source, knobs: Knobs, shown: Shown, status: gr.HTML, kept: gr.State) -> None:
     @spoken(status)
-    def forge(found: tuple[str, Subject] | None, example: str, uploaded: str | None, *values: Any) -> Update:
+    def moved(found: tuple[str, Subject] | None, example: str, uploaded: str | None, *values: Any) -> Update:
         path = path_of(service, example, uploaded)
         if found is None or found[0] != str(path):
             found = str(path), _subject(service, path)
@@ -144,7 +144,7 @@ def _wire_knobs(service: Service, files: Source, knobs: Knobs, shown: Shown, sta
         return {kept: found, status: cards.note(" "), **shown.fill(result)}
 
     gr.on(
-        [*(knob.input for knob in knobs.inputs), files.example.input, files.file.upload, files.file.clear], forge,
+        [*(knob.input for knob in knobs.inputs), files.example.input, files.file.upload, files.file.clear], moved,
         [kept, *files.inputs, *knobs.inputs], [kept, status, *vars(shown).values()],
         trigger_mode="always_last", concurrency_id="frames", **QUIET,
     )  # fmt: skip
