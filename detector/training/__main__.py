@@ -15,7 +15,7 @@ import numpy as np
 from detector.errors import DetectorError
 from detector.training.data import Picture, load_clips, load_pictures
 from detector.training.generators import load_generators, rebuild
-from detector.training.train import TrainConfig, new_network, train
+from detector.training.train import TrainConfig, is_whole, new_network, train
 
 FOLDERS = ("faces", "faces_openimages", "faces_diverse", "faces_openforensics", "faces_generated")
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, required=True, help="run folder: checkpoints, history; the same folder resumes"
     )
-    parser.add_argument("--init", type=Path, help="ImageNet weights of the backbone (safetensors)")
+    parser.add_argument("--init", type=Path, help="start: ImageNet weights of the backbone, or a whole run's")
     parser.add_argument("--generators", type=Path, help="folder of small generators for the generator family")
     parser.add_argument("--minutes", type=float, help="100 without a recipe, no limit with one")
     parser.add_argument("--threads", type=int, default=1)
@@ -67,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         return 0
     config = TrainConfig(minutes=args.minutes or 100.0, threads=args.threads, workers=args.workers, seed=args.seed)
+    if is_whole(args.init):  # no gentle start, and a lower rate, for weights that are already trained
+        config = replace(config, gentle_until=0.02, small_until=0.3, lr_scale=0.6)
     net = new_network(args.init, use_noise=args.without != "noise", use_map=args.without != "map")
     pictures = load_all(Path(args.data), args.out.parent / "cache", args.generators)
     train(net, pictures, config, args.out)

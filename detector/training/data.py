@@ -37,6 +37,7 @@ FAMILY_WEIGHTS = {
     "openforensics": 0.12,
     "generated": 0.15,
 }
+P_OCCLUDED = 0.1  # measured: without it any patch over a face, a caption or a hand, raises the logit
 # Share of the nuisance a family gets: whole-face fingerprints are the first thing nuisance kills.
 GENTLE = {"generator": 0.4, "openforensics": 0.5, "generated": 0.5}
 
@@ -280,6 +281,11 @@ class PairMaker:
         """Put both twins through one nuisance and one crop: (2, S, S, 3) uint8 and masks (2, S/8, S/8)."""
         side = forgery.authentic.shape[0]
         twins, mask = [forgery.authentic, forgery.forged], forgery.mask
+        if rng.random() < P_OCCLUDED:
+            cover, opacity = forge.draw_occluder(forgery.authentic, rng)
+            left = mask * (1 - opacity)
+            if not left.sum() < 0.5 * mask.sum():  # what is forged must still be seen
+                twins, mask = [forge.blend_in(twin, cover, opacity, 1.0) for twin in twins], left
         if rng.random() < 0.2:
             turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(-12, 12)), 1.0)
             twins = [_turned(twin, turn) for twin in twins]

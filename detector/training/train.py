@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from detector.degrade import draw_preset, draw_training
-from detector.nets.backbones import load_weights
+from detector.nets.backbones import load_weights, read_tensors
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.training.data import FAMILIES, FAMILY_WEIGHTS, PairMaker, PairStream, Picture
 
@@ -52,7 +52,7 @@ class TrainConfig:
     gentle_until: float = 0.12  # share of the run over which the curriculum rises to full nuisance
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 12.0
-    lr_scale: float = 1.0
+    lr_scale: float = 1.0  # below 1 where a run goes on from trained weights
     family_weights: dict[str, float] = field(default_factory=lambda: dict(FAMILY_WEIGHTS))
 
 
@@ -267,11 +267,18 @@ def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig
     return trainer
 
 
-def new_network(backbone: Path | None, **options: Any) -> DeepfakeNetwork:
-    """The default network without a denoiser, its RGB stream from a file when one is given."""
+def is_whole(path: Path | None) -> bool:
+    """Whether a weights file holds the whole network (a finished run's) and not a backbone alone."""
+    return path is not None and any(key.startswith("embedder.") for key in read_tensors(path))
+
+
+def new_network(start: Path | None, **options: Any) -> DeepfakeNetwork:
+    """The default network without a denoiser: its RGB stream from a backbone's file, or all of it from a run's."""
     net = DeepfakeNetwork(NetworkConfig(embedder_options=options, denoiser_widths=()))
-    if backbone is not None:
-        load_backbone(net, backbone)
+    if is_whole(start):
+        load_weights(net, start, "the network")  # type: ignore[arg-type]
+    elif start is not None:
+        load_backbone(net, start)
     return net
 
 
