@@ -5,16 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training_data import picture
 
+from detector.benchmark.ablations import residual_features
 from detector.benchmark.accuracy import PairScores, map_figures, write_rows
 from detector.benchmark.metrics import (
     auc_interval,
     equal_error_rate,
+    error_at,
     expected_calibration_error,
     figures,
     risk_coverage,
 )
-from detector.benchmark.plot import draw_accuracy
+from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
+from detector.benchmark.shortcuts import shortcut_rows, skin_tone, thirds, widest
+from detector.pipeline import Detector
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 P = np.array([0.1, 0.2, 0.3, 0.6, 0.4, 0.7, 0.8, 0.9])
@@ -43,6 +48,7 @@ def test_risk_falls_when_only_sure_answers_count() -> None:
     coverage, risk = risk_coverage(LABELS, P)
     assert coverage[-1] == 1.0 and risk[-1] == 0.25
     assert risk[3] == 0.0  # the four surest answers are all right
+    assert error_at(LABELS, P, 0.5) == 0.0 and error_at(LABELS, P, 1.0) == 0.25
 
 
 def test_intervals_narrow_with_more_material() -> None:
@@ -76,3 +82,44 @@ def test_rows_become_a_table_and_a_picture(tmp_path: Path) -> None:
     with (tmp_path / "a.csv").open() as file:
         assert [row["auc"] for row in csv.DictReader(file)] == ["0.8000", "0.7000"]
     assert draw_accuracy(rows)[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_curves_of_what_was_answered_become_pictures() -> None:
+    answers = {"stills": (LABELS, P), "clips": (LABELS, P)}
+    for png in (draw_reliability(answers, bins=4), draw_risk_coverage(answers)):
+        assert png[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_groups_by_hand() -> None:
+    assert thirds(np.array([3, 1, 2]), ("low", "mid", "high")) == ["high", "low", "mid"]
+    assert [skin_tone(v) for v in (60.0, 30.0, 11.0, -10.0, -60.0, float("nan"))] == [
+        "light", "intermediate", "tan", "brown", "dark", "",
+    ]  # fmt: skip
+
+
+def test_false_positives_are_counted_by_group_at_the_shipped_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detector.benchmark.shortcuts.LEAST", 2)
+    detector = Detector.untrained()
+    faces = [picture(seed) for seed in range(4)]
+
+    class Always:
+        logits = np.array([9.0, 9.0, -9.0, -9.0])  # two of four called forged
+
+    monkeypatch.setattr(detector, "look", lambda crops: Always)
+    rows = shortcut_rows(detector, faces)
+    whole = [r for r in rows if r["kind"] == "set" and r["degradation"] == "none"]
+    assert whole == [{"kind": "set", "group": "made up", "degradation": "none", "n": 4, "logit": 0.0, "spread": 9.0,
+                      "false_positives": 0.5}]  # fmt: skip
+    assert {r["group"] for r in rows if r["kind"] == "format"} == {
+        "as found", "JPEG quality 85", "WebP quality 85", "H.264 crf 23", "half size",
+    }  # fmt: skip
+    assert next(r for r in widest(rows) if r["kind"] == "format")["apart"] == 0.0
+
+
+def test_the_residual_is_measured_inside_and_outside_the_evidence() -> None:
+    crops, denoised = np.full((1, 28, 28, 3), 100, np.uint8), np.full((1, 28, 28, 3), 100, np.uint8)
+    denoised[0, :14, :14] = 90
+    heat = np.zeros((1, 28, 28), np.float32)
+    heat[0, :9, :9] = 1
+    found = residual_features(crops, denoised, heat)[0]
+    assert found[0] == 10 and found[1] == 0 and 0 < found[3] < 10

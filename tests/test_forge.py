@@ -98,3 +98,12 @@ def test_the_same_seed_makes_the_same_forgery(face: np.ndarray) -> None:
 def test_a_forgery_of_mixed_sizes_cannot_be_made(face: np.ndarray) -> None:
     with pytest.raises(ValueError, match="one size"):
         forge.Forgery(face, face[:100], np.zeros((224, 224), np.float32), "x")
+
+
+def test_an_occluder_covers_both_twins_alike_and_leaves_the_rest(face: np.ndarray) -> None:
+    for seed in range(12):
+        cover, opacity = forge.draw_occluder(face, np.random.default_rng(seed))
+        laid = forge.blend_in(face, cover, opacity, 1.0)
+        assert cover.shape == face.shape and opacity.shape == face.shape[:2]
+        assert np.array_equal(laid[opacity == 0], face[opacity == 0])
+        assert 0 < (opacity > 0.5).mean() < 0.5

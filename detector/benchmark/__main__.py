@@ -1,5 +1,6 @@
-"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: accuracy.csv and accuracy.png.
+"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: tables and pictures of one model.
 
+python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a time, ablations.csv.
 python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained for the same minutes, one table, zoo.csv.
 """
 
@@ -7,27 +8,72 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detector.benchmark.accuracy import devset_rows, faces_rows, write_rows
-from detector.benchmark.plot import draw_accuracy
+from detector.benchmark.accuracy import Answers, devset_rows, faces_rows, write_rows
+from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
+from detector.benchmark.shortcuts import shortcut_rows, widest
 from detector.errors import DetectorError
 from detector.pipeline import Detector
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """All rows of one model."""
+def measure(args: argparse.Namespace) -> int:
+    """Accuracy of one model: accuracy.csv and .png, reliability.png, risk_coverage.png, and authentic.csv."""
     detector = Detector(args.model)
     rows: list[dict[str, Any]] = []
+    answers: Answers = {}
+    args.out.mkdir(parents=True, exist_ok=True)
     if args.faces:
         from detector.training.__main__ import load_all  # training code, needed by this command only
 
         held = load_all(args.faces, args.cache, args.generators, splits=("val",))
-        rows += faces_rows(detector, held, args.per_family)
+        rows, answers = faces_rows(detector, held, args.per_family)
+        groups = shortcut_rows(detector, held)
+        write_rows(groups, args.out / "authentic.csv")
+        show(widest(groups))
     if args.devset:
-        rows += devset_rows(detector, args.devset, args.cache / "devset")
-    return [row | {"model": detector.info.name} for row in rows]
+        found, answered = devset_rows(detector, args.devset, args.cache / "devset")
+        rows, answers = rows + found, answers | answered
+    rows = [row | {"model": detector.info.name} for row in rows]
+    write_rows(rows, args.out / "accuracy.csv")
+    (args.out / "accuracy.png").write_bytes(draw_accuracy(rows))
+    (args.out / "reliability.png").write_bytes(draw_reliability(answers))
+    (args.out / "risk_coverage.png").write_bytes(draw_risk_coverage(answers))
+    show(rows)
+    return 0
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()), flush=True)
+
+
+def add_ablations(commands: Any) -> None:
+    command = commands.add_parser("ablations", help="train with one part left out at a time, for equal small budgets")
+    command.add_argument("--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside")
+    command.add_argument("--init", type=Path, required=True, help="ImageNet weights of the backbone (safetensors)")
+    command.add_argument("--generators", type=Path, help="small generators for the generator family")
+    command.add_argument("--minutes", type=float, default=6.0, help="of training, for each variant")
+    command.add_argument("--per-family", type=int, default=30)
+    command.add_argument("--model", metavar="NAME|DIR", help="for the denoiser's residual")
+    command.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    command.add_argument("--out", type=Path, required=True)
+
+
+def leave_out(args: argparse.Namespace) -> int:
+    from detector.benchmark.ablations import ablation_rows, residual_rows  # training code, needed by this command only
+    from detector.training.__main__ import load_all
+
+    detector = Detector(args.model)
+    pictures = load_all(args.faces, args.cache, args.generators)
+    rows = residual_rows(detector, [p for p in pictures if p.split == "val"], pairs=300)
+    show(rows)
+    rows = ablation_rows(pictures, args.init, args.minutes, args.out, args.per_family) + rows
+    write_rows(rows, args.out / "ablations.csv")
+    show(rows)
+    return 0
 
 
 def add_zoo(commands: Any) -> None:
@@ -47,11 +93,7 @@ def compare(args: argparse.Namespace) -> int:
 
     weights = dict(pair.split("=", 1) for pair in args.weights)
     budget = Budget(args.minutes, args.pairs)
-    try:
-        rows = compare_recipes(args.faces, args.out, budget, args.recipes, weights, args.pretrained, args.model)
-    except DetectorError as err:
-        print(err, file=sys.stderr)
-        return 1
+    rows = compare_recipes(args.faces, args.out, budget, args.recipes, weights, args.pretrained, args.model)
     write_rows(rows, args.out / "zoo.csv")
     print(draw_table(rows))
     return 0
@@ -71,22 +113,15 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--cache", type=Path, default=Path("runs/cache"), help="found faces are kept here")
     command.add_argument("--out", type=Path, required=True)
     add_zoo(commands)
+    add_ablations(commands)
     args = parser.parse_args(argv)
-    if args.command == "zoo":
-        return compare(args)
-    if not (args.faces or args.devset):
+    if args.command == "accuracy" and not (args.faces or args.devset):
         parser.error("name --faces, --devset or both")
     try:
-        rows = measure(args)
+        return {"accuracy": measure, "zoo": compare, "ablations": leave_out}[args.command](args)
     except DetectorError as err:
         print(err, file=sys.stderr)
         return 1
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_rows(rows, args.out / "accuracy.csv")
-    (args.out / "accuracy.png").write_bytes(draw_accuracy(rows))
-    for row in rows:
-        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ DEGRADATIONS: dict[str, Callable[[np.random.Generator], Recipe]] = {
 }
 
 
+Answers = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # material -> labels (N,), p_fake (N,)
+
+
 @dataclass(frozen=True, eq=False)
 class PairScores:
     """Logits of fresh validation pairs: (N, 2) authentic and forged, their families, and pixel truth against map."""
@@ -74,10 +77,11 @@ def score_pairs(
     )
 
 
-def faces_rows(detector: Detector, pictures: Sequence[Any], per_family: int) -> list[dict[str, Any]]:
-    """One row per family and degradation (each family against all authentic crops), and one for all families."""
+def faces_rows(detector: Detector, pictures: Sequence[Any], per_family: int) -> tuple[list[dict[str, Any]], Answers]:
+    """One row per family and degradation (each family against all authentic crops), and one for all families; beside
+    them what was answered on all degradations together."""
     calibration = detector.decision.image
-    rows = []
+    rows, answers = [], []
     for degradation in tqdm(DEGRADATIONS, desc="degradations", disable=None):
         scored = score_pairs(detector, pictures, degradation, per_family)
         families = np.array(scored.families)
@@ -91,8 +95,10 @@ def faces_rows(detector: Detector, pictures: Sequence[Any], per_family: int) -> 
             row |= figures(labels, scores, p, calibration.forged_above)
             if family == "all":
                 row |= map_figures(scored)
+                answers.append((labels, p))
             rows.append(row)
-    return rows
+    labels, p = (np.concatenate(column) for column in zip(*answers, strict=True))
+    return rows, {"held-back faces, all degradations": (labels, p)}
 
 
 def map_figures(scored: PairScores) -> dict[str, float]:
@@ -158,8 +164,9 @@ def _tracks(detector: Detector, path: Path, cache: Path | None, n_frames: int) -
     return media.kind, tracks
 
 
-def devset_rows(detector: Detector, devset: Path, cache: Path | None) -> list[dict[str, Any]]:
-    """One row per forged type (against the authentic files of its kind), one per authentic type, and one over all."""
+def devset_rows(detector: Detector, devset: Path, cache: Path | None) -> tuple[list[dict[str, Any]], Answers]:
+    """One row per forged type (against the authentic files of its kind), one per authentic type, and one over all;
+    beside them what was answered on stills and on clips."""
     with devset.with_suffix(".csv").open(newline="") as file:
         listed = list(csv.DictReader(file))
     scored = score_files(detector, [devset / row["file"] for row in listed], cache)
@@ -191,7 +198,7 @@ def devset_rows(detector: Detector, devset: Path, cache: Path | None) -> list[di
         add(name, own if labels[own][0] == 0 else own | ((labels == 0) & (kinds == kind) & _partners(name, types)))
         if labels[own][0] == 1:
             rows[-1]["n"] = int(own.sum())
-    return rows
+    return rows, {f"genuine forgeries, {kind}s": (labels[kinds == kind], p[kinds == kind]) for kind in set(kinds)}
 
 
 def _partners(name: str, types: NDArray) -> NDArray:

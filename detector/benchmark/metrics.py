@@ -31,6 +31,11 @@ def risk_coverage(labels: NDArray, p: Scores) -> tuple[Scores, Scores]:
     return count / len(p), np.cumsum(wrong) / count
 
 
+def error_at(labels: NDArray, p: Scores, share: float = 0.7) -> float:
+    """The error among the most confident `share` of the answers."""
+    return float(risk_coverage(labels, p)[1][max(0, round(share * len(p)) - 1)])
+
+
 def auc_interval(labels: NDArray, scores: Scores, seed: int = 0) -> tuple[float, float]:
     """95% bootstrap interval of the AUC, resampled within each label."""
     rng = np.random.default_rng(seed)
@@ -43,12 +48,13 @@ def auc_interval(labels: NDArray, scores: Scores, seed: int = 0) -> tuple[float,
 
 
 def figures(labels: NDArray, scores: Scores, p: Scores, forged_above: float) -> dict[str, float]:
-    """AUC with interval, AP, EER, accuracy at p = 0.5, ECE, and the rates at the shipped threshold."""
+    """AUC with interval, AP, EER, accuracy at p = 0.5, error at 70% coverage, ECE, rates at the shipped threshold."""
     low, high = auc_interval(labels, scores)
     return {
         "auc": float(roc_auc_score(labels, scores)), "auc_low": low, "auc_high": high,
         "ap": float(average_precision_score(labels, scores)), "eer": equal_error_rate(labels, scores),
-        "accuracy": float(((p > 0.5) == (labels == 1)).mean()), "ece": expected_calibration_error(labels, p),
+        "accuracy": float(((p > 0.5) == (labels == 1)).mean()), "error_at_70": error_at(labels, p),
+        "ece": expected_calibration_error(labels, p),
         "false_positives": float((p[labels == 0] > forged_above).mean()),
         "found": float((p[labels == 1] > forged_above).mean()),
     }  # fmt: skip

@@ -10,6 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from detector.benchmark.accuracy import Answers
+from detector.benchmark.metrics import risk_coverage
+
 
 def draw_accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """PNG of the AUC table of the validation faces (left) and the devset's types (right), whichever is there."""
@@ -19,9 +22,45 @@ def draw_accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
     figure = Figure(figsize=(7.2 * max(1, len(panels)), 5.2), layout="constrained")
     for axes, (draw, part) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         draw(axes, part)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
+
+
+MARKS = ("o-", "s--", "^:")  # told apart without colour
+
+
+def draw_reliability(answers: Answers, bins: int = 10) -> bytes:
+    """PNG: how often a score was right, in equally filled bins, beside the diagonal of perfect calibration."""
+    figure = Figure(figsize=(6, 5.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
+    for mark, (name, (labels, p)) in zip(MARKS, sorted(answers.items()), strict=False):
+        parts = np.array_split(np.argsort(p), bins)
+        axes.plot([p[i].mean() for i in parts], [labels[i].mean() for i in parts], mark, label=f"{name} ({len(p)})")
+    axes.set(xlabel="calibrated score", ylabel="share that was forged", xlim=(0, 1), ylim=(0, 1))
+    axes.set_title("Reliability: does a score of 0.8 mean 8 in 10?")
+    axes.legend(loc="upper left", fontsize=8)
+    return _png(figure)
+
+
+def draw_risk_coverage(answers: Answers) -> bytes:
+    """PNG: the error among the most confident share of the answers, for each share."""
+    figure = Figure(figsize=(6, 5.2), layout="constrained")
+    axes = figure.subplots()
+    for mark, (name, (labels, p)) in zip(MARKS, sorted(answers.items()), strict=False):
+        coverage, risk = risk_coverage(labels, p)
+        skip = max(1, len(p) // 20)  # a handful of answers is no rate
+        axes.plot(coverage[skip:], risk[skip:], mark, markevery=0.1, label=f"{name} ({len(p)})")
+    axes.axvline(0.7, color="grey", linestyle=":", label="70% answered")
+    axes.set(xlabel="share answered, the surest first", ylabel="error among them", xlim=(0, 1.01), ylim=(0, None))
+    axes.set_title("Risk and coverage: what abstaining buys")
+    axes.legend(loc="upper left", fontsize=8)
+    return _png(figure)
 
 
 def _table(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
