@@ -57,18 +57,22 @@ def add_ablations(commands: Any) -> None:
     command.add_argument("--generators", type=Path, help="small generators for the generator family")
     command.add_argument("--minutes", type=float, default=6.0, help="of training, for each variant")
     command.add_argument("--per-family", type=int, default=30)
-    command.add_argument("--model", metavar="NAME|DIR", help="for the denoiser's residual")
+    command.add_argument("--model", metavar="NAME|DIR", help="for the denoiser's residual and the temporal heads")
+    command.add_argument("--heads", type=Path, help="trained temporal heads, held against the mean on --devset")
+    command.add_argument("--devset", type=Path)
     command.add_argument("--cache", type=Path, default=Path("runs/cache"))
     command.add_argument("--out", type=Path, required=True)
 
 
 def leave_out(args: argparse.Namespace) -> int:
-    from detector.benchmark.ablations import ablation_rows, residual_rows  # training code, needed by this command only
+    from detector.benchmark.ablations import ablation_rows, residual_rows, temporal_rows  # training code
     from detector.training.__main__ import load_all
 
     detector = Detector(args.model)
     pictures = load_all(args.faces, args.cache, args.generators)
     rows = residual_rows(detector, [p for p in pictures if p.split == "val"], pairs=300)
+    if args.heads and args.devset:
+        rows += temporal_rows(detector, args.heads, args.devset, args.cache / "devset")
     show(rows)
     rows = ablation_rows(pictures, args.init, args.minutes, args.out, args.per_family) + rows
     write_rows(rows, args.out / "ablations.csv")

@@ -5,21 +5,25 @@ The figures compare with each other, not with the shipped model, which has seen 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from detector.benchmark.accuracy import DEGRADATIONS, faces_rows
+from detector.benchmark.accuracy import DEGRADATIONS, cached_tracks, faces_rows
 from detector.benchmark.metrics import auc_interval
 from detector.nets.network import DeepfakeNetwork
-from detector.pipeline import Detector
+from detector.nets.temporal import build_temporal
+from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.types import ModelInfo
 
 VARIANTS: dict[str, dict[str, bool]] = {
@@ -78,6 +82,33 @@ def residual_rows(detector: Detector, pictures: Sequence[Any], pairs: int, seed:
             auc = float(roc_auc_score(labels[held], score))
             rows.append({"set": "validation faces", "family": "all", "degradation": degradation, "n": pairs // 2,
                          "auc": auc, "auc_low": low, "auc_high": high, "model": name})  # fmt: skip
+    return rows
+
+
+def temporal_rows(detector: Detector, heads: Path, devset: Path, cache: Path) -> list[dict[str, Any]]:
+    """The mean of the frame logits and every trained temporal head on the clips of a devset, longest track each."""
+    from detector.training.temporal import HEADS, padded
+
+    with devset.with_suffix(".csv").open(newline="") as file:
+        listed = [row for row in csv.DictReader(file) if row["kind"] == "video"]
+    tracks = []
+    for row in listed:
+        _, found = cached_tracks(detector, devset / row["file"], cache, DEFAULT_FRAMES)
+        if found:
+            looked = detector.look(np.stack([c.rgb for c in max(found, key=lambda t: len(t.crops)).crops]))
+            tracks.append((looked.embeddings, looked.logits, int(row["label"])))
+    embeddings, logits, mask, labels = padded(tracks)
+    rows = []
+    for name in ("mean", *HEADS):
+        head = build_temporal(name, embeddings.shape[-1], **HEADS.get(name, {})).eval()
+        if name in HEADS:
+            head.load_state_dict(load_file(heads / f"{name}.safetensors"))
+        with torch.inference_mode():
+            score = head(embeddings, logits, mask).numpy()
+        low, high = auc_interval(labels.numpy(), score)
+        auc = float(roc_auc_score(labels, score))
+        rows.append({"set": "devset", "family": "all videos", "degradation": "as found", "n": len(labels), "auc": auc,
+                     "auc_low": low, "auc_high": high, "model": f"temporal head: {name}"})  # fmt: skip
     return rows
 
 

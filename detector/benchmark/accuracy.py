@@ -122,7 +122,7 @@ def score_files(
     out = []
     for path in tqdm(paths, desc="files", disable=None):
         try:
-            kind, tracks = _tracks(detector, path, cache, n_frames)
+            kind, tracks = cached_tracks(detector, path, cache, n_frames)
         except DetectorError as err:
             out.append({"file": path.name, "error": str(err)})
             continue
@@ -134,7 +134,8 @@ def score_files(
     return out
 
 
-def _tracks(detector: Detector, path: Path, cache: Path | None, n_frames: int) -> tuple[str, Any]:
+def cached_tracks(detector: Detector, path: Path, cache: Path | None, n_frames: int) -> tuple[str, Any]:
+    """Kind and face tracks of a file, from the cache where they were found before. Raises DetectorError."""
     from detector.types import FaceCrop, FaceTrack
 
     store = cache / f"{path.name}.{n_frames}.npz" if cache is not None else None

@@ -4,12 +4,14 @@ Authentic tracks: frames of authentic clips, and still faces animated by a smoot
 blended on its own (the flicker of frame-wise conversion), or a blend whose settings drift slowly. Both twins go through
 the same codec.
 
-`python -m detector.training.temporal --run runs/main --data DIR --devset DIR --out runs/temporal`
+`python -m detector.training.temporal --run runs/main --data DIR --out runs/temporal`; `python -m detector.benchmark ablations` then
+holds the heads against the mean on genuine forgeries.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,9 +51,10 @@ def animated(picture: Picture, n_frames: int, rng: np.random.Generator) -> list[
     side = 280
     work = cut_work(picture, side, bool(rng.random() < 0.5))
     phase, swing = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.2, 1.0, 4) * [6.0, 6.0, 0.04, 4.0]
+    pace = rng.uniform(0.7, 1.3, 4)
     out = []
     for t in np.linspace(0, np.pi, n_frames):
-        x, y, zoom, turn = swing * np.sin(t * rng.uniform(0.9, 1.1) + phase)
+        x, y, zoom, turn = swing * np.sin(t * pace + phase)
         move = cv2.getRotationMatrix2D((side / 2, side / 2), float(turn), float(1 + zoom))
         move[:, 2] += (x, y)
         rgb = cv2.warpAffine(work.rgb, move, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -137,17 +140,20 @@ def train_head(
         loss.backward()
         opt.step()
         schedule.step()
+    return head, compare(head, held)
+
+
+def compare(head: torch.nn.Module, tracks: Sequence[Track]) -> dict[str, float]:
+    """AUC of a head beside that of the mean of the frame logits."""
     head.eval()
     with torch.inference_mode():
-        embeddings, logits, mask, labels = padded(held)
+        embeddings, logits, mask, labels = padded(tracks)
         video, mean = head(embeddings, logits, mask), masked_mean(logits, mask)
-    return head, {"head": float(roc_auc_score(labels, video)), "mean": float(roc_auc_score(labels, mean))}
+    return {"head": float(roc_auc_score(labels, video)), "mean": float(roc_auc_score(labels, mean))}
 
 
 def clip_groups(cache: Path, table: Path) -> dict[str, list[list[Picture]]]:
     """Frames of each authentic clip from the face cache, by split."""
-    import csv
-
     groups: dict[str, list[list[Picture]]] = {"train": [], "val": []}
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,0 +1,34 @@
+"""Tracks for the temporal head: smooth motion, twins under one nuisance, and a head that learns what moves."""
+
+import numpy as np
+from training_data import picture
+
+from detector.training import temporal
+
+
+def test_a_still_face_moves_smoothly() -> None:
+    frames = temporal.animated(picture(0), 8, np.random.default_rng(0))
+    noses = np.array([frame.landmarks_px[2] for frame in frames])
+    assert len(frames) == 8 and np.ptp(noses, axis=0).max() > 1
+    assert np.abs(np.diff(noses, 2, axis=0)).max() < 3  # no jumps: they would be the flicker to be learnt
+
+
+def test_twins_of_a_track_differ_inside_the_face_only() -> None:
+    frames = temporal.animated(picture(0), 4, np.random.default_rng(0))
+    authentic, forged = temporal.twins(frames, np.random.default_rng(1), nuisance=0.0)
+    assert authentic.shape == forged.shape == (4, 224, 224, 3)
+    change = np.abs(authentic.astype(int) - forged).mean((0, 3))
+    assert change[90:130, 90:130].mean() > 5 * change[:12].mean()
+
+
+def test_a_head_learns_flicker_that_the_mean_cannot_see() -> None:
+    rng = np.random.default_rng(0)
+
+    def track(label: int) -> temporal.Track:
+        wave = rng.normal(size=8).astype(np.float32) + label * 3 * (-1.0) ** np.arange(8)  # mean 0 either way
+        return np.repeat(wave[:, None], 4, 1).astype(np.float32), np.zeros(8, np.float32), label
+
+    tracks = [track(k % 2) for k in range(80)]
+    head, found = temporal.train_head("gru", tracks[:60], tracks[60:], steps=60)
+    assert found["mean"] == 0.5 and found["head"] > 0.9
+    assert temporal.compare(head, tracks[60:]) == found
