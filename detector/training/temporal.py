@@ -4,8 +4,8 @@ Authentic tracks: frames of authentic clips, and still faces animated by a smoot
 blended on its own (the flicker of frame-wise conversion), or a blend whose settings drift slowly. Both twins go through
 the same codec.
 
-`python -m detector.training.temporal --run runs/main --data DIR --out runs/temporal`; `python -m detector.benchmark ablations` then
-holds the heads against the mean on genuine forgeries.
+`python -m detector.training.temporal --run runs/main --data DIR --out runs/temporal`; then
+`python -m detector.benchmark ablations` holds the heads against the mean on genuine forgeries.
 """
 
 from __future__ import annotations
