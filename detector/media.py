@@ -2,15 +2,17 @@
 
 Whether a file is a picture or a clip is decided by its content, never by its name. A clip is read twice: the first
 pass only lists the packets (no decoding), so the true times, length and keyframes are known whatever the header
-says; the second pass decodes just what leads to the wanted frames, and only those are kept in memory.
+says; the second pass decodes just what leads to the wanted frames, and only those are kept in memory. All of that
+happens in a child process (sandbox.py): what a hostile file does to a codec, it does not do to this process.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +32,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from detector import sandbox
 from detector.errors import MediaError
 from detector.types import Frame, Media
 
@@ -85,8 +88,8 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
     MAX_DECODED frames, a sample may move by SNAP slices towards a keyframe. Frame.t is always the taken frame's own
     time, counted from the first frame. Frames of a clip longer than MAX_VIDEO_SIDE_PX are scaled down.
 
-    Raises MediaError, in one sentence without folders, for anything unreadable or beyond a limit. Of a damaged clip
-    what decodes is taken; a damaged picture is refused.
+    Raises MediaError, in one sentence without folders, for anything unreadable or beyond a limit, time and memory for
+    decoding among them. Of a damaged clip what decodes is taken; a damaged picture is refused.
     """
     path = Path(path)
     if not 1 <= n_frames <= MAX_FRAMES:
@@ -99,13 +102,35 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
             raise MediaError(f"{path.name} is empty.")
         if size > MAX_BYTES:
             raise MediaError(f"{path.name} has {size / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:.0f} GiB are read.")
-        opened = _open_image(path, n_frames) or _open_video(path, n_frames)
+        most_bytes = max(MAX_PIXELS, n_frames * MAX_VIDEO_SIDE_PX**2) * 3
+        apart = hasattr(os, "fork")  # Windows has none, and decodes here
+        header, pictures = sandbox.read(path, n_frames, most_bytes) if apart else decode(path, n_frames)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return _media(path.name, sha256, header, pictures)
     except OSError as err:  # permissions, a vanished file
         raise MediaError(f"{path.name} cannot be read from disk.") from err
-    height, width = opened.frames[0].rgb.shape[:2]
-    return Media(path.name, sha256, opened.kind, width, height, opened.duration_s, opened.frames, opened.tags)
+    except (KeyError, TypeError, ValueError) as err:  # only what a hijacked child says does not fit the types
+        raise MediaError(f"{path.name} is not a picture or a clip that can be read.") from err
+
+
+def _media(name: str, sha256: str, header: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]]) -> Media:
+    frames = tuple(Frame(index, t, rgb) for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True))
+    height, width = pictures[0].shape[:2]
+    return Media(name, sha256, header["kind"], width, height, header["duration_s"], frames, header["tags"])
+
+
+def decode(path: Path, n_frames: int) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
+    """What open_media does in a child process: plain facts, which JSON can carry, and the frames. Raises MediaError."""
+    opened = _open_image(path, n_frames) or _open_video(path, n_frames)
+    header = {
+        "kind": opened.kind,
+        "duration_s": opened.duration_s,
+        "index": [frame.index for frame in opened.frames],
+        "t": [frame.t for frame in opened.frames],
+        "tags": dict(opened.tags),
+    }
+    return header, [np.ascontiguousarray(frame.rgb) for frame in opened.frames]
 
 
 def write_video(
@@ -231,7 +256,7 @@ def _open_animation(name: str, image: Image.Image, n_frames: int) -> _Opened:
         raise MediaError(f"{name} is a damaged or incomplete picture.")
     wanted = set(_slices(np.array(starts), end, n_frames))
     frames = tuple(
-        Frame(index, starts[index], _upright_rgb(picture))
+        Frame(index, starts[index], _upright_rgb(_within_side(picture)))
         for index, picture in _animation(name, image)
         if index in wanted
     )
@@ -249,6 +274,15 @@ def _animation(name: str, image: Image.Image) -> Iterator[tuple[int, Image.Image
         except _DAMAGE:
             return
         yield index, image
+
+
+def _within_side(image: Image.Image) -> Image.Image:
+    """Scale a frame down to MAX_VIDEO_SIDE_PX: dozens of them are kept."""
+    if max(image.size) <= MAX_VIDEO_SIDE_PX:
+        return image
+    small = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    small.thumbnail((MAX_VIDEO_SIDE_PX, MAX_VIDEO_SIDE_PX))
+    return small
 
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:

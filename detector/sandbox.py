@@ -1,0 +1,151 @@
+"""Decoding away from everything else: each file is read by a process of its own, with limits on its time and memory.
+
+Codecs are large, old programs in C, and files come from strangers. A helper process imports the decoders once, touches
+no file, and forks a child for each: so a child costs milliseconds, and what a hostile file breaks ends with its child.
+A child may use LIMIT_S and LIMIT_BYTES, can write no file, and answers over a socket of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import MediaError
+
+LIMIT_S = 25  # by the clock; half a minute of 4K decodes in less on two cores
+LIMIT_BYTES = 3 << 30  # of address space, besides the frames that are asked for: the reference frames of an 8K clip fit
+MAX_HEADER_BYTES = 1 << 20  # of an answer before its frames: the tags are capped far below
+SEND_BYTES = 1 << 20  # of the socket's buffer
+
+Header = dict[str, Any]
+
+_lock = threading.Lock()
+_control: socket.socket | None = None  # to the helper process; its other end is the helper's stdin
+_helper: subprocess.Popen[bytes] | None = None
+
+
+def read(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDArray[np.uint8]]]:
+    """Have `media.decode` run on a file elsewhere; return what it says of the file, and its frames (H, W, 3).
+
+    frame_bytes: no answer with more pixels than this is taken. Raises MediaError, also when the child dies.
+    """
+    try:
+        with _child() as connection, connection.makefile("rb") as answer:
+            limits = {"seconds": LIMIT_S, "bytes": LIMIT_BYTES + frame_bytes}
+            request = {"path": str(path.resolve()), "n_frames": n_frames, **limits}
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            line = answer.readline(MAX_HEADER_BYTES)
+            header: Header = json.loads(line) if line.endswith(b"\n") else {}
+            if "error" in header:
+                raise MediaError(str(header["error"]))
+            shapes = [(int(h), int(w), 3) for h, w in header["shapes"]]
+            if not 0 < sum(h * w * 3 for h, w, _ in shapes) <= frame_bytes:
+                raise ValueError("an answer that nobody asked for")
+            frames = [np.empty(shape, np.uint8) for shape in shapes]
+            for frame in frames:
+                if answer.readinto(frame.data) != frame.size:  # type: ignore[attr-defined]
+                    raise EOFError
+            return header, frames
+    except (OSError, EOFError, KeyError, ValueError, TypeError) as err:  # killed, crashed, out of time, or hijacked
+        raise MediaError(f"{path.name} could not be decoded within {LIMIT_S} s and the memory allowed.") from err
+
+
+def _child() -> socket.socket:
+    """A connection to a fresh child of the helper, which is started at the first call and whenever it is gone."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(LIMIT_S + 5)  # the child's own alarm comes first
+    with theirs:
+        try:
+            socket.send_fds(_started(), [b"f"], [theirs.fileno()])
+        except OSError:
+            stop()
+            socket.send_fds(_started(), [b"f"], [theirs.fileno()])
+    return ours
+
+
+def _started() -> socket.socket:
+    global _control, _helper
+    with _lock:
+        if _control is None:
+            _control, theirs = socket.socketpair()
+            quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+            with theirs:
+                _helper = subprocess.Popen(
+                    [sys.executable, "-m", "detector.sandbox"],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # codecs quote what they read, names included
+                    cwd=Path(__file__).resolve().parent.parent,
+                    env={**os.environ, **quiet},
+                    start_new_session=True,  # Ctrl-C is for the one in charge
+                )
+        return _control
+
+
+@atexit.register
+def stop() -> None:
+    """End the helper; the next file starts another."""
+    global _control, _helper
+    with _lock:
+        if _control is not None and _helper is not None:
+            _control.close()
+            _helper.kill()
+            _helper.wait()
+        _control = _helper = None
+
+
+# ------------------------------------------------------------------------------------------ in the helper process
+
+
+def _serve(control: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    while connections := socket.recv_fds(control, 1, 1)[1]:
+        if os.fork() == 0:
+            control.close()
+            try:
+                _answer(socket.socket(fileno=connections[0]))
+            finally:
+                os._exit(0)
+        os.close(connections[0])
+
+
+def _answer(connection: socket.socket) -> None:
+    import resource
+
+    from detector import media
+
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+    request = json.loads(connection.makefile("rb").readline())
+    signal.alarm(request["seconds"])  # unhandled, it ends the process wherever it is
+    limits = {resource.RLIMIT_AS: request["bytes"], resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+    path = Path(request["path"])
+    try:
+        header, frames = media.decode(path, request["n_frames"])
+    except MediaError as err:
+        header, frames = {"error": str(err)}, []
+    except OSError:
+        header, frames = {"error": f"{path.name} cannot be read from disk."}, []
+    except MemoryError:
+        header, frames = {"error": f"{path.name} takes more memory to decode than is allowed."}, []
+    connection.sendall(json.dumps(header | {"shapes": [frame.shape[:2] for frame in frames]}).encode() + b"\n")
+    for frame in frames:
+        connection.sendall(frame.data)
+
+
+if __name__ == "__main__":
+    import detector.media  # noqa: F401 - once, for all children
+
+    _serve(socket.socket(fileno=sys.stdin.fileno()))
