@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -38,6 +40,7 @@ class FitConfig:
     clip_norm: float = 1.0
     minutes: float | None = None  # for the whole run, divided among the stages by their epochs; None: all epochs
     max_epochs: int | None = None  # per stage
+    clock: Callable[[], float] = time.monotonic  # what the minutes and the speeds are counted by, in seconds
 
 
 @dataclass
@@ -119,11 +122,11 @@ class Run:
         while self.progress.epoch < epochs and self.progress.stale < self.recipe.patience:
             if deadline_s is not None and self.progress.epoch > 0 and self.progress.spent_s > deadline_s:
                 break
-            began = time.monotonic()
+            began = self.config.clock()
             train.epoch = sampler.epoch = self.progress.epoch
             figures = self._train(objective, optimizer, loader, parameters, deadline_s)
             figures |= self._validate(objective, held)
-            took_s = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
+            took_s = torch.tensor(self.config.clock() - began, device=self.accelerator.device)
             self.progress.spent_s += float(self.accelerator.reduce(took_s, "mean"))  # alike in all processes
             self._judge(stage, figures)
             self._save(self.network, optimizer)
@@ -145,9 +148,13 @@ class Run:
     def _train(
         self, objective: Any, optimizer: Any, loader: Any, parameters: list[nn.Parameter], deadline_s: float | None
     ) -> dict[str, float]:
-        """One pass, or as much of it as there is time for: mean loss, images seen, and how many a second."""
+        """One pass, or as much of it as there is time for: mean loss, images seen, and how many a second.
+
+        loss_start and loss_end are means over the pass's first and last quarter, since a pass can take all the time.
+        """
         train_mode(self.network)
-        began, total, images, steps = time.monotonic(), 0.0, 0, 0
+        clock, losses, images = self.config.clock, list[float](), 0
+        began = clock()
         device = self.accelerator.device
         hidden = not self.accelerator.is_local_main_process
         for batch in tqdm(loader, desc=f"epoch {self.progress.epoch + 1}", disable=True if hidden else None):
@@ -156,15 +163,19 @@ class Run:
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(parameters, self.config.clip_norm)
             optimizer.step()
-            total, steps, images = total + float(loss.detach()), steps + 1, images + int(batch["mask"].sum())
+            losses.append(float(loss.detach()))
+            images += int(batch["mask"].sum())
             if deadline_s is not None:
                 # All processes stop at the same step: when the slowest has run out of time.
-                late = float(self.progress.spent_s + time.monotonic() - began > deadline_s)
+                late = float(self.progress.spent_s + clock() - began > deadline_s)
                 if float(self.accelerator.reduce(torch.tensor(late, device=device), "sum")):
                     break
-        sums = self.accelerator.reduce(torch.tensor([total, float(steps), float(images)], device=device), "sum")
-        speed = float(sums[2]) / (time.monotonic() - began)
-        return {"loss": float(sums[0] / sums[1]), "images": int(sums[2]), "images_per_s": round(speed, 2)}
+        quarter = max(1, len(losses) // 4)
+        parts = torch.tensor([fmean(part) for part in (losses, losses[:quarter], losses[-quarter:])], device=device)
+        loss, loss_start, loss_end = self.accelerator.reduce(parts, "mean").tolist()  # all processes took as many steps
+        seen = int(self.accelerator.reduce(torch.tensor(images, device=device), "sum"))
+        speed = round(seen / (clock() - began), 2)
+        return {"loss": loss, "loss_start": loss_start, "loss_end": loss_end, "images": seen, "images_per_s": speed}
 
     @torch.no_grad()
     def _validate(self, objective: Any, loader: Any) -> dict[str, float]:
