@@ -10,10 +10,20 @@ from explain_faces import BOX, LANDMARKS, astronaut, detector
 from detector.decide import Calibration, Decision
 from detector.errors import MediaError, WeightsError
 from detector.media import open_media
-from detector.pipeline import Detector
+from detector.pipeline import Detector, default_detector
 from detector.types import Frame, Label
-from explain.lab import forgery, store
-from explain.lab.forgery import FAMILIES, Settings, change, cut_subject, forge, judge, subject_of, surprise
+from explain.lab import builtin, forgery, store
+from explain.lab.forgery import (
+    FAMILIES,
+    Settings,
+    change,
+    cut_subject,
+    follows_ratio,
+    forge,
+    judge,
+    subject_of,
+    surprise,
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +118,13 @@ def test_the_detector_is_compared_with_the_true_mask(subject):
     assert set(result.found) == {"evidence map", "Grad-CAM, rgb stream"}
     assert all(0 <= found.pixel_auc <= 1 and 0 <= found.iou <= 1 for found in result.found.values())
     assert result.mask.shape == (224, 224) and 0.1 < (result.mask > 0.5).mean() < 0.7
+
+
+def test_the_score_follows_the_ratio_at_the_default_settings():
+    shipped = default_detector()
+    found = [follows_ratio(shipped, face, Settings()) for face in builtin.subjects()]
+    assert np.mean(found) >= 0.9
+    assert np.mean([follows_ratio(deciding(1.0), face, Settings()) for face in builtin.subjects()]) == 0.0
 
 
 @pytest.mark.parametrize(("logit", "label"), [(3.0, Label.FORGED), (0.0, Label.UNCERTAIN), (-3.0, Label.AUTHENTIC)])
