@@ -6,6 +6,11 @@ python app.py serves on GRADIO_SERVER_PORT (7860) at GRADIO_SERVER_NAME (127.0.0
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,8 +18,10 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from explain.tabs import analyse, api, compression, forgery, learn, model, style
+from explain.tabs.guard import Guard, Nameless
 from explain.tabs.service import Service
 
 TITLE = "Deepfake Lens"
@@ -29,9 +36,10 @@ TABS = (
     ("Learn", learn),
     ("Model", model),
 )
-MAX_UPLOAD = "300mb"  # a few minutes of phone video; kept on disk for an hour at most
+MAX_UPLOAD_MB = 300  # a few minutes of phone video; kept on disk for an hour at most
 MAX_WAITING = 32  # requests in line; the next one is told that the page is busy
 CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
+DRAIN_S = 4  # for answers under way when the server is told to end; with closing connections it ends within 10 s
 
 
 def build_app(service: Service) -> gr.Blocks:
@@ -44,7 +52,7 @@ def build_app(service: Service) -> gr.Blocks:
                     tab.build(service)
         api.build(service)
         page.unload(service.left)
-    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
+    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
 def launch(service: Service, **options: Any) -> gr.Blocks:
@@ -53,22 +61,53 @@ def launch(service: Service, **options: Any) -> gr.Blocks:
     page.launch(
         theme=style.theme(),
         css_paths=style.CSS,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=MAX_UPLOAD_MB << 20,
         allowed_paths=[],
         show_error=False,
+        # Everything through one door, which is guarded; nothing kept about visits, nothing lent to other programs.
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,
+        app_kwargs={"middleware": [Middleware(Guard, service=service, most_bytes=(MAX_UPLOAD_MB + 1) << 20)]},
         footer_links=["api", "settings"],
         **options,
     )
     return page
 
 
+def drain(page: gr.Blocks, service: Service) -> None:
+    """End serving: nothing new is begun, answers under way get DRAIN_S, and the rest is stopped."""
+    service.closing.set()
+    end = time.monotonic() + DRAIN_S
+    while page._queue.get_active_worker_count() and time.monotonic() < end:
+        time.sleep(0.1)
+    service.runs.cancel_all()
+    page.close(verbose=False)
+
+
 def main() -> None:
-    with TemporaryDirectory(prefix="deepfake_lens_") as folder:
-        launch(
-            Service(Path(folder)),
-            server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-            server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        )
+    """Serve until SIGTERM or Ctrl-C. All files, uploads included, lie in one folder, which goes with the process."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with TemporaryDirectory(prefix="deepfake_lens_", ignore_cleanup_errors=True) as folder:
+            tempfile.tempdir = folder
+            sys.stdout, sys.stderr = Nameless(sys.stdout, folder), Nameless(sys.stderr, folder)  # type: ignore[assignment]
+            service = Service(Path(folder))
+            page = launch(
+                service,
+                server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+                server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+                prevent_thread_lock=True,
+            )
+            stop.wait()
+            drain(page, service)
+    except OSError as err:  # no folder for temporary files, no free port
+        sys.exit(f"The page cannot be served: {err}")
+    sys.stdout.flush()
+    os._exit(0)  # whoever still computes is not waited for
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ MAX_VIDEO_SIDE_PX = 1920  # longer side of a kept video frame: beyond it, 32 fra
 MAX_TAGS, MAX_TAG_CHARS = 64, 200  # metadata is shown to people; nobody reads more, and a file may hold megabytes
 
 MAX_DECODED = 1500  # video frames decoded for exact sampling: a minute at 25 per second; beyond it keyframes help out
+BAND_ROWS = 256  # of a deep grey picture scaled at a time: as a whole, 80 million pixels would take 2.5 GB
 SNAP = 0.25  # how far a sample of a long clip may move towards a keyframe, in sample distances: still evenly spread
 
 Image.init()
@@ -312,11 +313,18 @@ def _eight_bit(grey: NDArray) -> NDArray[np.uint8]:
     White is 65535 for integers; for floats the least of 1, 255 and 65535 that holds them; beyond, the highest value.
     """
     tops = (65535.0,) if np.issubdtype(grey.dtype, np.integer) else (1.0, 255.0, 65535.0)
-    values = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
-    highest = float(values.max(initial=0.0))
+    bands = range(0, len(grey), BAND_ROWS)
+    highest = max((float(_finite(grey, start).max(initial=0.0)) for start in bands), default=0.0)
     white = next((top for top in tops if highest <= top), highest)
-    eight = np.clip(np.rint(values * (255.0 / white)), 0, 255).astype(np.uint8)
-    return np.repeat(eight[..., None], 3, axis=2)
+    rgb = np.empty((*grey.shape, 3), np.uint8)
+    for start in bands:
+        eight = np.clip(np.rint(_finite(grey, start) * (255.0 / white)), 0, 255)
+        rgb[start : start + BAND_ROWS] = eight[..., None]
+    return rgb
+
+
+def _finite(grey: NDArray, start: int) -> NDArray[np.float64]:
+    return np.nan_to_num(grey[start : start + BAND_ROWS].astype(np.float64), posinf=0.0, neginf=0.0)
 
 
 def _exif(image: Image.Image) -> Image.Exif:

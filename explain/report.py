@@ -83,10 +83,11 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {picture.name: picture.png for some in report.pictures for picture in some}
     files |= {"report.json": report.json().encode(), "report.html": report.html().encode()}
-    return [_write(folder / name, content) for name, content in files.items()]
+    return [write_whole(folder / name, content) for name, content in files.items()]
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write a file so that it appears whole or not at all, whatever happens on the way. Raises OSError."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -144,7 +144,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
             detector = service.detector()
             analysis = detector.analyze(path, progress=step)
             step(1.0, "Done")
-        return {**_shown(service, Session(analysis, Path(path)), result), **slow.fresh()}
+        return {**_shown(service, Session(analysis, Path(path), visitor), result), **slow.fresh()}
 
     def end(request: gr.Request) -> Update:
         if service.runs.awaited(str(request.session_hash)):  # another run took over

@@ -11,7 +11,7 @@ import gradio as gr
 from detector.errors import DetectorError
 from detector.pipeline import analysis_json
 from explain.report import build_report
-from explain.tabs.service import Service
+from explain.tabs.service import UNEXPECTED, Service, log_fault
 
 
 def build(service: Service) -> None:
@@ -42,6 +42,9 @@ def _answered(answer: Callable[[str], dict[str, Any]]) -> Callable[[str | None],
             return answer(path)
         except DetectorError as err:
             return {"file": Path(path).name, "error": {"type": type(err).__name__, "message": str(err)}}
+        except Exception as err:
+            log_fault(err)
+            raise gr.Error(UNEXPECTED, print_exception=False) from err
 
     call.__doc__ = answer.__doc__
     return call

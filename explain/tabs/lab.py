@@ -12,7 +12,7 @@ import gradio as gr
 from detector.errors import DetectorError
 from explain.lab.examples import EXAMPLES, write_example
 from explain.tabs import cards
-from explain.tabs.service import Service, spoken
+from explain.tabs.service import UNEXPECTED, Service, log_fault, spoken
 
 IDLE_SECONDS = 3600  # what a visitor made and nobody looked at for this long is dropped
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -119,6 +119,9 @@ def endpoint(
             return [told, *([None] * len(more))] if more else told
         except (KeyError, ValueError, TypeError) as err:
             raise gr.Error(str(err).strip("'\""), print_exception=False) from err
+        except Exception as err:
+            log_fault(err)
+            raise gr.Error(UNEXPECTED, print_exception=False) from err
 
     call.__doc__ = answer.__doc__
     result = gr.JSON(label=name, visible=False)

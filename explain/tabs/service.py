@@ -21,6 +21,7 @@ import gradio as gr
 from detector.errors import DetectorError
 from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Analysis
+from explain.report import write_whole
 from explain.tabs import cards
 
 SESSION_BYTES = 1 << 30  # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
@@ -44,6 +45,7 @@ class Session:
 
     analysis: Analysis
     path: Path  # as uploaded, for the player
+    visitor: str = ""  # whose it is: Gradio's session hash
     cache: dict[Any, Any] = field(default_factory=dict)
     folder: Path | None = None  # of the files made for this visitor; goes when the session goes
 
@@ -53,11 +55,9 @@ class Session:
         return frames + sum(crop.rgb.nbytes for face in self.analysis.faces for crop in face.track.crops)
 
     def write(self, name: str, text: str) -> Path:
-        """Write a file for the visitor to download. Raises OSError."""
+        """Write a file for the visitor to download, whole or not at all. Raises OSError."""
         self.folder = self.folder or Path(tempfile.mkdtemp(prefix="deepfake_lens_"))
-        path = self.folder / name
-        path.write_text(text, encoding="utf-8")
-        return path
+        return write_whole(self.folder / name, text.encode())
 
     def clear(self) -> None:
         if self.folder is not None:
@@ -99,6 +99,17 @@ class Sessions:
         if session is not None:
             session.clear()
 
+    def drop_of(self, visitor: str) -> None:
+        """Drop what a visitor who left was looking at, with the upload unless somebody else's analysis is of it."""
+        with self._lock:
+            gone = [token for token, session in self._kept.items() if session.visitor == visitor]
+            dropped = [self._kept.pop(token) for token in gone]
+            in_use = {session.path for session in self._kept.values()}
+        for session in dropped:
+            session.clear()
+            if session.visitor and session.path not in in_use:
+                session.path.unlink(missing_ok=True)
+
 
 class Runs:
     """The run a visitor is waiting for. Starting another, or cancelling, stops it at its next step."""
@@ -117,6 +128,11 @@ class Runs:
         with self._lock:
             if visitor in self._stop:
                 self._stop.pop(visitor).set()
+
+    def cancel_all(self) -> None:
+        with self._lock:
+            for stop in self._stop.values():
+                stop.set()
 
     def awaited(self, visitor: str) -> bool:
         """Whether a run of this visitor is under way or in line."""
@@ -157,17 +173,22 @@ class Service:
         self.folder, self.detector = folder, detector
         self.sessions = Sessions()
         self.runs = Runs()
+        self.closing: threading.Event = threading.Event()  # the server ends: nothing new is begun
 
     def left(self, request: gr.Request) -> None:
-        """A visitor closed the page: nobody waits for the answer any more."""
+        """A visitor closed the page: nobody waits for the answer any more, or may read it."""
         self.runs.cancel(str(request.session_hash))
+        self.sessions.drop_of(str(request.session_hash))
+
+
+def log_fault(err: Exception) -> None:
+    """Log an error's kind and the line it came from, never its message: messages may hold file names."""
+    place = traceback.extract_tb(err.__traceback__)[-1]
+    log.error("%s at %s:%s", type(err).__name__, Path(place.filename).name, place.lineno)
 
 
 def spoken(status: gr.HTML) -> Callable[[Callable[..., Mapping]], Callable[..., Mapping]]:
-    """Decorate a handler that returns {component: value}: whatever goes wrong becomes one sentence in `status`.
-
-    The log gets the kind of error and the line it came from, never its message: messages may hold file names.
-    """
+    """Decorate a handler that returns {component: value}: whatever goes wrong becomes one sentence in `status`."""
 
     def decorate(handler: Callable[..., Mapping]) -> Callable[..., Mapping]:
         @wraps(handler)
@@ -179,8 +200,7 @@ def spoken(status: gr.HTML) -> Callable[[Callable[..., Mapping]], Callable[..., 
             except DetectorError as err:
                 return {status: cards.alert(str(err))}
             except Exception as err:
-                place = traceback.extract_tb(err.__traceback__)[-1]
-                log.error("%s at %s:%s", type(err).__name__, Path(place.filename).name, place.lineno)
+                log_fault(err)
                 return {status: cards.alert(UNEXPECTED)}
 
         return safe

@@ -1,0 +1,130 @@
+"""At the server's door: what is refused before Gradio sees it, the headers of every answer, and a log without names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TextIO
+
+from explain.tabs.service import Service
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_JSON_BYTES = 1 << 20  # what the page and its API send besides files
+FILES = ("/upload", "/process_recording")  # the ends of the paths that take files
+RESTARTING = "The page is being restarted. Please try again in a minute."
+
+# Gradio's page needs inline scripts; but nothing is loaded from, sent to or framed by another address, except that the
+# Hugging Face Hub frames its Spaces.
+POLICY = {
+    "default-src": "'self'",
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval' blob:",
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' data: blob:",
+    "media-src": "'self' data: blob:",
+    "font-src": "'self' data:",
+    "connect-src": "'self' data: blob:",
+    "worker-src": "'self' blob:",
+    "object-src": "'none'",
+    "base-uri": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": "'self' https://huggingface.co https://*.huggingface.co",
+}
+HEADERS = {
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+}
+OWN_FILES = "/gradio_api/file="  # a visitor's: no shared cache may keep them
+
+
+class Guard:
+    """ASGI middleware. Gradio can fetch addresses for its visitors; here nobody may name one."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], service: Service, most_bytes: int) -> None:
+        """most_bytes: of an upload."""
+        self.app, self.service, self.most_bytes = app, service, most_bytes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = str(scope["path"])
+        extra = HEADERS | ({"Cache-Control": "private, no-store"} if path.startswith(OWN_FILES) else {})
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in named]
+                message["headers"] = [*own, *((n.encode(), v.encode()) for n, v in extra.items())]
+            await send(message)
+
+        named = {name.lower().encode() for name in extra}
+        refusal = self._refusal(scope, path)
+        if refusal is None and scope["method"] == "POST" and not path.rstrip("/").endswith(FILES):
+            body, receive = await _whole(receive)
+            refusal = _checked(body)
+        if refusal is None:
+            await self.app(scope, receive, answer)
+            return
+        status, words = refusal
+        plain = [(b"content-type", b"application/json")]
+        await answer({"type": "http.response.start", "status": status, "headers": plain})
+        await answer({"type": "http.response.body", "body": json.dumps({"detail": words}).encode()})
+
+    def _refusal(self, scope: Message, path: str) -> tuple[int, str] | None:
+        if "://" in path:  # file=https://..., proxy=https://...
+            return 404, "Not found."
+        if scope["method"] != "POST":
+            return None
+        if self.service.closing.is_set():
+            return 503, RESTARTING
+        most = self.most_bytes if path.rstrip("/").endswith(FILES) else MAX_JSON_BYTES
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if not length.isdigit():
+            return 411, "The length of a request must be stated."
+        return (413, f"At most {most} bytes are taken.") if int(length) > most else None
+
+
+async def _whole(receive: Receive) -> tuple[bytes, Receive]:
+    """A request's body, and a `receive` that gives it once more."""
+    messages: list[Message] = []
+    while not messages or messages[-1].get("more_body"):
+        messages.append(await receive())
+    left = iter(messages)
+
+    async def again() -> Message:
+        return next(left, None) or await receive()
+
+    return b"".join(message.get("body", b"") for message in messages), again
+
+
+def _checked(body: bytes) -> tuple[int, str] | None:
+    """A refusal for a file that is named by an address."""
+    try:
+        return (400, "Files are uploaded, never fetched.") if _names_address(json.loads(body or b"null")) else None
+    except (ValueError, RecursionError):
+        return None if not body.lstrip().startswith((b"{", b"[")) else (400, "This is not valid JSON.")
+
+
+def _names_address(value: Any) -> bool:
+    if isinstance(value, dict):
+        named = value.get("path")
+        return (isinstance(named, str) and "://" in named) or any(_names_address(v) for v in value.values())
+    return isinstance(value, list) and any(_names_address(v) for v in value)
+
+
+class Nameless:
+    """A text stream that lets no path below `folder` through: Gradio's own tracebacks quote the names of uploads."""
+
+    def __init__(self, stream: TextIO, folder: str) -> None:
+        self._stream, self._path = stream, re.compile(re.escape(folder) + r"[^\n]*")
+
+    def write(self, text: str) -> int:
+        return self._stream.write(self._path.sub("<a file>", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
