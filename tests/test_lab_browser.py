@@ -89,6 +89,8 @@ def test_a_file_is_degraded_and_the_slider_moves_everything(page, photo):
     page.wait_for_function("old => document.querySelector('#lens-compression-about p').innerText !== old", arg=first)
     assert "4:1:1: colour stored as 4:1:1." in page.inner_text("#lens-compression-about")
     alt_texts(page, "#lens-compression-curve")
+    page.wait_for_timeout(500)
+    alt_texts(page, "#lens-compression-restored")
     fits(page)
 
 
@@ -105,6 +107,7 @@ def test_a_slider_forges_the_face(page):
     page.wait_for_selector("#lens-forgery-go:enabled")
     page.click("#lens-forgery-lime-go")
     page.wait_for_selector("#lens-forgery-lime img")
+    assert "LIME" in page.inner_text("#lens-forgery-table")
     alt_texts(page, "#lens-forgery-evidence")
     fits(page)
 

@@ -91,7 +91,7 @@ def test_pictures_stand_a_lost_face():
     band = Calibration(authentic_below=0.3, forged_above=0.7)
     drawn = curve_picture(sweeps()["JPEG"], points, band, chosen=0)
     moved = curve_picture(sweeps()["JPEG"], points, Calibration(authentic_below=0.1, forged_above=0.7), chosen=0)
-    assert drawn.shape == moved.shape == (416, 728, 3)
+    assert drawn.shape == moved.shape == (464, 720, 3)
     assert not np.array_equal(drawn, moved)
     assert strip_picture(points).shape == (278, 684, 3)
     assert compression.evidence_picture(points, 1) is None

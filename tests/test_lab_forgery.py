@@ -24,6 +24,7 @@ from explain.lab.forgery import (
     subject_of,
     surprise,
 )
+from explain.tabs.forgery import said
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,22 @@ def test_a_surprise_is_missed_and_yet_visible(subject):
     stages = []
     assert surprise(deciding(3.0), subject, 1, lambda share, stage: stages.append(stage)) is None
     assert len(stages) == 8
+
+
+def test_a_forgery_that_fools_the_detector_is_said_to(subject):
+    fooled, caught = (said(judge(deciding(logit), subject, Settings())) for logit in (-3.0, 3.0))
+    assert "This forgery fools the detector: it is forged, and it is not found." in fooled
+    assert caught[0].startswith("Score 0.95 (forged-looking)") and not any("fools" in line for line in caught)
+    assert said(judge(deciding(-3.0), subject, Settings(ratio=0.0)))[1:] == ["At ratio 0 nothing is forged."]
+
+
+def test_one_more_map_is_compared_with_the_mask(subject):
+    result = judge(detector(), subject, Settings())
+    perfect = replace(next(iter(result.heats.values())), map=result.mask)
+    more = result.with_map("LIME", perfect)
+    assert list(more.found) == [*result.found, "LIME"]
+    assert more.found["LIME"].pixel_auc == 1.0 and more.found["LIME"].pointing
+    assert judge(detector(), subject, Settings(ratio=0.0)).with_map("LIME", perfect).found == {}
 
 
 def test_weights_of_lessons_are_checked(tmp_path):

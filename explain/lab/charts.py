@@ -43,7 +43,7 @@ def chart(
     mark: tuple[float, str] | None = None,
 ) -> Rgb:
     """Lines over one axis. band: a shaded stretch of y with its name; mark: a vertical line with its name."""
-    figure = Figure(figsize=(5.6, 3.2), dpi=130, layout="constrained")
+    figure = Figure(figsize=(4.5, 2.9), dpi=160, layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(lines):
         x = range(len(line.y)) if line.x is None else line.x

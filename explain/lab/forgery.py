@@ -114,6 +114,11 @@ class Result:
     heats: dict[str, Heat]
     found: dict[str, Localisation]  # by method; empty where nothing was changed
 
+    def with_map(self, method: str, heat: Heat) -> Result:
+        """With one more map, compared with the mask like the others."""
+        found = {**self.found, method: localise(heat.map, self.mask > 0.5)} if self.found else {}
+        return replace(self, heats={**self.heats, method: heat}, found=found)
+
 
 def subject_of(detector: Detector, media: Media) -> Subject:
     """The largest face of the file's first frame. Raises MediaError where there is none."""

@@ -12,6 +12,7 @@ from detector.decide import Calibration
 from detector.degrade import describe
 from detector.media import open_media
 from explain.lab import compression
+from explain.lab.charts import fit
 from explain.lab.compression import Point, Sweep, sweeps
 from explain.lab.examples import EXAMPLES
 from explain.restore import restore
@@ -25,6 +26,10 @@ LEAD = (
     "step and see when the answer changes. **Try:** the pasted-in face with JPEG, then with shrinking. Which one hides "
     "it first?"
 )
+# Gradio's image slider takes no alternative text; its pictures stand in the page a moment after the change.
+ALT_TEXTS = """() => setTimeout(() => document.querySelectorAll('#lens-compression-restored img').forEach((img, i) => {
+  img.alt = ['The face as it is at this level', 'The same face, denoised'][i];
+}), 300)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +90,7 @@ def build(service: Service) -> None:
     shown.level.input(
         move, [kept, shown.level], [run.status, *outputs], trigger_mode="always_last", concurrency_id="frames", **QUIET
     )
+    shown.restored.change(None, js=ALT_TEXTS)
     _endpoint(service)
 
 
@@ -119,7 +125,7 @@ def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
     return {
         shown.curve: curve,
         shown.about: cards.sentences(about),
-        shown.face: point.crop.rgb,
+        shown.face: fit(point.crop.rgb, 448),
         shown.evidence: compression.evidence_picture(found.points, at),
         shown.restored: None if restored is None else (restored.crop, restored.restored),
     }

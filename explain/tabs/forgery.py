@@ -75,7 +75,7 @@ class Shown:
     table: gr.HTML
 
     def fill(self, result: Result) -> Update:
-        evidence, cam = result.heats.values()
+        evidence, cam, *_ = result.heats.values()
         return {
             self.words: cards.sentences(said(result)),
             self.forged: _large(result.forged),
@@ -164,14 +164,15 @@ def _wire_slow(service: Service, files: Source, knobs: Knobs, shown: Shown, surp
     @spoken(surprise.status)
     def ask(example: str, uploaded: str | None, *values: Any) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
-        crop = subject.crop(forgery.forge(subject, Settings(*values)).forged)
-        regions = explain_regions(service.detector(), crop)
+        result = forgery.judge(service.detector(), subject, Settings(*values))
+        regions = explain_regions(service.detector(), result.forged)
         scale = figures.shared_scale([regions.heat()])
-        drawn = figures.stack([figures.regions_signed(crop, regions, scale), figures.colour_bar(scale)])
-        return {shown.lime: drawn}
+        drawn = figures.stack([figures.regions_signed(result.forged, regions, scale), figures.colour_bar(scale)])
+        result = result.with_map("LIME", regions.heat())
+        return {**shown.fill(result), shown.lime: drawn}
 
     lime.click(
-        ask, [*files.inputs, *knobs.inputs], [surprise.status, shown.lime],
+        ask, [*files.inputs, *knobs.inputs], [surprise.status, *vars(shown).values()],
         concurrency_id="explain", api_visibility="private", show_progress_on=shown.lime,
     )  # fmt: skip
 

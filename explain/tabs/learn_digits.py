@@ -47,7 +47,7 @@ def gan_lesson(service: Service) -> None:
         first = picture(
             "First attempt", "lens-gan-first", "36 samples of a generator that has learnt nothing: grey fog"
         )
-        now = picture("Your game", "lens-gan-now", "The same 36 noises after your steps")
+        now = picture("Many attempts later: your game", "lens-gan-now", "The same 36 noises after your steps")
         later = picture("Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits")
     losses = picture("Losses", "lens-gan-losses", "Losses of both players at every step")
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
