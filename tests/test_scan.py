@@ -1,0 +1,238 @@
+"""Many files into one table: nothing lost, nothing doubled, whatever happens to the process in between."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+pytest.importorskip("pyarrow", reason="tables need the extra 'scan'")
+
+from pyarrow import parquet
+
+from detector.__main__ import main
+from detector.errors import ScanError
+from detector.pipeline import Detector
+from detector.scan import FIELDS, Job, Row, find_files, local, look_at, on_ray, scan
+
+COMMAND = [sys.executable, "-m", "detector", "scan"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def dots(folder: Path, count: int) -> Path:
+    """A folder of pictures too small to hold a face, which are read in milliseconds."""
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        Image.new("RGB", (8, 8), (i % 256, 0, 0)).save(folder / f"{i:04}.png")
+    return folder
+
+
+def table(path: Path) -> list[Row]:
+    return parquet.read_table(path).to_pylist()
+
+
+def named(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+    """An engine that looks at nothing."""
+    for path in paths:
+        yield dict.fromkeys(FIELDS) | {"path": path, "file": Path(path).name, "frames": job.frames, "label": "no_face"}
+
+
+def test_files_of_folders_globs_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.jpg", "a/b/2.jpg", "a/b/[3].jpg", "4.png", "out"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("a/b\n\n4.png\nnowhere.png\n")
+    monkeypatch.chdir(tmp_path)
+
+    def found(*inputs: str) -> list[str]:
+        return [os.path.relpath(path, tmp_path) for path in find_files(inputs, {str(tmp_path / "out")})]
+
+    assert found("a") == ["a/1.jpg", "a/b/2.jpg", "a/b/[3].jpg"] or found("a") == [
+        "a/1.jpg",
+        "a/b/[3].jpg",
+        "a/b/2.jpg",
+    ]
+    assert sorted(found("**/*.jpg")) == ["a/1.jpg", "a/b/2.jpg", "a/b/[3].jpg"]
+    assert found("a/b/[3].jpg") == ["a/b/[3].jpg"]  # a file of this name comes before a pattern
+    assert sorted(found("@list.txt")) == ["4.png", "a/b/2.jpg", "a/b/[3].jpg", "nowhere.png"]
+    assert "out" not in found(".") and "4.png" in found(".")
+    with pytest.raises(ScanError, match=r"^The list gone\.txt cannot be read\.$"):
+        found("@gone.txt")
+
+
+def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
+    (dot,) = dots(tmp_path / "dots", 1).iterdir()
+    (tmp_path / "notes.txt").write_text("no picture")
+    detector = Detector.untrained()
+    row = look_at(detector, str(dot), 5)
+    assert list(row) == list(FIELDS)
+    assert (row["path"], row["file"], row["kind"], row["label"]) == (str(dot), "0000.png", "image", "no_face")
+    assert (row["faces"], row["frames"], row["error_type"], row["model_name"]) == (0, 5, None, "untrained")
+    row = look_at(detector, str(tmp_path / "notes.txt"), 5)
+    assert (row["error_type"], row["label"], row["sha256"]) == ("MediaError", None, None)
+    assert row["error_message"] == "notes.txt is not a picture or a clip that can be read."
+
+
+def test_what_nobody_thought_of_is_a_row_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = Detector.untrained()
+    monkeypatch.setattr(detector, "analyze", lambda path, n_frames: 1 / 0)
+    row = look_at(detector, str(tmp_path / "odd.jpg"), 5)
+    assert (row["error_type"], row["error_message"]) == ("ZeroDivisionError", "odd.jpg could not be analysed.")
+
+
+def test_every_file_once_however_often_it_is_named(tmp_path: Path) -> None:
+    folder, out = dots(tmp_path / "dots", 3), tmp_path / "out.parquet"
+    scan([str(folder), f"{folder}/*.png", str(folder / "0001.png")], out, Job(), named, 1)
+    assert [row["file"] for row in table(out)] == ["0000.png", "0001.png", "0002.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dots", "out.parquet"]  # no journal is left
+
+
+def test_a_finished_table_takes_on_new_files_only(tmp_path: Path) -> None:
+    folder, out = dots(tmp_path / "dots", 2), tmp_path / "dots" / "out.parquet"
+    scan([str(folder)], out, Job(), named, 1)
+    dots(folder, 4)
+    seen = []
+
+    def watched(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+        for row in named(paths, job, workers):
+            seen.append(row["file"])
+            yield row
+
+    scan([str(folder)], out, Job(), watched, 1)
+    assert seen == ["0002.png", "0003.png"]  # the table itself, in the same folder, is not taken for a picture
+    assert [row["file"] for row in table(out)] == ["0000.png", "0001.png", "0002.png", "0003.png"]
+
+
+def test_what_cannot_be_scanned_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = dots(tmp_path / "dots", 2), tmp_path / "out.parquet"
+    assert main(["scan", f"{tmp_path}/*.gif", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == "There is no file to scan.\n"
+
+    def rival(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+        with pytest.raises(ScanError, match="another scan is writing it"):
+            scan([str(folder)], out, Job(), named, 1)
+        yield from look(paths, job)
+
+    def look(paths: Iterator[str], job: Job, workers: int = 1) -> Iterator[Row]:
+        detector = Detector()
+        return (look_at(detector, path, job.frames) for path in paths)
+
+    assert scan([str(folder)], out, Job(frames=4), rival, 1) == 0
+    with pytest.raises(ScanError, match="begun with another model or --frames"):
+        scan([str(folder)], out, Job(frames=5), look, 1)
+    out.write_text("not a table")
+    with pytest.raises(ScanError, match=r"^out\.parquet is there already and is not a table of a scan\.$"):
+        scan([str(folder)], out, Job(), look, 1)
+
+
+def test_a_file_that_ends_its_worker_is_a_row(tmp_path: Path) -> None:
+    paths = sorted(str(path) for path in dots(tmp_path / "dots", 4).iterdir())
+
+    engine = local(iter(paths), Job(), 1)
+    rows = [next(engine)]
+    for child in psutil.Process().children():
+        if "spawn_main" in " ".join(child.cmdline()):
+            child.kill()
+    rows.extend(engine)
+    assert [row["path"] for row in rows] == paths
+    # The second was in work, and may have been finished just before.
+    errors = [row["error_type"] for row in rows]
+    assert errors[0] is None and "WorkerError" in errors[1:3] and errors.count(None) == 3
+    assert {row["error_message"] for row in rows if row["error_type"]} <= {
+        f"000{i}.png ended the process that was reading it." for i in (1, 2)
+    }
+
+
+def start(folder: Path, out: Path) -> subprocess.Popen[str]:
+    command = [*COMMAND, str(folder), "--out", str(out), "--workers", "2"]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def test_killed_and_started_again_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    folder, out = dots(tmp_path / "dots", 600), tmp_path / "out.parquet"
+    first = start(folder, out)
+    assert first.stderr is not None
+    told = ""
+    while not (done := re.findall(r"(\d+)/600", told)) or int(done[-1]) < 20:
+        told += first.stderr.read(1)
+    workers = psutil.Process(first.pid).children(recursive=True)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    first.stderr.close()
+    assert not out.exists()
+    psutil.wait_procs(workers, timeout=60)
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+    with sqlite3.connect(tmp_path / "out.parquet.journal") as journal:
+        kept = dict(journal.execute("SELECT path, seconds FROM rows"))
+    journal.close()
+    assert 20 <= len(kept) < 600
+
+    second = start(folder, out)
+    _, told = second.communicate()
+    assert second.returncode == 0, told
+    assert f"{len(kept)}/600" in told  # it goes on from there
+    rows = table(out)
+    assert [row["path"] for row in rows] == sorted(str(path) for path in folder.iterdir())
+    assert {row["path"]: row["seconds"] for row in rows if row["path"] in kept} == kept  # none was looked at again
+
+
+@pytest.mark.slow
+def test_memory_stays_the_same_over_5000_files(tmp_path: Path) -> None:
+    folder, out = tmp_path / "empty", tmp_path / "out.parquet"
+    folder.mkdir()
+    for i in range(5000):
+        (folder / f"{i:04}.jpg").touch()
+    process = start(folder, out)
+    assert process.stderr is not None
+    used: dict[int, int] = {}  # files done -> bytes of the process and its workers
+    told = ""
+    while letter := process.stderr.read(1):
+        told = (told + letter)[-200:]
+        if letter == "[" and (done := re.findall(r"(\d+)/5000", told)):
+            tree = psutil.Process(process.pid)
+            used[int(done[-1])] = sum(p.memory_info().rss for p in (tree, *tree.children(recursive=True)))
+    process.stderr.close()
+    assert process.wait() == 1  # empty files are errors
+    assert {row["error_message"] for row in table(out)} == {f"{i:04}.jpg is empty." for i in range(5000)}
+    early = max(size for done, size in used.items() if done <= 2500)
+    assert max(size for done, size in used.items() if done > 2500) < early + 20e6
+
+
+def test_two_ray_workers_give_the_same_rows(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
+    from ray.cluster_utils import Cluster
+
+    folder = dots(tmp_path / "dots", 20)
+    (folder / "notes.txt").write_text("no picture")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        scan([str(folder)], tmp_path / "ray.parquet", Job(), on_ray, 2)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    scan([str(folder)], tmp_path / "local.parquet", Job(), local, 1)
+
+    def answers(name: str) -> list[Row]:
+        return [row | {"seconds": 0.0} for row in table(tmp_path / name)]
+
+    assert answers("ray.parquet") == answers("local.parquet")
+    assert len(answers("ray.parquet")) == 21
+
+
+def test_progress_has_an_eta(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def slowly(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+        for row in named(paths, job, workers):
+            time.sleep(0.6)
+            yield row
+
+    scan([str(dots(tmp_path / "dots", 4))], tmp_path / "out.parquet", Job(), slowly, 1)
+    assert re.search(r"2/4 \[00:0\d<00:0\d", capsys.readouterr().err)  # done/all [elapsed<left
