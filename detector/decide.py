@@ -18,7 +18,7 @@ MIN_SHARPNESS = 4.0  # Laplacian spread (grey levels) of the 224 px crop under w
 MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
 MIN_RUN = 3  # sampled frames in a row that look forged before a clip counts as forged in part
-MAIN_FACE = 0.4  # faces smaller than this share of the largest are listed but don't decide
+MAIN_FACE = 0.4  # faces smaller than this share of the largest are listed but cannot disagree with it
 
 
 @dataclass(frozen=True)
@@ -108,31 +108,26 @@ def longest_run(values: Sequence[float], above: float) -> int:
 
 
 def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
-    """The file's verdict: that of its most forged-looking main face; none without a face.
+    """The file's verdict: that of its largest face, the subject; none without a face.
 
-    A face much smaller than the largest is listed but doesn't decide: small background faces are where false alarms
-    come from.
+    The most forged-looking of several faces is one too often by chance: on authentic group photos the highest of k
+    scores grows with k (measured on genuine forgeries: AUC of stills .646 by the highest score, .675 by the largest
+    face). Where another face of comparable size carries traces that the subject lacks, the faces disagree and the file
+    gets no answer; each face keeps its own.
     """
     if not faces:
         return Verdict(Label.NO_FACE, "No face was found, and this detector judges faces only.")
-    largest = max(_size(face) for face in faces)
-    main = [face for face in faces if _size(face) >= MAIN_FACE * largest]
-    # Faces that can carry an answer come first: a blurred bystander must not outvote a clear face.
-    decided = [face for face in main if face.verdict.label is not Label.UNCERTAIN]
-    worst = max(main, key=lambda face: face.verdict.p_fake or 0.0)
-    forged = [face for face in decided if face.verdict.label is Label.FORGED]
-    if forged:
-        top = max(forged, key=lambda face: face.verdict.p_fake or 0.0)
-        if len(main) == 1:
-            return top.verdict
-        reason = (
-            f"{len(forged)} of {len(main)} faces carry traces like those of the forgeries this detector was trained on."
-        )
-        return Verdict(Label.FORGED, reason, top.verdict.p_fake, top.verdict.logit)
-    if worst.verdict.label is Label.UNCERTAIN and len(main) > 1:
-        reason = f"The faces disagree, and one of {len(main)} cannot be judged: {worst.verdict.reason}"
-        return Verdict(Label.UNCERTAIN, reason, worst.verdict.p_fake, worst.verdict.logit)
-    return worst.verdict
+    subject = max(faces, key=_size)
+    verdict = subject.verdict
+    main = [face for face in faces if _size(face) >= MAIN_FACE * _size(subject)]
+    forged = sum(face.verdict.label is Label.FORGED for face in main)
+    if len(main) == 1 or not forged:
+        return verdict
+    traces = f"{forged} of {len(main)} faces carr{'ies' if forged == 1 else 'y'} traces like those of known forgeries"
+    if verdict.label is Label.FORGED:
+        return Verdict(Label.FORGED, f"{traces}, the largest among them.", verdict.p_fake, verdict.logit)
+    reason = f"The faces disagree: {traces}, but not the largest. Each face has its own score."
+    return Verdict(Label.UNCERTAIN, reason, verdict.p_fake, verdict.logit)
 
 
 def _size(face: FaceAnalysis) -> float:

@@ -67,21 +67,23 @@ def test_no_face_is_an_answer_without_a_number() -> None:
     assert verdict.label is Label.NO_FACE and verdict.p_fake is None and verdict.logit is None
 
 
-def test_one_forged_face_among_two_decides_and_says_how_many() -> None:
-    verdict = judge_file([analysis(0.9, Label.FORGED), analysis(0.1, Label.AUTHENTIC)])
+def test_the_largest_face_is_the_subject_and_decides() -> None:
+    verdict = judge_file([analysis(0.9, Label.FORGED, side=200), analysis(0.1, Label.AUTHENTIC)])
     assert verdict.label is Label.FORGED and verdict.p_fake == 0.9
-    assert verdict.reason.startswith("1 of 2 faces")
+    assert verdict.reason == "1 of 2 faces carries traces like those of known forgeries, the largest among them."
+    alone = judge_file([analysis(0.1, Label.AUTHENTIC, side=200), analysis(0.5, Label.UNCERTAIN)])
+    assert alone.label is Label.AUTHENTIC and alone.p_fake == 0.1
 
 
-def test_a_small_bystander_does_not_decide() -> None:
+def test_faces_that_disagree_get_no_common_answer() -> None:
+    verdict = judge_file([analysis(0.9, Label.FORGED), analysis(0.1, Label.AUTHENTIC, side=200)])
+    assert verdict.label is Label.UNCERTAIN and verdict.p_fake == 0.1
+    assert verdict.reason.startswith("The faces disagree: 1 of 2 faces carries traces")
+
+
+def test_a_small_bystander_does_not_disagree() -> None:
     verdict = judge_file([analysis(0.1, Label.AUTHENTIC, side=300), analysis(0.9, Label.FORGED, side=60)])
     assert verdict.label is Label.AUTHENTIC and verdict.p_fake == 0.1
-
-
-def test_an_undecidable_second_face_makes_the_file_uncertain() -> None:
-    verdict = judge_file([analysis(0.5, Label.UNCERTAIN), analysis(0.1, Label.AUTHENTIC)])
-    assert verdict.label is Label.UNCERTAIN
-    assert verdict.reason == "The faces disagree, and one of 2 cannot be judged: because"
 
 
 def test_a_decision_survives_its_manifest() -> None:
