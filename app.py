@@ -1,10 +1,12 @@
 """Deepfake Lens: the web page and its API.
 
 python app.py serves on GRADIO_SERVER_PORT (7860) at GRADIO_SERVER_NAME (127.0.0.1; a Space sets 0.0.0.0).
+With --models DIR (or DEEPFAKE_LENS_MODELS) the page's menu offers the model folders in DIR beside the shipped models.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -22,7 +24,7 @@ from starlette.middleware import Middleware
 
 from explain.tabs import analyse, api, compression, forgery, learn, model, style
 from explain.tabs.guard import Guard, Nameless
-from explain.tabs.service import Service
+from explain.tabs.service import Service, offered_models
 
 TITLE = "Deepfake Lens"
 LEAD = (
@@ -88,6 +90,11 @@ def drain(page: gr.Blocks, service: Service) -> None:
 
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C. All files, uploads included, lie in one folder, which goes with the process."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="Serve the page.")
+    parser.add_argument("--models", metavar="DIR", default=os.environ.get("DEEPFAKE_LENS_MODELS"), help="model folders")
+    models = parser.parse_args().models
+    if models and not Path(models).is_dir():
+        parser.error(f"there is no folder {models}")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -95,7 +102,7 @@ def main() -> None:
         with TemporaryDirectory(prefix="deepfake_lens_", ignore_cleanup_errors=True) as folder:
             tempfile.tempdir = folder
             sys.stdout, sys.stderr = Nameless(sys.stdout, folder), Nameless(sys.stderr, folder)  # type: ignore[assignment]
-            service = Service(Path(folder))
+            service = Service(Path(folder), models=offered_models(Path(models) if models else None))
             page = launch(
                 service,
                 server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),

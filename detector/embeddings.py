@@ -20,6 +20,8 @@ from detector.errors import WeightsError
 from detector.media import open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector, default_detector
 
+REFERENCE = "reference.safetensors"  # the shipped model's index, in the folder of its weights
+
 Vectors = NDArray[np.float32]
 
 
@@ -61,12 +63,25 @@ class Index:
 
     vectors: Vectors  # (N, D), unit length
     labels: NDArray[np.int64]  # (N,), 1 forged
-    kinds: tuple[str, ...]  # N: the set an authentic face or the family a forgery is from
+    kinds: tuple[str, ...]  # N: "authentic", or the family a forgery is from
     model_sha256: str  # of the weights that made them; vectors of two models cannot be compared
+    mean: Vectors  # (D,) and
+    axes: Vectors  # (2, D): the plane in which the entries spread most
 
     def __post_init__(self) -> None:
         if not len(self.vectors) == len(self.labels) == len(self.kinds) > 0:
             raise ValueError(f"expected as many labels and kinds as vectors, but got {self.vectors.shape}")
+        if self.axes.shape != (2, *self.mean.shape) or self.mean.shape != self.vectors.shape[1:]:
+            raise ValueError(f"expected a plane among the vectors, but got {self.mean.shape} and {self.axes.shape}")
+
+    @classmethod
+    def of(cls, vectors: Vectors, labels: Sequence[int], kinds: Sequence[str], model_sha256: str) -> Index:
+        """An index of unit vectors, its plane found by principal components."""
+        mean = vectors.mean(0)
+        _, _, axes = np.linalg.svd(vectors - mean, full_matrices=False)
+        signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(1)])  # a component has no sign of its own
+        axes = (axes[:2] * signs[:, None]).astype(np.float32)
+        return cls(vectors, np.array(labels, np.int64), tuple(kinds), model_sha256, mean, axes)
 
     def neighbours(self, query: Vectors, k: int = 5) -> tuple[NDArray[np.int64], Vectors]:
         """(M, D) -> numbers and cosines (M, k) of the most similar entries, the nearest first."""
@@ -79,34 +94,39 @@ class Index:
         similarity = unit(query) @ self.vectors[self.labels == 0].T
         return np.asarray(1 - np.sort(similarity, axis=1)[:, -k:].mean(1), np.float32)
 
-    def plane(self) -> tuple[Vectors, Vectors]:
-        """The plane in which the entries spread most: mean (D,) and two axes (2, D), by principal components."""
-        mean = self.vectors.mean(0)
-        _, _, axes = np.linalg.svd(self.vectors - mean, full_matrices=False)
-        signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(1)])  # a component has no sign of its own
-        return mean, (axes[:2] * signs[:, None]).astype(np.float32)
+    def rarity(self, score: float, k: int = 5) -> float:
+        """Share of the authentic entries whose own anomaly, among the others, is below a score."""
+        authentic = self.vectors[self.labels == 0]
+        similarity = authentic @ authentic.T
+        np.fill_diagonal(similarity, -np.inf)
+        own = 1 - np.sort(similarity, axis=1)[:, -k:].mean(1)
+        return float((own < score).mean())
 
     def on_map(self, query: Vectors) -> Vectors:
         """(M, D) -> (M, 2) coordinates on the plane; of the entries themselves with query=index.vectors."""
-        mean, axes = self.plane()
-        return np.asarray((unit(query) - mean) @ axes.T, np.float32)
+        return np.asarray((unit(query) - self.mean) @ self.axes.T, np.float32)
 
     def save(self, path: Path) -> None:
+        """As safetensors, the vectors in half precision."""
         facts = {"kinds": json.dumps(self.kinds), "model_sha256": self.model_sha256}
-        save_file({"vectors": self.vectors, "labels": self.labels}, path, facts)
+        half = self.vectors.astype(np.float16)
+        save_file({"vectors": half, "labels": self.labels, "mean": self.mean, "axes": self.axes}, path, facts)
 
     @classmethod
     def load(cls, path: Path, detector: Detector | None = None) -> Index:
-        """Raises WeightsError when the file is none, or was made with another model than the detector's."""
+        """Raises WeightsError when there is no such file or it is none, or was made with another model's weights."""
+        if not path.is_file():
+            raise WeightsError(f"There is no index of embeddings {path.name}.")
         try:
             with safe_open(path, "numpy") as file:
                 facts = file.metadata() or {}
-                index = cls(file.get_tensor("vectors"), file.get_tensor("labels"), tuple(json.loads(facts["kinds"])),
-                            facts["model_sha256"])  # fmt: skip
+                vectors = unit(file.get_tensor("vectors").astype(np.float32))
+                labels, mean, axes = (file.get_tensor(name) for name in ("labels", "mean", "axes"))
+            index = cls(vectors, labels, tuple(json.loads(facts["kinds"])), facts["model_sha256"], mean, axes)
         except (SafetensorError, OSError, KeyError, ValueError) as err:
             raise WeightsError(f"{path.name} is not an index of embeddings.") from err
         if detector is not None and index.model_sha256 != detector.info.sha256:
-            raise WeightsError(f"The index {path.name} was made with another model than {detector.info.name}.")
+            raise WeightsError(f"The index {path.name} was made with other weights than those of {detector.info.name}.")
         return index
 
 
@@ -114,4 +134,4 @@ def build_index(detector: Detector, crops: NDArray[np.uint8], labels: Sequence[i
     """An index of (N, 224, 224, 3) uint8 crops; the pictures are not kept."""
     with torch.inference_mode():
         vectors = unit(detector.look(crops).embeddings)
-    return Index(vectors, np.array(labels, np.int64), tuple(kinds), detector.info.sha256)
+    return Index.of(vectors, labels, kinds, detector.info.sha256)

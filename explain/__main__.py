@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.json and the pictures")
     parser.add_argument("--frames", type=int, default=DEFAULT_FRAMES, help="frames sampled from a clip")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--model", default=None, help="a model of the shipped manifest, or a model folder")
+    parser.add_argument("--model", metavar="NAME|DIR", help="a shipped model's name or a model folder")
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="heat maps by name, as in the report")
     parser.add_argument("--no-lime", action="store_true", help="leave LIME out")
     parser.add_argument("--no-check", action="store_true", help="leave the check of the explanations out")

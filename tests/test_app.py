@@ -19,13 +19,27 @@ from PIL import Image
 
 import app
 from detector.decide import Calibration
-from detector.errors import MediaError
+from detector.errors import MediaError, WeightsError
+from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import analysis_json
+from detector.training.export import write_model
 from detector.types import Label, ModelInfo, Verdict
+from detector.weights import model_names
 from explain.cam import EVIDENCE_MAP
 from explain.faithfulness import Grade, ReportCard
 from explain.tabs import analyse, cards, clip, model, panel, slow
-from explain.tabs.service import GONE, UNEXPECTED, Cancelled, GoneError, Runs, Service, Session, Sessions, spoken
+from explain.tabs.service import (
+    GONE,
+    UNEXPECTED,
+    Cancelled,
+    GoneError,
+    Runs,
+    Service,
+    Session,
+    Sessions,
+    offered_models,
+    spoken,
+)
 from explain.timeline import Interval, Timeline
 
 BAND = Calibration(authentic_below=0.3, forged_above=0.7)
@@ -347,9 +361,70 @@ def test_the_model_tab_shows_a_card_or_says_there_is_none(monkeypatch, tmp_path)
             model.build(Service(tmp_path, detector))
         return list(blocks.blocks.values())
 
-    assert [b.value for b in built(page) if isinstance(b, gr.Markdown)] == ["This copy comes without a model card."]
+    def card() -> list[str]:
+        return [b.value for b in built(page) if b.elem_id == "lens-model-card"]
+
+    assert card() == ["This copy comes without a model card."]
     (tmp_path / "MODEL_CARD.md").write_text("# Card", encoding="utf-8")
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "accuracy.png")
     blocks = built(page)
-    assert [b.value for b in blocks if isinstance(b, gr.Markdown)] == ["# Card"]
-    assert len([b for b in blocks if isinstance(b, gr.Image)]) == 1
+    assert card() == ["# Card"]
+    assert "lens-accuracy" in {b.elem_id for b in blocks}
+    assert not {"lens-zoo", "lens-training", "lens-reliability"} & {b.elem_id for b in blocks}
+
+
+def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
+    monkeypatch.setattr(model, "SHIPPED", tmp_path)
+    for name in ("reliability", "risk_coverage", "training"):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    line = dict.fromkeys(model.HEADINGS, "") | {"recipe": "<tiny>", "auc": "0.61234", "images_seen": "160"}
+    (tmp_path / "zoo.csv").write_text(",".join(line) + "\n" + ",".join(line.values()) + "\n", encoding="utf-8")
+
+    def page() -> dict:
+        with gr.Blocks() as blocks:
+            model.build(Service(tmp_path, detector))
+        return {b.elem_id: b for b in blocks.blocks.values()}
+
+    shown = built(page)
+    assert {"lens-reliability", "lens-risk-coverage", "lens-training"} <= set(shown)
+    assert '<th scope="row">&lt;tiny&gt;</th>' in shown["lens-zoo"].value
+    assert "<td>0.612</td>" in shown["lens-zoo"].value and "<td>160</td>" in shown["lens-zoo"].value
+
+
+# ------------------------------------------------------------------------------------------------------- other models
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory) -> Path:
+    """A folder of model folders: one network without a map and without a denoiser, as a training run leaves it."""
+    home = tmp_path_factory.mktemp("models")
+    tiny = NetworkConfig("timm", {"name": "test_resnet", "input_px": 64}, "mean", {}, denoiser_widths=())
+    write_model(DeepfakeNetwork(tiny), "tiny", home / "run" / "model", {}, fp16=False)
+    (home / "no model").mkdir()
+    return home
+
+
+def test_the_menu_offers_shipped_models_and_folders_and_nothing_else(tiny_model, tmp_path):
+    offered = offered_models(tiny_model)
+    assert list(offered) == [*model_names(), "run"] and offered["run"] == tiny_model / "run" / "model"
+    assert list(offered_models()) == model_names()
+    service = Service(tmp_path, detector, offered)
+    assert service.detector() is detector() and service.detector(model_names()[0]) is detector()
+    assert service.detector("run").info.name == "tiny" and service.detector("run") is service.detector("run")
+    for path in (str(tiny_model / "run" / "model"), "../run", ""):
+        with pytest.raises(WeightsError, match="not offered"):
+            service.detector(path)
+
+
+def test_a_model_without_a_map_or_a_denoiser_is_shown_all_the_same(tiny_model, tmp_path):
+    service = Service(tmp_path, detector, offered_models(tiny_model))
+    one = Session(analysis_of([astronaut()]), Path("a.png"), model="run")
+
+    def shown() -> dict:
+        with gr.Blocks():
+            place = panel.Panel(service)
+        return {getattr(c, "elem_id", None): v for c, v in place.full(one, 0, 0).items()}
+
+    shown = built(shown)
+    assert shown["lens-evidence"].visible is False
+    assert "no denoiser" in shown["lens-restored"] and "not evidence against a person" in shown["lens-words"]

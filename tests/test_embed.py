@@ -24,7 +24,7 @@ def untrained() -> Detector:
 @pytest.fixture
 def index() -> Index:
     vectors = unit(np.array([[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 1, 0.1]], np.float32))
-    return Index(vectors, np.array([0, 0, 1, 1]), ("photo", "photo", "blend", "blend"), "f" * 64)
+    return Index.of(vectors, [0, 0, 1, 1], ("photo", "photo", "blend", "blend"), "f" * 64)
 
 
 def test_one_unit_vector_a_file_and_nan_without_a_face(untrained: Detector, tmp_path: Path) -> None:
@@ -59,6 +59,12 @@ def test_anomaly_is_the_distance_from_what_is_authentic(index: Index) -> None:
     assert scores[2] == pytest.approx(1 + 1 / np.sqrt(1.01), abs=1e-6)
 
 
+def test_rarity_counts_the_known_faces_that_are_nearer_to_each_other(index: Index) -> None:
+    near = 1 - 1 / np.sqrt(1.01)  # what the two authentic entries are from each other
+    assert index.rarity(near / 2, k=1) == 0.0
+    assert index.rarity(2 * near, k=1) == 1.0
+
+
 def test_the_map_separates_what_differs_most(index: Index) -> None:
     places = index.on_map(index.vectors)
     assert places.shape == (4, 2)
@@ -76,17 +82,20 @@ def test_an_index_holds_no_pictures_and_knows_its_model(untrained: Detector, tmp
     made = build_index(untrained, crops, [0, 0, 1, 1], ["a", "a", "b", "b"])
     made.save(tmp_path / "index.safetensors")
     assert {k: v.shape for k, v in load_file(tmp_path / "index.safetensors").items()} == {
-        "vectors": (4, 512), "labels": (4,),
+        "vectors": (4, 512), "labels": (4,), "mean": (512,), "axes": (2, 512),
     }  # fmt: skip
     back = Index.load(tmp_path / "index.safetensors", untrained)
-    assert np.array_equal(back.vectors, made.vectors) and back.kinds == ("a", "a", "b", "b")
+    assert np.allclose(back.vectors, made.vectors, atol=1e-3) and back.kinds == ("a", "a", "b", "b")
+    assert np.array_equal(back.axes, made.axes) and back.labels.tolist() == [0, 0, 1, 1]
     untrained_too = Detector.untrained(1)
     untrained_too.info = type(untrained.info)("other", "1" * 64)
-    with pytest.raises(WeightsError, match="made with another model than other"):
+    with pytest.raises(WeightsError, match="made with other weights than those of other"):
         Index.load(tmp_path / "index.safetensors", untrained_too)
     (tmp_path / "index.safetensors").write_bytes(b"junk")
     with pytest.raises(WeightsError, match=r"index\.safetensors is not an index"):
         Index.load(tmp_path / "index.safetensors")
+    with pytest.raises(WeightsError, match=r"There is no index of embeddings none\.safetensors"):
+        Index.load(tmp_path / "none.safetensors")
 
 
 def test_the_reference_index_knows_the_families(untrained: Detector) -> None:
@@ -99,4 +108,4 @@ def test_the_reference_index_knows_the_families(untrained: Detector) -> None:
 
 def test_an_index_of_unequal_parts_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="as many labels"):
-        Index(np.zeros((2, 3), np.float32), np.zeros(1, np.int64), ("a", "b"), "")
+        Index.of(np.zeros((2, 3), np.float32), [0], ("a", "b"), "")

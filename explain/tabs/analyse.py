@@ -38,6 +38,7 @@ class Source:
     """Where files come from."""
 
     file: gr.File
+    model: gr.Dropdown
     start: gr.Button
     stop: gr.Button
     examples: gr.HTML
@@ -63,7 +64,7 @@ def build(service: Service) -> None:
     """Lay out the tab and wire it."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            source = _source()
+            source = _source(service)
         with gr.Column(scale=5, min_width=320):
             result = _result(service)
             with result.body:
@@ -79,8 +80,12 @@ def build(service: Service) -> None:
 # ----------------------------------------------------------------------------------------------------------- layout
 
 
-def _source() -> Source:
+def _source(service: Service) -> Source:
     file = gr.File(label="Photo or clip", elem_id="lens-file", height=150)
+    model = gr.Dropdown(
+        list(service.models), label="Model", info="Takes effect at the next analysis.",
+        visible=len(service.models) > 1, elem_id="lens-model",
+    )  # fmt: skip
     with gr.Row():
         start = gr.Button("Analyse", variant="primary", elem_id="lens-start", min_width=120)
         stop = gr.Button("Cancel", variant="stop", interactive=False, elem_id="lens-stop", min_width=120)
@@ -97,7 +102,7 @@ def _source() -> Source:
         "Nothing is learnt from them.</p>",
         elem_id="lens-privacy",
     )
-    return Source(file, start, stop, examples, camera)
+    return Source(file, model, start, stop, examples, camera)
 
 
 def _result(service: Service) -> Result:
@@ -135,16 +140,16 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
         return {**buttons, **_cleared(result), **panel.cleared(), result.status: cards.note(" ")}
 
     @spoken(result.status)
-    def run(path: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
+    def run(path: str | None, model: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
         visitor = str(request.session_hash)
         with service.runs.running(visitor, lambda share, stage: progress(share, desc=stage)) as step:
             if path is None:
                 return {result.status: cards.note(HELLO)}
             step(0.0, "Loading the detector")
-            detector = service.detector()
+            detector = service.detector(model)
             analysis = detector.analyze(path, progress=step)
             step(1.0, "Done")
-        return {**_shown(service, Session(analysis, Path(path), visitor), result), **slow.fresh()}
+        return {**_shown(service, Session(analysis, Path(path), visitor, model), result), **slow.fresh(detector)}
 
     def end(request: gr.Request) -> Update:
         if service.runs.awaited(str(request.session_hash)):  # another run took over
@@ -161,7 +166,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
         [*buttons, result.status, result.verdict, result.body, result.token, *panel.outputs],
         queue=False, trigger_mode="multiple", **QUIET,
     ).then(
-        run, source.file, [*vars(result).values(), *slow.outputs, *slow.report, slow.method],
+        run, [source.file, source.model], [*vars(result).values(), *slow.outputs, *slow.report, slow.method],
         concurrency_id="analysis", show_progress_on=result.status, api_visibility="private", trigger_mode="multiple",
     )  # fmt: skip
     source.file.change(None, source.file, None, js=SCROLL_JS, **QUIET)
@@ -222,7 +227,7 @@ def _cleared(result: Result) -> Update:
 
 def _shown(service: Service, session: Session, result: Result) -> Update:
     """Everything but the pictures of the chosen frame, for a fresh analysis."""
-    analysis, detector = session.analysis, service.detector()
+    analysis, detector = session.analysis, service.detector(session.model)
     calibration = detector.decision.of(analysis.media.kind)
     lines = [build_timeline(face, calibration) for face in analysis.faces]
     card = cards.verdict_card(analysis.verdict, calibration, analysis.model, detector.entry, clip.suspicious(lines))
@@ -248,7 +253,7 @@ def _face(service: Service, session: Session, position: int, result: Result) -> 
     frame = most_suspicious(face)
     if media.kind != "video":
         return {result.timeline: gr.HTML("", visible=False), result.chosen: (position, frame)}
-    line = build_timeline(face, service.detector().decision.of(media.kind))
+    line = build_timeline(face, service.detector(session.model).decision.of(media.kind))
     return {
         result.timeline: gr.HTML(clip.timeline(line, media.duration_s, frame), visible=True),
         result.chosen: (position, frame),

@@ -1,23 +1,146 @@
-"""The model tab: what the detector was trained on, how well it does, and what it cannot do."""
+"""The model tab: how well the detector does, where a face lies among known ones, what it cannot do, how it learnt."""
 
 from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from detector.weights import SHIPPED
+from explain.lab import neighbours, weaknesses
+from explain.lab.examples import EXAMPLES
+from explain.tabs import cards
+from explain.tabs.lab import Update, path_of, runner, source
+from explain.tabs.panel import picture
 from explain.tabs.service import Service
 
-CARD = "MODEL_CARD.md"
-ACCURACY = "accuracy.png"
+CARD, ZOO = "MODEL_CARD.md", "zoo.csv"
+# (file beside the weights, its heading, its alternative text); those that are not there are left out.
+MEASURED = (
+    ("accuracy.png", "Accuracy by kind of forgery and degradation",
+     "Table of the area under the curve by kind of forgery and degradation, and genuine forgeries by type with their "
+     "intervals; the model card below has the numbers"),
+    ("reliability.png", "Reliability: does a score of 0.8 mean 8 in 10?",
+     "Share of forged files against the calibrated score, beside the diagonal of perfect calibration"),
+    ("risk_coverage.png", "Risk and coverage: what abstaining buys",
+     "Error among the surest answers against the share of files that are answered"),
+)  # fmt: skip
+LEARNT = (
+    ("training.png", "Training curves", "The loss and the area under the curve on held-back faces as training went on"),
+)
+MAP_TEXT = (
+    "The detector turns each face into 512 numbers, an **embedding**. Here are those of held-back authentic faces and "
+    "of forgeries made from them, as embeddings only: no picture is kept. Faces that the detector finds alike lie "
+    "close together. **Try:** the astronaut and her forged twin. Which neighbours do they get?"
+)
+WEAK_TEXT = (
+    "Each example is made here and now from built-in faces and judged by the detector as it is loaded, so it may also "
+    "hold out. The model card below has the measured figures."
+)
+ZOO_TEXT = (
+    "Every recipe of `detector/training/recipes.py`, trained for the same few minutes of computing on the same forged "
+    "faces, beside the shipped model. So short a training ranks how quickly systems learn, not how good they become."
+)
+HEADINGS = {
+    "recipe": "Recipe", "start": "Start", "auc": "AUC", "loss_first": "Loss at first", "loss_last": "Loss at last",
+    "parameters_m": "Parameters (millions)", "ms_per_image": "ms per image", "train_images_per_s": "Training images/s",
+    "images_seen": "Images seen", "seconds": "Seconds",
+}  # fmt: skip
 
 
 def build(service: Service) -> None:
-    """Show the model card and, where there is one, the picture of the measured accuracy."""
-    card, accuracy = SHIPPED / CARD, SHIPPED / ACCURACY
-    if accuracy.is_file():
-        gr.Image(
-            str(accuracy), label="Accuracy by kind of forgery and degradation", format="png", interactive=False,
-            alt_text="Chart of the measured accuracy; the model card below has the numbers", elem_id="lens-accuracy",
-        )  # fmt: skip
+    """Lay the tab out and wire it."""
+    gr.Markdown("## How well it does")
+    _pictures(MEASURED)
+    gr.Markdown("## Your face among known ones")
+    _map(service)
+    gr.Markdown("## What it cannot do, with examples")
+    _weaknesses(service)
+    if any((SHIPPED / name).is_file() for name, *_ in LEARNT) or (SHIPPED / ZOO).is_file():
+        gr.Markdown("## How it learnt")
+        _pictures(LEARNT)
+        _zoo(SHIPPED / ZOO)
+    card = SHIPPED / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else "This copy comes without a model card."
     gr.Markdown(text, elem_id="lens-model-card")
+
+
+def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
+    """Those of the pictures that lie beside the weights; the first in a row of its own."""
+    there = [(SHIPPED / name, label, alt) for name, label, alt in offered if (SHIPPED / name).is_file()]
+    for row in (there[:1], there[1:]):
+        with gr.Row(elem_classes="lens-lab"):
+            for path, label, alt in row:
+                gr.Image(
+                    str(path), label=label, format="png", interactive=False, alt_text=alt,
+                    elem_id=f"lens-{path.stem.replace('_', '-')}", buttons=["download", "fullscreen"], min_width=300,
+                )  # fmt: skip
+
+
+def _map(service: Service) -> None:
+    gr.Markdown(MAP_TEXT)
+    with gr.Row(elem_classes="lens-lab"):
+        with gr.Column(scale=2, min_width=300):
+            files = source("map", [e.name for e in EXAMPLES if not e.name.endswith("mp4")], "Or your own photo or clip")
+            run = runner(service, "map", "Place the face on the map")
+        with gr.Column(scale=5, min_width=320):
+            alt = "Points for known faces by kind, each kind with its own sign, and the chosen face as a large star"
+            shown = picture("Map of embeddings (two principal components)", "lens-map", alt, visible=False)
+            about, table = gr.HTML(elem_id="lens-map-about"), gr.HTML(elem_id="lens-map-table")
+
+    def place(step: Any, example: str, uploaded: str | None) -> Update:
+        detector = service.detector()
+        index = neighbours.load_reference(detector)
+        step(0.3, "Finding the face")
+        found = neighbours.locate(detector, index, path_of(service, example, uploaded))
+        rows = [(kind, str(n), f"{len(found.kinds) * share:.1f}") for kind, n, share in
+                neighbours.by_kind(index, found.kinds)]  # fmt: skip
+        return {
+            shown: gr.Image(neighbours.map_picture(index, found), visible=True),
+            about: cards.sentences(neighbours.said(index, found)),
+            table: cards.grid(("Kind", f"Among the {len(found.kinds)} nearest", "Expected by chance"), rows),
+        }
+
+    run.wire(place, files.inputs, [shown, about, table])
+
+
+def _weaknesses(service: Service) -> None:
+    gr.Markdown(WEAK_TEXT)
+    run = runner(service, "weak", "Show the examples (some seconds)")
+    shown: list[tuple[Any, Any]] = []
+    with gr.Row(elem_classes="lens-lab"):
+        for i, weakness in enumerate(weaknesses.WEAKNESSES):
+            with gr.Column(min_width=420):
+                alt = f"{weakness.title}: the face before and after, each with the detector's answer"
+                drawn = picture(weakness.title, f"lens-weak-{i}", alt, visible=False)
+                shown.append((drawn, gr.HTML(elem_id=f"lens-weak-{i}-about")))
+
+    def show(step: Any) -> Update:
+        update: Update = {}
+        for (drawn, about), judged in zip(shown, weaknesses.judge(service.detector(), step), strict=True):
+            update[drawn] = gr.Image(weaknesses.pair_picture(judged), visible=True)
+            update[about] = cards.sentences(weaknesses.said(judged))
+        return update
+
+    run.wire(show, [], [component for pair in shown for component in pair])
+
+
+def _zoo(path: Path) -> None:
+    """The comparison of recipes as a table."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    shown = [[_cell(row[name]) for name in HEADINGS] for row in rows]
+    gr.Markdown(f"### Other systems on the same material\n{ZOO_TEXT}")
+    gr.HTML(cards.grid(list(HEADINGS.values()), shown), elem_id="lens-zoo")
+
+
+def _cell(value: str) -> str:
+    """A number to three digits; anything else as it is."""
+    try:
+        return f"{float(value):.3g}" if "." in value else value
+    except ValueError:
+        return value

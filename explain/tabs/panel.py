@@ -10,9 +10,9 @@ import numpy as np
 
 from detector.types import Evidence, FaceCrop, Frame
 from explain import figures
-from explain.cam import EVIDENCE_MAP, Heat
+from explain.cam import EVIDENCE_MAP, Heat, method_names
 from explain.figures import Rgb, Scale
-from explain.pipeline import Settings, explain_face
+from explain.pipeline import Settings, default_methods, explain_face
 from explain.report_html import HEADLINES
 from explain.restore import Restoration
 from explain.tabs import cards
@@ -20,7 +20,6 @@ from explain.tabs.service import Service, Session
 from explain.words import said
 
 QUICK_PX = 640  # longer side of the frame while the clip plays: small pictures keep up
-LIGHT = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)  # what a click on the timeline can wait for
 Update = dict[Any, Any]
 
 
@@ -64,7 +63,10 @@ class Panel:
 
     def full(self, session: Session, face: int, frame: int) -> Update:
         """Everything about one frame that is ready within a second or so."""
-        explanation = explain_face(self.service.detector(), session.analysis, face, frame, LIGHT)
+        detector = self.service.detector(session.model)
+        # One map, and nothing slow: what a click on the timeline can wait for.
+        light = Settings(methods=default_methods(detector)[:1], lime=False, check=False)
+        explanation = explain_face(detector, session.analysis, face, frame, light)
         return {
             **self._seen(session, face, frame, figures.FRAME_PX),
             self.words: cards.sentences(explanation.words),
@@ -76,11 +78,14 @@ class Panel:
         person = session.analysis.faces[face]
         crop = person.track.crops[frame]
         rgb = frame_of(session, crop).rgb
-        heat, scale = evidence_heat(person.evidence[frame], crop.rgb.shape[0]), evidence_scale(session, face)
+        shown: Any = gr.Image(visible=False)  # some models say nothing about where
+        if method_names(self.service.detector(session.model).network)[0] == EVIDENCE_MAP:
+            heat, scale = evidence_heat(person.evidence[frame], crop.rgb.shape[0]), evidence_scale(session, face)
+            shown = gr.Image(over_face(rgb, crop, heat, scale), visible=True)
         return {
             self.caption: cards.sentences([caption(session, face, frame)]),
             self.frame: figures.annotate(figures.view_frame(rgb, most_px), labels_in(session, crop.frame_index)),
-            self.evidence: over_face(rgb, crop, heat, scale),
+            self.evidence: shown,
         }
 
     def _restored(self, restored: Restoration | None) -> Update:

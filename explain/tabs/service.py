@@ -12,19 +12,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from detector.errors import DetectorError
+from detector.errors import DetectorError, WeightsError
 from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Analysis
+from detector.weights import model_names
 from explain.report import write_whole
 from explain.tabs import cards
 
 SESSION_BYTES = 1 << 30  # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
+OTHERS_KEPT = 2  # models besides the default that stay loaded: a tenth of a gigabyte each, some
 UNEXPECTED = "Something went wrong on our side. Please try again, or try another file."
 GONE = "This analysis is no longer kept. Please analyse the file again."
 
@@ -46,6 +48,7 @@ class Session:
     analysis: Analysis
     path: Path  # as uploaded, for the player
     visitor: str = ""  # whose it is: Gradio's session hash
+    model: str | None = None  # that judged it, by its name in the menu; None: the default
     cache: dict[Any, Any] = field(default_factory=dict)
     folder: Path | None = None  # of the files made for this visitor; goes when the session goes
 
@@ -165,15 +168,44 @@ def _stoppable(stop: threading.Event, report: Callable[[float, str], object]) ->
     return step
 
 
-class Service:
-    """Handed to every tab. `detector()` loads on first use; tests pass another loader."""
+def offered_models(folder: Path | None = None) -> dict[str, str | Path]:
+    """What the model menu offers, name -> what Detector takes: the shipped models, the default first, and the model
+    folders in `folder`, each by itself or as `model/` in the folder of its training run."""
+    try:
+        found: dict[str, str | Path] = {name: name for name in model_names()}
+    except WeightsError:  # told to whoever asks for an answer
+        found = {}
+    if folder is not None:
+        for place in sorted([*folder.glob("*/manifest.json"), *folder.glob("*/model/manifest.json")]):
+            home = place.parent
+            name = home.parent.name if home.parent != folder else home.name
+            found[f"{name} (folder)" if name in found else name] = home
+    return found
 
-    def __init__(self, folder: Path, detector: Callable[[], Detector] = default_detector) -> None:
-        """folder: where the examples are written; its maker removes it."""
-        self.folder, self.detector = folder, detector
+
+class Service:
+    """Handed to every tab. Models load on first use; tests pass another loader of the default."""
+
+    def __init__(
+        self,
+        folder: Path,
+        detector: Callable[[], Detector] = default_detector,
+        models: Mapping[str, str | Path] | None = None,
+    ) -> None:
+        """folder: where the examples are written; its maker removes it. models: see offered_models."""
+        self.folder, self.models = folder, dict(models or {})
+        self._default, self._other = detector, lru_cache(OTHERS_KEPT)(Detector)
         self.sessions = Sessions()
         self.runs = Runs()
         self.closing: threading.Event = threading.Event()  # the server ends: nothing new is begun
+
+    def detector(self, model: str | None = None) -> Detector:
+        """A model by its name in the menu; the first is the default. Raises WeightsError."""
+        if model is None or model == next(iter(self.models), None):
+            return self._default()
+        if model not in self.models:
+            raise WeightsError("This model is not offered here.")
+        return self._other(self.models[model])
 
     def left(self, request: gr.Request) -> None:
         """A visitor closed the page: nobody waits for the answer any more, or may read it."""

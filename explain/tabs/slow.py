@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from detector.pipeline import Detector
 from detector.types import FaceCrop
 from explain import cam, faithfulness, figures
 from explain.cam import Heat
@@ -43,9 +44,9 @@ class Slow:
         """Nothing shown: another frame is chosen, and old pictures would stand beside it."""
         return _emptied(self.outputs)
 
-    def fresh(self) -> Update:
-        """Nothing shown, and the methods that the loaded network can be explained with."""
-        names = cam.method_names(self.service.detector().network)
+    def fresh(self, detector: Detector) -> Update:
+        """Nothing shown, and the methods that the detector's network can be explained with."""
+        names = cam.method_names(detector.network)
         value = FIRST_METHOD if FIRST_METHOD in names else names[0]
         return {**self.cleared(), **_emptied(self.report), self.method: gr.Dropdown(list(names), value=value)}
 
@@ -77,7 +78,7 @@ class Slow:
 
         def draw(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
-            heat = cam.heat(self.service.detector(), crop.rgb, name)
+            heat = cam.heat(self.service.detector(session.model), crop.rgb, name)
             text = cards.sentences([caption(session, face, frame), *of(heat)])
             return {shown: alone(session, crop, heat), about: text}
 
@@ -99,7 +100,7 @@ class Slow:
 
         def draw(session: Session, face: int, frame: int) -> Update:
             crop = session.analysis.faces[face].track.crops[frame].rgb
-            regions = explain_regions(self.service.detector(), crop)
+            regions = explain_regions(self.service.detector(session.model), crop)
             scale = figures.shared_scale([regions.heat()])
             return {
                 positive: figures.regions_positive(crop, regions),
@@ -141,7 +142,8 @@ class Slow:
             with self.service.runs.running(
                 str(request.session_hash), lambda share, stage: progress(share, desc=stage)
             ) as step:
-                report = build_report(self.service.detector(), session.analysis, session.path, progress=step)
+                detector = self.service.detector(session.model)
+                report = build_report(detector, session.analysis, session.path, progress=step)
             made = {"report.html": report.html(), "report.json": report.json()}
             paths = [str(session.write(name, text)) for name, text in made.items()]
             return {files: gr.update(value=paths, visible=True), about: cards.note("The report is ready.")}
@@ -168,7 +170,7 @@ class Slow:
 
         def shuffle(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
-            result = faithfulness.shuffle_weights(self.service.detector(), crop.rgb, (name,))[name]
+            result = faithfulness.shuffle_weights(self.service.detector(session.model), crop.rgb, (name,))[name]
             said = "changed, as it should" if result.changed else "hardly changed: do not rely on this map"
             text = f"{name}: rank correlation {result.correlation:.2f} between the two maps; it {said}."
             return {
@@ -222,5 +224,5 @@ def full(service: Service, session: Session, face: int, frame: int) -> Explanati
     """The whole explanation of one frame, worked out once per analysis."""
     key = ("explanation", face, frame)
     if key not in session.cache:
-        session.cache[key] = explain_face(service.detector(), session.analysis, face, frame)
+        session.cache[key] = explain_face(service.detector(session.model), session.analysis, face, frame)
     return session.cache[key]

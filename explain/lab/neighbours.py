@@ -1,0 +1,104 @@
+"""Your face among known ones: its embedding beside those of held-back faces and of forgeries made from them.
+
+The map is a projection of 512 numbers on two: near on the map is not always near, so the neighbours are found by the
+cosine of the whole embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from detector.embeddings import REFERENCE, Index, Vectors, embed
+from detector.errors import MediaError, WeightsError
+from detector.pipeline import Detector
+from detector.weights import SHIPPED
+from explain.figures import Rgb, drawn
+
+NEIGHBOURS = 10
+AUTHENTIC = "authentic"
+# One sign for each kind, since colours alone tell nothing to many; authentic faces are the pale ground.
+LOOKS = (("s", "#c2570c"), ("^", "#5e3c99"), ("D", "#1b7837"), ("v", "#b8860b"), ("P", "#8c2d04"), ("X", "#08519c"))
+RARE = 0.95  # share of known authentic faces that a face must lie outside of to be called unlike them
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where one face lies."""
+
+    xy: Vectors  # (2,) on the map
+    kinds: tuple[str, ...]  # of the nearest entries, the nearest first
+    cosines: Vectors
+    anomaly: float  # mean cosine distance to the nearest authentic entries
+    rarity: float  # share of the authentic entries that are nearer to each other than that
+
+
+def load_reference(detector: Detector, folder: Path = SHIPPED) -> Index:
+    """The shipped index. Raises WeightsError when it is missing or belongs to other weights."""
+    try:
+        return Index.load(folder / REFERENCE, detector)
+    except WeightsError as err:
+        raise WeightsError(f"{err} The map can be drawn again after `python -m detector.training.reference`.") from err
+
+
+def locate(detector: Detector, index: Index, path: Path) -> Place:
+    """The main face of a photo or a clip among the entries. Raises MediaError where there is no face."""
+    vector = embed([path], detector)
+    if np.isnan(vector).any():
+        raise MediaError(f"No face was found in {path.name}, so there is nothing to place on the map.")
+    numbers, cosines = index.neighbours(vector, NEIGHBOURS)
+    anomaly = float(index.anomaly(vector)[0])
+    kinds = tuple(index.kinds[i] for i in numbers[0])
+    return Place(index.on_map(vector)[0], kinds, cosines[0], anomaly, index.rarity(anomaly))
+
+
+def by_kind(index: Index, kinds: Sequence[str]) -> list[tuple[str, int, float]]:
+    """(kind, how many of the neighbours are of it, its share of the index), the most frequent first."""
+    shares = {kind: index.kinds.count(kind) / len(index.kinds) for kind in dict.fromkeys(index.kinds)}
+    counted = [(kind, list(kinds).count(kind), share) for kind, share in shares.items()]
+    return sorted(counted, key=lambda row: (-row[1], row[0]))
+
+
+def said(index: Index, place: Place) -> list[str]:
+    """What the neighbours are and how unusual the face is, in sentences."""
+    forged = sum(kind != AUTHENTIC for kind in place.kinds)
+    expected = np.mean(index.labels) * len(place.kinds)
+    unusual = "unlike the authentic faces known here" if place.rarity >= RARE else "no rarity among them"
+    return [
+        f"Of the {len(place.kinds)} nearest entries {forged} are forgeries; by chance it would be about "
+        f"{expected:.0f}. The nearest has a cosine similarity of {place.cosines[0]:.2f}.",
+        f"Anomaly score {place.anomaly:.2f}, the mean distance to the five nearest authentic faces: "
+        f"{place.rarity:.0%} of the authentic faces have a smaller one, so this face is {unusual}. "
+        "Unusual is not forged: a hat, a camera or a light that was not seen before is enough.",
+    ]
+
+
+def map_picture(index: Index, place: Place | None = None) -> Rgb:
+    """Every entry by its kind, and the face as a star."""
+    figure = Figure(figsize=(7.2, 5.4), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    xy, kinds = index.on_map(index.vectors), np.array(index.kinds)
+    known = kinds == AUTHENTIC
+    axes.scatter(xy[known, 0], xy[known, 1], s=14, marker="o", facecolors="none", edgecolors="#777777", linewidths=0.7,
+                 label=f"{AUTHENTIC} ({known.sum()})")  # fmt: skip
+    others = [kind for kind in dict.fromkeys(index.kinds) if kind != AUTHENTIC]
+    for i, kind in enumerate(others):
+        marker, colour = LOOKS[i % len(LOOKS)]
+        chosen = kinds == kind
+        axes.scatter(xy[chosen, 0], xy[chosen, 1], s=20, marker=marker, color=colour, alpha=0.8, linewidths=0,
+                     label=f"{kind} ({chosen.sum()})")  # fmt: skip
+    if place is not None:
+        axes.scatter(place.xy[0], place.xy[1], s=420, marker="*", color="#ffd700", edgecolors="black", linewidths=1.4,
+                     zorder=5, label="this face")  # fmt: skip
+    axes.set_xlabel("first principal component", fontsize=9)
+    axes.set_ylabel("second principal component", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25)
+    legend = axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, frameon=False)
+    for handle in legend.legend_handles:
+        handle.set_sizes([40])  # type: ignore[union-attr]
+    return drawn(figure)
