@@ -111,32 +111,27 @@ class FaceFinder:
         height, width = pictures[0].shape[:2]
         pad = round(border * max(height, width))
         scale = min(1.0, DETECT_PX / (max(height, width) + 2 * pad))
-        size = max(1, round((width + 2 * pad) * scale)), max(1, round((height + 2 * pad) * scale))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        edge = round(pad * scale)  # added after scaling: around a panorama it would take gigabytes before
         min_px = max(MIN_DETECT_PX, MIN_FACE_PX * scale)
-        if min(size) < min_px:  # no scale to search; MTCNN would raise
+        if min(size) + 2 * edge < min_px:  # no scale to search; MTCNN would raise
             return [[] for _ in pictures]
-        scaled = np.stack(
-            [
-                cv2.resize(
-                    cv2.copyMakeBorder(rgb, pad, pad, pad, pad, cv2.BORDER_REPLICATE) if pad else rgb,
-                    size,
-                    interpolation=cv2.INTER_AREA,
-                )
-                for rgb in pictures
-            ]
-        )
+        small = [cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) for rgb in pictures]
+        scaled = np.stack([cv2.copyMakeBorder(rgb, edge, edge, edge, edge, cv2.BORDER_REPLICATE) for rgb in small])
         mtcnn = self._loaded()
         with torch.inference_mode():
             boxes, points = detect_face(
                 scaled, min_px, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, THRESHOLDS, PYRAMID, self.device
             )
-        zoom = np.array([size[0] / (width + 2 * pad), size[1] / (height + 2 * pad)])
+        zoom = np.array([size[0] / width, size[1] / height])
         faces = [
             [
                 Detection(
-                    box_xyxy_px=tuple((np.asarray(row[:4], np.float64).reshape(2, 2) / zoom - pad).ravel().tolist()),
+                    box_xyxy_px=tuple(
+                        ((np.asarray(row[:4], np.float64).reshape(2, 2) - edge) / zoom).ravel().tolist()
+                    ),
                     # Pixel centres at integers, unlike the edges of a box.
-                    landmarks_px=((np.asarray(five, np.float64) + 0.5) / zoom - 0.5 - pad).astype(np.float32),
+                    landmarks_px=((np.asarray(five, np.float64) + 0.5 - edge) / zoom - 0.5).astype(np.float32),
                     confidence=float(row[4]),
                 )
                 for row, five in zip(rows, fives, strict=True)

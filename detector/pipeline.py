@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ STABILITY_QUALITY = 75  # the mild JPEG of the stability check
 STABILITY_CROPS = 4  # crops of a track that are looked at again
 
 Progress = Callable[[float, str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +86,7 @@ class Detector:
         """Frame logits, evidence maps and embeddings of (N, S, S, 3) uint8 crops."""
         if len(crops) == 0:
             raise ValueError("expected at least one crop, but got none")
-        parts = []
-        for start in range(0, len(crops), BATCH):
-            parts.append(self._look_batch(crops[start : start + BATCH]))
+        parts = self._in_batches(self._look_batch, crops)
         return Looked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _look_batch(self, crops: NDArray[np.uint8]) -> tuple[NDArray, NDArray, NDArray]:
@@ -105,13 +104,35 @@ class Detector:
     @torch.inference_mode()
     def reconstruct(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Denoised crops, (N, S, S, 3) uint8 -> same."""
-        out = []
-        for start in range(0, len(crops), BATCH):
-            batch = crops[start : start + BATCH]
-            with self._autocast(len(batch)):
-                rebuilt = self.network.reconstruct(self.tensor(batch))
-            out.append((rebuilt.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
-        return np.concatenate(out)
+        return np.concatenate(self._in_batches(self._reconstruct_batch, crops))
+
+    def _reconstruct_batch(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        with self._autocast(len(crops)):
+            rebuilt = self.network.reconstruct(self.tensor(crops))
+        return (rebuilt.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+    def _in_batches(self, work: Callable[[NDArray[np.uint8]], T], crops: NDArray[np.uint8]) -> list[T]:
+        """`work` on batch after batch: on smaller ones where the GPU's memory runs out, and at last on the CPU."""
+        done: list[T] = []
+        start, size = 0, min(BATCH, len(crops))
+        while start < len(crops):
+            try:
+                done.append(work(crops[start : start + size]))
+                start += size
+            except torch.OutOfMemoryError:
+                if size > 1:
+                    size = max(1, size // 2)
+                elif self.device.type != "cpu":
+                    self._leave_gpu()
+                else:
+                    raise
+        return done
+
+    def _leave_gpu(self) -> None:
+        """Go on with the CPU: something else fills the GPU's memory."""
+        self.device = torch.device("cpu")
+        self.network = self.network.to(self.device)
+        self.finder = FaceFinder(device="cpu")
 
     @torch.inference_mode()
     def track_logit(self, looked: Looked) -> float:
@@ -138,7 +159,11 @@ class Detector:
         report = progress or (lambda share, stage: None)
         timing, clock = dict(timing_s or {}), time.perf_counter()
         report(0.25, "Finding faces")
-        tracks = self.finder.find_tracks(media.frames)
+        try:
+            tracks = self.finder.find_tracks(media.frames)
+        except torch.OutOfMemoryError:
+            self._leave_gpu()
+            tracks = self.finder.find_tracks(media.frames)
         timing["detect"], clock = time.perf_counter() - clock, time.perf_counter()
         report(0.6, "Looking at the faces")
         faces = self._judge(tracks, media.kind)

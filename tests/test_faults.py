@@ -1,0 +1,177 @@
+"""What breaks around the program: memory, disk, folders, the process itself. Damaged weights are in test_weights.py."""
+
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from fuzz import Page, face, picture
+
+import app
+from detector.errors import WeightsError
+from detector.pipeline import Detector
+from explain.report import write_whole
+from explain.tabs.api import _answered
+
+ROOT = Path(app.__file__).parent
+
+
+# ----------------------------------------------------------------------------------------------------------- memory
+
+
+def short_of_memory(detector: Detector, most: int) -> list[int]:
+    """Let the network run out of memory above a batch of `most` unless it is on the CPU; return the batches tried."""
+    tried: list[int] = []
+    tensor = detector.tensor
+
+    def careful(crops: np.ndarray) -> torch.Tensor:
+        tried.append(len(crops))
+        if len(crops) > most and detector.device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        here = detector.device
+        detector.device = torch.device("cpu")  # there is no GPU in a test
+        try:
+            return tensor(crops)
+        finally:
+            detector.device = here
+
+    detector.tensor = careful  # type: ignore[method-assign]
+    detector.device = torch.device("cuda")
+    return tried
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
+@pytest.mark.parametrize(
+    ("most", "batches", "device"), [(3, [12, 6, 3, 3, 3, 3], "cuda"), (0, [12, 6, 3, 1, 1], "cpu")]
+)
+def test_a_full_gpu_means_smaller_batches_and_then_the_cpu(most: int, batches: list[int], device: str) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (12, 224, 224, 3), np.uint8)
+    detector = Detector.untrained()
+    with torch.autocast("cpu", enabled=False):
+        expected = np.concatenate([detector.look(crops[i : i + 1]).logits for i in range(12)])
+        tried = short_of_memory(detector, most)
+        looked = detector.look(crops)
+    assert tried[: len(batches)] == batches
+    assert detector.device.type == device
+    np.testing.assert_allclose(looked.logits, expected, atol=1e-3)
+
+
+def test_memory_that_is_short_on_the_cpu_too_is_an_error() -> None:
+    detector = Detector.untrained()
+
+    def none_left(crops: np.ndarray) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    detector.tensor = none_left  # type: ignore[method-assign]
+    with pytest.raises(torch.OutOfMemoryError):
+        detector.look(np.zeros((2, 224, 224, 3), np.uint8))
+
+
+# ------------------------------------------------------------------------------------------------------------- disk
+
+
+def test_a_full_disk_leaves_the_old_report_whole_and_no_half_of_the_new(tmp_path: Path) -> None:
+    """A limit on the size of files fails in the middle of writing, as a full disk does."""
+    path = write_whole(tmp_path / "report.html", b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError):
+            write_whole(path, bytes(200_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    assert path.read_bytes() == b"old"
+
+
+def test_no_folder_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(app, "TemporaryDirectory", none)
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.raises(SystemExit, match=r"^The page cannot be served: No usable temporary directory found"):
+            app.main()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def test_no_cache_can_be_written(tmp_path: Path) -> None:
+    """A home and caches that are files: nothing can be made below them, whoever asks."""
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture("PNG"))
+    variables = (
+        "HOME",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "MPLCONFIGDIR",
+        "TORCH_HOME",
+        "HF_HOME",
+        "NUMBA_CACHE_DIR",
+    )
+    env = {**os.environ, **dict.fromkeys(variables, str(nowhere / "below"))}
+    command = [sys.executable, "-m", "detector", "analyze", str(photo), "--json", "--device", "cpu"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["label"] in ("forged", "authentic", "uncertain", "no_face")
+
+
+# -------------------------------------------------------------------------------------------------------- the page
+
+
+def test_damaged_weights_are_one_sentence_of_the_api() -> None:
+    def damaged(path: str) -> dict:
+        raise WeightsError("The weights file a.safetensors is missing.")
+
+    error = {"type": "WeightsError", "message": "The weights file a.safetensors is missing."}
+    assert _answered(damaged)("/somewhere/photo.jpg") == {"file": "photo.jpg", "error": error}
+
+
+def test_a_fault_of_ours_names_no_file_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(path: str) -> dict:
+        raise ZeroDivisionError(path)
+
+    with caplog.at_level(logging.ERROR, logger="deepfake_lens"), pytest.raises(gr.Error, match="wrong on our side"):
+        _answered(broken)("/somewhere/private.jpg")
+    assert [record.message.split(" at ")[0] for record in caplog.records] == ["ZeroDivisionError"]
+    assert "private" not in caplog.text
+
+
+@pytest.mark.slow
+def test_sigterm_lets_the_answer_under_way_out_and_leaves_no_file(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    try:
+        path = page.upload("private.png", picture("PNG", face().resize((512, 512))))
+        page.ask(path)  # the model is loaded
+        answers: list[object] = []
+        asking = threading.Thread(target=lambda: answers.append(page.ask(path)))
+        asking.start()
+        time.sleep(0.05)
+        start = time.monotonic()
+        page.process.send_signal(signal.SIGTERM)
+        assert page.process.wait(30) == 0
+        assert time.monotonic() - start < 10
+        asking.join(10)
+        assert [type(answer) for answer in answers] == [dict]
+        assert [p for p in page.temp.rglob("*") if p.is_file()] == []
+        assert "private" not in page.log.read_text() and "Traceback" not in page.log.read_text()
+    finally:
+        page.client.close()
+        if page.process.poll() is None:
+            page.process.kill()
+            page.process.wait()
