@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,11 +25,18 @@ CROP_PX = 224  # what the network sees
 CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam of a swap
 
 DETECT_PX = 640  # longer side MTCNN sees: 32 frames of 720p take 1.5 s of one core; at 1280 four times that
+FINE_PX = 1600  # the same of a photo: one more look costs little there, and group pictures are full of small faces
 MIN_FACE_PX = 32  # longer side of a face in frame px; smaller ones are no more than a dozen pixels of features
 MIN_DETECT_PX = 20  # the same on the scaled frame: MTCNN was trained on faces down to 12 px and errs below 20
 MIN_CONFIDENCE = 0.9  # of 1,163 frames with a face 99.5 % score above 0.98; most false alarms lie below 0.9
 MIN_VISIBLE = 0.5  # share of the box inside the frame; of a face cut in half there is too little to judge
 BORDER = 0.3  # second try, for pictures cut tightly around a face: repeat the border by this share of the longer side
+KEY_S = 1.3  # between two frames of a clip that are searched whole; those between only where the face must be...
+KEY_EVERY = 4  # ...and at most so many frames apart
+NEAR = 2.5  # side of the square that is searched between, in face sizes: half a second of a quick turn
+NEAR_PX = 192  # to which it is scaled; the face is then 77 px, more than MTCNN's last stage takes in
+NEAR_BATCH = 64  # squares at a time
+
 BATCH = 16  # frames at a time: larger is no faster on a CPU and takes more memory
 THRESHOLDS = [0.6, 0.7, 0.7]  # of MTCNN's three stages, and
 PYRAMID = 0.709  # the factor between its scales: the defaults of facenet_pytorch
@@ -81,18 +89,38 @@ class FaceFinder:
         frames in ascending time, as Media holds them. Short gaps are filled with interpolated boxes (confidence 0.0);
         a face that comes back after RETURN_S is a new track.
         """
-        found = self._detect_all([frame.rgb for frame in frames])
-        trails = _without_flicker(_link(found, [frame.t for frame in frames]))
-        filled = [_fill_gaps(trail, frames) for trail in trails]
-        filled.sort(key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))), reverse=True)
-        return tuple(
-            FaceTrack(number, tuple(_crop(frames[index], seen[index]) for index in sorted(seen)))
-            for number, seen in enumerate(filled[:max_faces], start=1)
-        )
+        return tracks_of(self.detect(frames), frames, max_faces)
+
+    def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
+        """Return the faces of every frame, in no particular order.
+
+        Where frames lie close in time, only some are searched whole; in those between, a face is looked for around
+        where it is before and after. A face that is in none of the former is missed.
+        """
+        pictures, times_s = [frame.rgb for frame in frames], [frame.t for frame in frames]
+        step = (times_s[-1] - times_s[0]) / max(1, len(times_s) - 1) if frames else 0.0
+        every = int(min(KEY_EVERY, max(1.0, KEY_S // max(step, 1e-6))))
+        keys = sorted({*range(0, len(pictures), every), len(pictures) - 1}) if frames else []
+        found: list[list[Detection]] = [[] for _ in pictures]
+        for key, some in zip(keys, self._detect_all([pictures[key] for key in keys]), strict=True):
+            found[key] = some
+        near = _between(keys, [found[key] for key in keys], times_s)
+        for start in range(0, len(near), NEAR_BATCH):
+            batch = near[start : start + NEAR_BATCH]
+            for (index, _), face in zip(batch, self._detect_near(batch, pictures), strict=True):
+                if face is not None and not any(_same(face, known) for known in found[index]):
+                    found[index].append(face)
+        return found
 
     def _detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        """Detect on every picture; if none shows a face, once more with a border around each."""
+        """Detect on every picture; if none shows a face, once more with a border around each.
+
+        A single large picture is searched a second time, on a finer scale, for what is too small on the first.
+        """
         found = self._detect(pictures, 0.0)
+        if len(pictures) == 1 and max(pictures[0].shape) >= 2 * DETECT_PX:
+            fine = self._detect_batch(list(pictures), 0.0, FINE_PX)[0]
+            found = [found[0] + [face for face in fine if not any(_same(face, known) for known in found[0])]]
         return found if any(found) else self._detect(pictures, BORDER)
 
     def _detect(self, pictures: Sequence[NDArray[np.uint8]], border: float) -> list[list[Detection]]:
@@ -107,10 +135,12 @@ class FaceFinder:
                     found[index] = faces
         return found
 
-    def _detect_batch(self, pictures: list[NDArray[np.uint8]], border: float) -> list[list[Detection]]:
+    def _detect_batch(
+        self, pictures: list[NDArray[np.uint8]], border: float, longer_px: int = DETECT_PX
+    ) -> list[list[Detection]]:
         height, width = pictures[0].shape[:2]
         pad = round(border * max(height, width))
-        scale = min(1.0, DETECT_PX / (max(height, width) + 2 * pad))
+        scale = min(1.0, longer_px / (max(height, width) + 2 * pad))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         edge = round(pad * scale)  # added after scaling: around a panorama it would take gigabytes before
         min_px = max(MIN_DETECT_PX, MIN_FACE_PX * scale)
@@ -118,18 +148,12 @@ class FaceFinder:
             return [[] for _ in pictures]
         small = [cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) for rgb in pictures]
         scaled = np.stack([cv2.copyMakeBorder(rgb, edge, edge, edge, edge, cv2.BORDER_REPLICATE) for rgb in small])
-        mtcnn = self._loaded()
-        with torch.inference_mode():
-            boxes, points = detect_face(
-                scaled, min_px, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, THRESHOLDS, PYRAMID, self.device
-            )
+        boxes, points = self._search(scaled, min_px)
         zoom = np.array([size[0] / width, size[1] / height])
         faces = [
             [
                 Detection(
-                    box_xyxy_px=tuple(
-                        ((np.asarray(row[:4], np.float64).reshape(2, 2) - edge) / zoom).ravel().tolist()
-                    ),
+                    box_xyxy_px=_box((np.reshape(row[:4], (2, 2)) - edge) / zoom),
                     # Pixel centres at integers, unlike the edges of a box.
                     landmarks_px=((np.asarray(five, np.float64) + 0.5 - edge) / zoom - 0.5).astype(np.float32),
                     confidence=float(row[4]),
@@ -143,11 +167,55 @@ class FaceFinder:
             for some in faces
         ]
 
-    def _loaded(self) -> MTCNN:
+    def _detect_near(
+        self, places: Sequence[tuple[int, NDArray[np.float64]]], pictures: Sequence[NDArray[np.uint8]]
+    ) -> list[Detection | None]:
+        """Return for each (index of a picture, expected centre and size) the face that is nearest there, or None."""
+        cuts = []
+        for index, (x, y, size) in places:
+            cuts.append(
+                cut_square(pictures[index], (x - size / 2, y - size / 2, x + size / 2, y + size / 2), NEAR_PX, NEAR)
+            )
+        boxes, points = self._search(np.stack([crop for crop, _ in cuts]), NEAR_PX / NEAR / 2)
+        nearest: list[Detection | None] = []
+        for (index, expected), (_, to_frame), rows, fives in zip(places, cuts, boxes, points, strict=True):
+            scale, shift = float(to_frame[0, 0]), to_frame[:, 2].astype(np.float64)
+            faces = [
+                Detection(
+                    # Edges of boxes lie half a pixel off the pixel centres that the affine maps.
+                    box_xyxy_px=_box((np.reshape(row[:4], (2, 2)) - 0.5) * scale + shift + 0.5),
+                    landmarks_px=(np.asarray(five, np.float64) * scale + shift).astype(np.float32),
+                    confidence=float(row[4]),
+                )
+                for row, five in zip(rows, fives, strict=True)
+            ]
+            height, width = pictures[index].shape[:2]
+            nearest.append(
+                min(
+                    (face for face in faces if _usable(face, width, height)),
+                    key=lambda face: float(np.abs(face.centre_size_px - expected).sum()),
+                    default=None,
+                )
+            )
+        return nearest
+
+    def _search(self, scaled: NDArray[np.uint8], min_px: float) -> tuple[Any, Any]:
+        """MTCNN on (N, H, W, 3) uint8: rows of x0, y0, x1, y1, confidence and (5, 2) points of each."""
+        mtcnn = self.mtcnn()
+        with torch.inference_mode():
+            return detect_face(scaled, min_px, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, THRESHOLDS, PYRAMID, self.device)
+
+    def mtcnn(self) -> MTCNN:
+        """The network itself, loaded at the first call."""
         with self._lock:
             if self._mtcnn is None:
                 self._mtcnn = MTCNN(keep_all=True, device=self.device).eval()
             return self._mtcnn
+
+
+def _box(corners: NDArray[np.float64]) -> Box:
+    x0, y0, x1, y1 = corners.astype(np.float64).ravel().tolist()
+    return x0, y0, x1, y1
 
 
 def _usable(face: Detection, width: int, height: int) -> bool:
@@ -158,6 +226,16 @@ def _usable(face: Detection, width: int, height: int) -> bool:
         and face.size_px >= MIN_FACE_PX
         and inside >= MIN_VISIBLE * (x1 - x0) * (y1 - y0)
     )
+
+
+def _same(face: Detection, other: Detection) -> bool:
+    """Whether two boxes of one picture are of the same face: the centre of either lies in the other."""
+
+    def holds(box: Box, point: NDArray[np.float64]) -> bool:
+        return bool(box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3])
+
+    a, b = face.box_xyxy_px, other.box_xyxy_px
+    return holds(a, other.centre_size_px) or holds(b, face.centre_size_px)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +290,37 @@ class _Trail:
     filter: KalmanBox  # as of the last detection
     last_t: float  # its time
     seen: dict[int, Detection]  # by position in the sequence of frames, ascending
+
+
+def _between(
+    keys: Sequence[int], found: Sequence[Sequence[Detection]], times_s: Sequence[float]
+) -> list[tuple[int, NDArray[np.float64]]]:
+    """Return (index, centre and size) of where faces must be in the frames between the key frames they are seen in."""
+    places = []
+    for trail in _link(found, [times_s[key] for key in keys]):
+        seen = {keys[number]: face.centre_size_px for number, face in trail.seen.items()}
+        for before, after in pairwise(keys):
+            first, last = seen.get(before, seen.get(after)), seen.get(after, seen.get(before))
+            if first is None or last is None:
+                continue
+            span = max(times_s[after] - times_s[before], 1e-9)
+            for index in range(before + 1, after):
+                part = (times_s[index] - times_s[before]) / span
+                places.append((index, (1 - part) * first + part * last))
+    return places
+
+
+def tracks_of(
+    found: Sequence[Sequence[Detection]], frames: Sequence[Frame], max_faces: int = MAX_FACES
+) -> tuple[FaceTrack, ...]:
+    """Return the people behind the detections of successive frames, cut out; see FaceFinder.find_tracks."""
+    trails = _without_flicker(_link(found, [frame.t for frame in frames]))
+    filled = [_fill_gaps(trail, frames) for trail in trails]
+    filled.sort(key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))), reverse=True)
+    return tuple(
+        FaceTrack(number, tuple(_crop(frames[index], seen[index]) for index in sorted(seen)))
+        for number, seen in enumerate(filled[:max_faces], start=1)
+    )
 
 
 def _misfit(trail: _Trail, predicted: KalmanBox, face: Detection) -> float:

@@ -59,6 +59,7 @@ _IMAGE_FORMATS = tuple(  # never EPS and the like, which run code; older builds 
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a TIFF's or MPO's further pages are no animation
 # Demuxers for files that are a clip by themselves; playlists (hls, concat) could reach other files and the network.
 _CLIP_FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,dv,mxf"
+_SPARING_CODECS = ("h264", "hevc")  # which heed skip_frame packet by packet; half of a clip's frames, often
 _HEIC_BRANDS = ("hei", "hev", "mif", "msf")
 _PRIVATE_TAGS = ("gps", "location")  # where a picture was taken has no place in a report that gets passed on
 _UPRIGHT = {
@@ -324,7 +325,8 @@ def _eight_bit(grey: NDArray) -> NDArray[np.uint8]:
 
 
 def _finite(grey: NDArray, start: int) -> NDArray[np.float64]:
-    return np.nan_to_num(grey[start : start + BAND_ROWS].astype(np.float64), posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, in a damaged file
+        return np.nan_to_num(grey[start : start + BAND_ROWS].astype(np.float64), posinf=0.0, neginf=0.0)
 
 
 def _exif(image: Image.Image) -> Image.Exif:
@@ -462,7 +464,7 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
                 if container.format.name in ("mpegts", "mpeg"):  # without an index, libav may land behind a keyframe
                     key = int(timeline.keyframe[key - 1])
                 container.seek(int(timeline.ticks[key]), stream=stream)
-            for index, picture in _pictures(container, stream, timeline):
+            for index, picture in _pictures(container, stream, timeline, left):
                 if index < left[0]:
                     continue
                 left, position = [later for later in left if later > index], index + 1
@@ -474,11 +476,19 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
                 return
 
 
-def _pictures(container: InputContainer, stream: VideoStream, timeline: _Timeline) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield (index in presentation order, decoded frame) from where the container stands, skipping damage."""
-    count = 0
+def _pictures(
+    container: InputContainer, stream: VideoStream, timeline: _Timeline, wanted: Iterable[int]
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (index in presentation order, decoded frame) from where the container stands, skipping damage.
+
+    Frames that are not wanted and that no other frame is built on may be left out.
+    """
+    count, spare = 0, timeline.exact and stream.codec_context.name in _SPARING_CODECS
+    needed = {int(timeline.ticks[index]) for index in wanted}
     try:
         for packet in container.demux(stream):
+            if spare:
+                stream.codec_context.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
             try:
                 decoded = packet.decode()
             except av.FFmpegError:

@@ -30,6 +30,7 @@ STABILITY_QUALITY = 75  # the mild JPEG of the stability check
 STABILITY_CROPS = 4  # crops of a track that are looked at again
 
 Progress = Callable[[float, str], None]
+Function = TypeVar("Function", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
@@ -175,10 +176,11 @@ class Detector:
     def _judge(self, tracks: Sequence[FaceTrack], kind: str) -> tuple[FaceAnalysis, ...]:
         if not tracks:
             return ()
-        looked = self.look(np.stack([crop.rgb for track in tracks for crop in track.crops]))
+        crops = [crop.rgb for track in tracks for crop in track.crops]
         again = [_spread(track, STABILITY_CROPS) for track in tracks]
         saved = [jpeg(tracks[i].crops[j].rgb, STABILITY_QUALITY) for i, some in enumerate(again) for j in some]
-        resaved = self.look(np.stack(saved)).logits
+        looked = self.look(np.stack(crops + saved))  # in one go: full batches are cheaper
+        resaved = looked.logits[len(crops) :]
         faces, start, start_again = [], 0, 0
         calibration = self.decision.of(kind)
         for track, some in zip(tracks, again, strict=True):
@@ -218,6 +220,15 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not there:
         raise DeviceError("No CUDA device is available on this machine.")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+def on_gpu(seconds: int) -> Callable[[Function], Function]:
+    """Decorator: on a Hugging Face Space with ZeroGPU a card is lent to the call for so long; elsewhere nothing."""
+    try:
+        import spaces
+    except ImportError:
+        return lambda function: function
+    return spaces.GPU(duration=seconds)
 
 
 _default_lock = threading.Lock()

@@ -44,7 +44,7 @@ def tracks(
 ) -> tuple[FaceTrack, ...]:
     """Track made-up detections, one list per frame of 600 x 1000 px."""
     finder = FaceFinder()
-    monkeypatch.setattr(finder, "_detect_all", lambda pictures: found)
+    monkeypatch.setattr(finder, "detect", lambda frames: found)
     rgb = np.zeros((600, 1000, 3), np.uint8)
     return finder.find_tracks([Frame(3 * i, i * step_s, rgb) for i in range(len(found))], **options)
 
@@ -69,6 +69,22 @@ def test_large_pictures_give_coordinates_of_the_picture(finder: FaceFinder, astr
     (face,) = finder.detect_faces(cv2.resize(astronaut, (2048, 2048), interpolation=cv2.INTER_CUBIC))
     assert face.box_xyxy_px == pytest.approx((716, 256, 1072, 696), abs=30)
     assert np.abs(face.landmarks_px[0] - (820, 406)).max() < 20
+
+
+def test_small_faces_of_a_large_photo_are_found_beside_the_large_one(
+    finder: FaceFinder, astronaut: np.ndarray, hopper: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = np.full((2000, 3000, 3), 90, np.uint8)
+    photo[200:1736, 100:1636] = cv2.resize(astronaut, (1536, 1536), interpolation=cv2.INTER_CUBIC)  # 330 px
+    photo[900:1020, 2300:2402] = cv2.resize(hopper, (102, 120), interpolation=cv2.INTER_AREA)  # 39 px
+    large, small = finder.detect_faces(photo)
+    assert large.box_xyxy_px == pytest.approx((637, 392, 904, 722), abs=25) and small.size_px < 50
+    assert np.abs(small.landmarks_px[0] - (2300 + 222 * 0.2, 900 + 193 * 0.2)).max() < 8
+    monkeypatch.setattr(faces, "FINE_PX", faces.DETECT_PX)
+    (alone,) = finder.detect_faces(photo)
+    assert alone.box_xyxy_px == large.box_xyxy_px  # what the first look finds stays as it is
+    (face, *_) = finder.find_tracks([Frame(0, 0.0, photo), Frame(1, 0.1, photo)])
+    assert face.crops[0].face_px == pytest.approx(large.size_px, abs=0.01)
 
 
 def test_no_face_is_an_empty_answer(finder: FaceFinder) -> None:
@@ -116,6 +132,43 @@ def test_the_second_try_is_made_only_when_no_frame_shows_a_face(
     assert borders == [0.0]
     finder.find_tracks([Frame(0, 0.0, empty)])
     assert borders == [0.0, 0.0, faces.BORDER]
+
+
+def test_between_key_frames_faces_are_found_where_they_must_be(
+    finder: FaceFinder, astronaut: np.ndarray, hopper: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same boxes as by searching every frame whole, with a fraction of the pixels."""
+    left, right = astronaut[20:240, 120:320], cv2.resize(hopper[60:400, 110:420], (200, 220))
+    frames = []
+    for i in range(9):
+        rgb = np.full((360, 640, 3), 90, np.uint8)
+        rgb[20 + 6 * i : 240 + 6 * i, 20 + 12 * i : 220 + 12 * i] = left
+        rgb[90:310, 420:620] = right
+        frames.append(Frame(i, i * 0.4, rgb))
+    searched: list[tuple[int, ...]] = []
+    original = finder._search
+    monkeypatch.setattr(
+        finder, "_search", lambda scaled, min_px: searched.append(scaled.shape) or original(scaled, min_px)
+    )
+    found = finder.detect(frames)
+    assert searched == [(4, 360, 640, 3), (10, 192, 192, 3)]  # frames 0, 3, 6, 8; both faces of the five others
+    whole = finder._detect_all([frame.rgb for frame in frames])
+    for some, plain in zip(found, whole, strict=True):
+        assert len(some) == len(plain) == 2
+        in_order = [sorted(faces_of, key=lambda face: face.box_xyxy_px[0]) for faces_of in (some, plain)]
+        for face, other in zip(*in_order, strict=True):
+            assert np.abs(np.subtract(face.box_xyxy_px, other.box_xyxy_px)).max() < 0.08 * other.size_px
+            assert np.abs(face.landmarks_px - other.landmarks_px).max() < 0.05 * other.size_px
+
+
+def test_frames_far_apart_in_time_are_all_searched_whole(
+    finder: FaceFinder, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(finder, "_detect_all", lambda pictures: counts.append(len(pictures)) or [[]] * len(pictures))
+    for step_s in (0.1, 0.7):
+        finder.find_tracks([Frame(i, i * step_s, astronaut) for i in range(9)])
+    assert counts == [3, 9]
 
 
 def test_frames_of_several_sizes(finder: FaceFinder, astronaut: np.ndarray) -> None:
@@ -182,7 +235,7 @@ def test_a_short_gap_is_interpolated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_gap_is_interpolated_in_time_not_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
     finder, rgb = FaceFinder(), np.zeros((600, 1000, 3), np.uint8)
-    monkeypatch.setattr(finder, "_detect_all", lambda pictures: [[detection(100, 200)], [], [detection(140, 200)]])
+    monkeypatch.setattr(finder, "detect", lambda frames: [[detection(100, 200)], [], [detection(140, 200)]])
     (track,) = finder.find_tracks([Frame(i, t, rgb) for i, t in enumerate((0.0, 0.3, 0.4))])
     assert lefts(track) == [100, 130, 140]
 

@@ -206,15 +206,18 @@ def test_memory_stays_the_same_over_5000_files(tmp_path: Path) -> None:
     assert max(size for done, size in used.items() if done > 2500) < early + 20e6
 
 
-def test_two_ray_workers_give_the_same_rows(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_two_ray_workers_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
     from ray.cluster_utils import Cluster
 
     folder = dots(tmp_path / "dots", 20)
     (folder / "notes.txt").write_text("no picture")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    node = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     try:
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(**node)
         scan([str(folder)], tmp_path / "ray.parquet", Job(), on_ray, 2)
     finally:
         ray.shutdown()

@@ -2,6 +2,7 @@
 
 python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a time, ablations.csv.
 python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained for the same minutes, one table, zoo.csv.
+python -m detector.benchmark speed [--reference]: time and memory by stage, on inputs made on the spot, speed.csv.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detector.benchmark import speed
 from detector.benchmark.accuracy import Answers, devset_rows, faces_rows, write_rows
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
 from detector.benchmark.shortcuts import shortcut_rows, widest
@@ -118,11 +120,12 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--out", type=Path, required=True)
     add_zoo(commands)
     add_ablations(commands)
+    speed.add_to(commands)
     args = parser.parse_args(argv)
     if args.command == "accuracy" and not (args.faces or args.devset):
         parser.error("name --faces, --devset or both")
     try:
-        return {"accuracy": measure, "zoo": compare, "ablations": leave_out}[args.command](args)
+        return {"accuracy": measure, "zoo": compare, "ablations": leave_out, "speed": speed.run}[args.command](args)
     except DetectorError as err:
         print(err, file=sys.stderr)
         return 1

@@ -9,18 +9,22 @@ from typing import Any
 import gradio as gr
 
 from detector.errors import DetectorError
-from detector.pipeline import analysis_json
+from detector.pipeline import analysis_json, on_gpu
 from explain.report import build_report
 from explain.tabs.service import UNEXPECTED, Service, log_fault
+
+ANALYZE_S, EXPLAIN_S = 30, 60  # for which a Space asks for a card: several times what a clip takes on one
 
 
 def build(service: Service) -> None:
     """Add /analyze and /explain, which take a file and give JSON; nothing of it is seen on the page."""
 
+    @on_gpu(ANALYZE_S)
     def analyze(file: str) -> dict[str, Any]:
         """Analyse a photo or a clip; the object that `python -m detector analyze --json` prints."""
         return analysis_json(service.detector().analyze(file))
 
+    @on_gpu(EXPLAIN_S)
     def explain(file: str) -> dict[str, Any]:
         """Explain a photo or a clip; the content of report.json that `python -m explain` writes."""
         detector = service.detector()

@@ -1,0 +1,77 @@
+"""The speed benchmark, and the guard on what an answer costs: operations are counted, seconds are not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector import media
+from detector.benchmark import speed
+from detector.benchmark.__main__ import main
+from detector.media import write_video
+from detector.pipeline import Detector
+
+
+def test_the_network_costs_no_more_per_crop() -> None:
+    assert speed.gflop_per_crop(Detector.untrained()) == pytest.approx(1.552, rel=0.02)
+
+
+def test_a_clip_is_looked_at_in_one_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spec = speed.Input(320, 240, 1, 2)
+    path = tmp_path / "clip.mp4"
+    write_video(path, speed._frames(spec), speed.FPS)
+    detector = Detector.untrained()
+    batches: list[int] = []
+    pixels: list[int] = []
+    look, search = detector._look_batch, detector.finder._search
+    monkeypatch.setattr(detector, "_look_batch", lambda crops: batches.append(len(crops)) or look(crops))
+    monkeypatch.setattr(
+        detector.finder, "_search", lambda scaled, px: pixels.append(scaled[..., 0].size) or search(scaled, px)
+    )
+    analysis = detector.analyze(path)
+    assert [len(face.track.crops) for face in analysis.faces] == [24]
+    assert batches == [24 + 4]  # with the four that are saved as JPEG for the check of stability
+    assert sum(pixels) == 7 * 320 * 240 + 17 * 192 * 192  # frames 0, 4, ..., 20, 23 whole; the face in the others
+
+
+def test_a_clip_ten_times_as_long_decodes_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    frames = [np.full((32, 48, 3), i % 200, np.uint8) for i in range(300)]
+    decoded: list[int] = []
+    original = media._pictures
+
+    def counted(*args):
+        for index, picture in original(*args):
+            decoded.append(index)
+            yield index, picture
+
+    monkeypatch.setattr(media, "_pictures", counted)
+    monkeypatch.setattr(media, "MAX_DECODED", 150)  # a tenth, as the clips are a tenth of a minute and of ten
+    costs = []
+    for times in (1, 10):
+        write_video(tmp_path / f"{times}.mp4", frames * times, fps=30)
+        decoded.clear()
+        assert len(media.decode(tmp_path / f"{times}.mp4", 12)[1]) == 12
+        costs.append(len(decoded))
+    assert costs[1] <= 1.3 * costs[0]
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_table_with_ratios(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speed, "LIME_SAMPLES", 20)
+    monkeypatch.setitem(speed.INPUTS, "photo-12mp", speed.Input(640, 480, 1))
+    task = speed.Task("photo-12mp", speed.write_input("photo-12mp", tmp_path), 1, 1, True, "cpu", None)
+    rows = speed.measure(task)
+    stages = [row["stage"] for row in rows if row["way"] == "ours"]
+    assert stages == list(speed.STAGES)
+    assert all(row["median_ms"] >= 0 for row in rows)
+    ratios = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
+    assert {"decode", "detect", "embed", "LIME", "total"} <= set(ratios)
+    (share,) = [row["share_of_matmul"] for row in rows if "share_of_matmul" in row]
+    assert 0 < share < 2
+    table = speed.draw_table(rows).splitlines()
+    assert table[0].startswith("| input | threads | way | stage | median_ms |") and len(table) == 2 + len(rows)
+    with pytest.raises(SystemExit):
+        main(["speed", "--inputs", "nothing"])
+    assert "invalid choice: 'nothing'" in capsys.readouterr().err
