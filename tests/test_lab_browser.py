@@ -107,7 +107,7 @@ def test_a_slider_forges_the_face(page):
     page.wait_for_selector("#lens-forgery-go:enabled")
     page.click("#lens-forgery-lime-go")
     page.wait_for_selector("#lens-forgery-lime img")
-    assert "LIME" in page.inner_text("#lens-forgery-table")
+    page.wait_for_function("document.querySelector('#lens-forgery-table').innerText.includes('LIME')")
     alt_texts(page, "#lens-forgery-evidence")
     fits(page)
 

@@ -57,7 +57,7 @@ def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
 
 @pytest.fixture(scope="module")
 def learnt():
-    return swap.train(steps=21)
+    return swap.train(steps=61)
 
 
 def test_aligned_faces_have_their_eyes_in_one_place():
@@ -71,7 +71,7 @@ def test_aligned_faces_have_their_eyes_in_one_place():
 
 def test_two_decoders_share_one_encoder_and_learn(learnt):
     assert len(learnt.net.decoders) == 2
-    assert learnt.losses[-1] < 0.95 * learnt.losses[0]
+    assert np.mean(learnt.losses[-3:]) < 0.85 * np.mean(learnt.losses[:3])  # every value is one batch's
     face = swap.aligned(*builtin.pictures()[0])
     own, other = learnt.draw(face, 0), learnt.draw(face, 1)
     assert own.shape == (64, 64, 3)
@@ -105,7 +105,7 @@ def test_the_clip_is_converted_frame_by_frame_and_the_detector_asked(learnt):
     assert len(found.authentic) == len(found.swapped) == 4
     assert len(found.steady_authentic) == len(found.steady_swapped) == 3
     assert [a.media.kind for a in found.analyses] == ["video", "video"]
-    assert len(found.analyses[0].faces[0].track.crops) == 4  # after three steps the swapped face need not look like one
+    assert len(found.analyses[0].faces[0].track.crops) == 4
 
 
 # ----------------------------------------------------------------------------------------------------- re-enactment
