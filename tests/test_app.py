@@ -370,7 +370,8 @@ def test_the_model_tab_shows_a_card_or_says_there_is_none(monkeypatch, tmp_path)
     blocks = built(page)
     assert card() == ["# Card"]
     assert "lens-accuracy" in {b.elem_id for b in blocks}
-    assert not {"lens-zoo", "lens-training", "lens-reliability"} & {b.elem_id for b in blocks}
+    assert not {"lens-zoo", "lens-training", "lens-reliability", "lens-accuracy-table"} & {b.elem_id for b in blocks}
+    assert "The table zoo.csv is not in this copy." in [getattr(b, "value", None) for b in blocks]
 
 
 def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
@@ -379,6 +380,14 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.png")
     line = dict.fromkeys(model.HEADINGS, "") | {"recipe": "<tiny>", "auc": "0.61234", "images_seen": "160"}
     (tmp_path / "zoo.csv").write_text(",".join(line) + "\n" + ",".join(line.values()) + "\n", encoding="utf-8")
+    (tmp_path / "accuracy.csv").write_text(
+        "set,family,degradation,auc,auc_low,auc_high\nvalidation faces,self-blend,none,0.914,0.867,0.955\n"
+        "validation faces,self-blend,heavy,0.83,0.766,0.891\ndevset,lip sync,as found,,,\n", encoding="utf-8"
+    )  # fmt: skip
+    (tmp_path / "authentic.csv").write_text(
+        "kind,group,degradation,n,false_positives\nset,ffhq,light,40,0.025\nformat,half size,half size,9,0.5\n",
+        encoding="utf-8",
+    )
 
     def page() -> dict:
         with gr.Blocks() as blocks:
@@ -389,6 +398,11 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
     assert {"lens-reliability", "lens-risk-coverage", "lens-training"} <= set(shown)
     assert '<th scope="row">&lt;tiny&gt;</th>' in shown["lens-zoo"].value
     assert "<td>0.612</td>" in shown["lens-zoo"].value and "<td>160</td>" in shown["lens-zoo"].value
+    accuracy = shown["lens-accuracy-table"].value
+    assert "<td>0.91 (0.87-0.95)</td><td>0.83 (0.77-0.89)</td>" in accuracy and "lip sync" not in accuracy
+    groups = shown["lens-authentic-table"].value
+    assert '<th scope="col">light</th><th scope="col">none</th>' in groups and "<td>2%</td><td></td>" in groups
+    assert '<th scope="row">format: half size (9)</th><td></td><td>50%</td>' in groups
 
 
 # ------------------------------------------------------------------------------------------------------- other models

@@ -188,6 +188,13 @@ def test_charts_say_what_they_show() -> None:
         charts.draw_grid([], [], [])
 
 
+def test_the_main_runs_curves_are_drawn_by_family() -> None:
+    row = {"minutes": 1.0, "images": 1000, "auc": 0.6, "pixel_auc": 0.7, "auc self-blend": 0.6, "loss": 1.0}
+    few = charts.draw_main_run([row, row | {"images": 2000, "auc": 0.7, "loss": 0.9}])
+    more = charts.draw_main_run([row | {"auc generator": 0.9}])
+    assert Image.open(BytesIO(few)).size == (1000, 400) and few != more
+
+
 def test_the_hub_gets_a_model_folder_and_gives_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = HubModel(DeepfakeNetwork(tiny_recipe().network), "tiny", {"recipe": "tiny"})

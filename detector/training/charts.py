@@ -1,10 +1,16 @@
-"""Pictures of a training run: curves, class counts, sample grids, forgeries beside their original, a clip as a GIF."""
+"""Pictures of a training run: curves, class counts, sample grids, forgeries beside their original, a clip as a GIF.
+
+`python -m detector.training.charts runs/main/history.json weights/training.png` draws the main training's curves.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -44,6 +50,22 @@ def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes:
             if history[k]["stage"] != history[k - 1]["stage"]:
                 axes.axvline(k + 0.5, color="grey", linestyle=":")
     losses.legend()
+    return _png(figure)
+
+
+def draw_main_run(history: Sequence[Mapping[str, Any]]) -> bytes:
+    """Loss, and validation AUC over all and by family, of the main training over the pictures seen, as PNG."""
+    figure = Figure((10, 4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    seen = [row["images"] / 1000 for row in history]
+    losses.plot(seen, [row["loss"] for row in history], "o-", color="black")
+    losses.set(xlabel="thousand pictures", ylabel="training loss")
+    scores.plot(seen, [row["auc"] for row in history], "o-", color="black", linewidth=2.5, label="all")
+    families = [key for key in history[-1] if key.startswith("auc ")]
+    for key, marker in zip(families, "sDv^Px*<>", strict=False):  # signs, since colours alone tell nothing to many
+        scores.plot(seen, [row[key] for row in history], f"{marker}--", linewidth=1, label=key.removeprefix("auc "))
+    scores.set(xlabel="thousand pictures", ylabel="validation AUC", ylim=(0.48, 1))
+    scores.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return _png(figure)
 
 
@@ -115,3 +137,11 @@ def draw_clip(crops: NDArray[np.uint8], p_fake: float, frame_ms: int = 200) -> b
     buffer = BytesIO()
     pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:], duration=frame_ms, loop=0)
     return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Draw the main training's curves.")
+    parser.add_argument("history", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    args.out.write_bytes(draw_main_run(json.loads(args.history.read_text())))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from detector.pipeline import Progress, bf16_pays
+from detector.weights import SHIPPED
 from explain.lab import store
 from explain.lab.digits import digits
 
@@ -28,9 +30,10 @@ BATCH = 32  # of each kind; small, so that a hundred steps take seconds
 LEARNING_RATE = 2e-4
 # The longer run has minutes, not hours: a higher rate that falls towards the end, real digits called real with 90% only
 # (Salimans et al., arXiv:1606.03498), and grain over both kinds that fades away (Sonderby et al., arXiv:1610.04490), so
-# that the discriminator never gets too sure of itself.
-LONG_RATE, LONG_SMOOTH, LONG_GRAIN = 4e-4, 0.1, 0.1
-HEAD_START = 60  # steps that a new discriminator gets against a generator that has learnt already
+# that the discriminator never gets too sure of itself. The generator learns from its more convincing samples alone
+# (Sinha et al., arXiv:2002.06224): what lies between two digits is not worth mending.
+LONG_RATE, LONG_SMOOTH, LONG_GRAIN, LONG_KEPT = 4e-4, 0.1, 0.1, 24
+HEAD_START = 300  # steps that a new discriminator gets against a generator that has learnt already
 SHOWN = 36  # samples of the grid, always of the same noise, so that one can watch each of them change
 MARGIN = 1.1  # second nearest digit / nearest: from there on a sample counts as that digit
 WEIGHTS = "lesson-gan.safetensors"
@@ -67,6 +70,7 @@ class Game:
     losses: list[tuple[float, float]] = field(default_factory=list)  # (generator, discriminator) per step
     collapsing: bool = False
     smooth: float = 0.0  # real digits are to be called real with a probability of 1 - smooth
+    kept: int = BATCH  # samples of a batch that the generator learns from: the most convincing ones
     grain: float = 0.0  # standard deviation of noise over all that the discriminator sees, of a range of 2
 
     def __post_init__(self) -> None:
@@ -120,7 +124,7 @@ class Game:
             if not self.collapsing:
                 _learn(self._police, police)
             self.discriminator.requires_grad_(False)  # it only judges here; its own gradients would cost time
-            forge = _told(self._call(made), 1.0)
+            forge = _told(self._call(made).topk(self.kept, dim=0).values, 1.0)
             _learn(self._forge, forge)
             self.discriminator.requires_grad_(True)
         self.losses.append((float(forge.detach()), float(police.detach())))
@@ -196,27 +200,33 @@ def shipped_samples(count: int, seed: int) -> NDArray[np.float32]:
     return draw(shipped(), torch.randn(count, NOISE, generator=torch.Generator().manual_seed(seed)))
 
 
-def train_shipped(minutes: float, seed: int = 0, go_on: bool = False) -> Game:
-    """Play for some minutes and save the generator, averaged over the last steps; go_on from the saved one."""
+def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = False) -> Game:
+    """Play for some minutes, saving the generator averaged over the last steps now and then; go_on from a saved one."""
     torch.set_flush_denormal(True)
-    game, start = Game(seed, smooth=LONG_SMOOTH), time.monotonic()
+    game, start = Game(seed, smooth=LONG_SMOOTH, kept=LONG_KEPT), time.monotonic()
     for player in (game.generator, game.discriminator):
         player.to(memory_format=torch.channels_last)
     if go_on:
-        game.generator.load_state_dict({**game.generator.state_dict(), **store.load(WEIGHTS)})
+        game.generator.load_state_dict({**game.generator.state_dict(), **store.load(WEIGHTS, folder)})
     mean = torch.optim.swa_utils.AveragedModel(
         game.generator, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
+    rate = LONG_RATE / 2 if go_on else LONG_RATE
     while (spent := (time.monotonic() - start) / (60 * minutes)) < 1:
-        game.set_rate(LONG_RATE * min(1.0, 3.0 * (1 - spent) + 0.02), forging=not go_on or game.steps >= HEAD_START)
+        game.set_rate(rate * min(1.0, 3.0 * (1 - spent) + 0.02), forging=not go_on or game.steps >= HEAD_START)
         game.grain = LONG_GRAIN * max(0.0, 1 - 2 * spent)
         game.play(1)
         mean.update_parameters(game.generator)
-        if game.steps % 250 == 0:
-            print(f"{game.steps} steps: {how_good(mean.module)}", flush=True)
-    state = mean.module.state_dict()
-    store.save(WEIGHTS, {k: v for k, v in state.items() if v.is_floating_point()})
+        if game.steps % 500 == 0:
+            keep(mean.module, folder)
+            print(f"{spent:.0%}, {game.steps} steps: {how_good(mean.module)}; {game.losses[-1]}", flush=True)
+    keep(mean.module, folder)
     return game
+
+
+def keep(net: nn.Module, folder: Path) -> None:
+    """Save a generator as the longer run's."""
+    store.save(WEIGHTS, {k: v for k, v in net.state_dict().items() if v.is_floating_point()}, folder)
 
 
 def how_good(net: nn.Module) -> str:
@@ -231,7 +241,8 @@ def how_good(net: nn.Module) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the digits GAN of the longer run.")
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--go-on", action="store_true", help="from the shipped generator")
+    parser.add_argument("--go-on", action="store_true", help="from the generator in --out")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the weights and of their sums")
     args = parser.parse_args()
-    game = train_shipped(args.minutes, go_on=args.go_on)
-    print(f"shipped after {game.steps} steps: {how_good(shipped())}")
+    played = train_longer(args.minutes, args.out, go_on=args.go_on)
+    print(f"{played.steps} steps: {how_good(played.generator)} without the average")

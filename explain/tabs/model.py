@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from explain.tabs.lab import Update, path_of, runner, source
 from explain.tabs.panel import picture
 from explain.tabs.service import Service
 
-CARD, ZOO = "MODEL_CARD.md", "zoo.csv"
-# (file beside the weights, its heading, its alternative text); those that are not there are left out.
+CARD, ACCURACY, AUTHENTIC, ZOO = "MODEL_CARD.md", "accuracy.csv", "authentic.csv", "zoo.csv"
+# (file beside the weights, its heading, its alternative text); of those that are not there one sentence says so.
 MEASURED = (
     ("accuracy.png", "Accuracy by kind of forgery and degradation",
      "Table of the area under the curve by kind of forgery and degradation, and genuine forgeries by type with their "
@@ -28,7 +29,17 @@ MEASURED = (
      "Error among the surest answers against the share of files that are answered"),
 )  # fmt: skip
 LEARNT = (
-    ("training.png", "Training curves", "The loss and the area under the curve on held-back faces as training went on"),
+    ("training.png", "Training curves of the last run, which began from an earlier run's weights",
+     "The training loss, and the area under the curve on held-back faces over all and by kind of forgery, against the "
+     "number of pictures seen"),
+)  # fmt: skip
+ACCURACY_TEXT = (
+    "### Accuracy with 95% intervals\nArea under the curve on held-back faces with fresh forgeries, by kind of forgery "
+    "and degradation: 1 is perfect, 0.5 is chance."
+)
+AUTHENTIC_TEXT = (
+    "### Does it follow what is no forgery?\nShare of held-back authentic faces that it calls forged, group by group. "
+    "Groups that lie far apart mean that it follows something else than forgery; small groups scatter by chance."
 )
 MAP_TEXT = (
     "The detector turns each face into 512 numbers, an **embedding**. Here are those of held-back authentic faces and "
@@ -40,6 +51,7 @@ WEAK_TEXT = (
     "hold out. The model card below has the measured figures."
 )
 ZOO_TEXT = (
+    "### Other systems on the same material\n"
     "Every recipe of `detector/training/recipes.py`, trained for the same few minutes of computing on the same forged "
     "faces, beside the shipped model. So short a training ranks how quickly systems learn, not how good they become."
 )
@@ -54,21 +66,22 @@ def build(service: Service) -> None:
     """Lay the tab out and wire it."""
     gr.Markdown("## How well it does")
     _pictures(MEASURED)
+    _pivot(SHIPPED / ACCURACY, ACCURACY_TEXT, "Forgery", _interval)
+    _pivot(SHIPPED / AUTHENTIC, AUTHENTIC_TEXT, "Group (faces)", _alarms)
     gr.Markdown("## Your face among known ones")
     _map(service)
     gr.Markdown("## What it cannot do, with examples")
     _weaknesses(service)
-    if any((SHIPPED / name).is_file() for name, *_ in LEARNT) or (SHIPPED / ZOO).is_file():
-        gr.Markdown("## How it learnt")
-        _pictures(LEARNT)
-        _zoo(SHIPPED / ZOO)
+    gr.Markdown("## How it learnt")
+    _pictures(LEARNT)
+    _zoo(SHIPPED / ZOO)
     card = SHIPPED / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else "This copy comes without a model card."
     gr.Markdown(text, elem_id="lens-model-card")
 
 
 def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
-    """Those of the pictures that lie beside the weights; the first in a row of its own."""
+    """Those of the pictures that lie beside the weights, the first in a row of its own, and which don't."""
     there = [(SHIPPED / name, label, alt) for name, label, alt in offered if (SHIPPED / name).is_file()]
     for row in (there[:1], there[1:]):
         with gr.Row(elem_classes="lens-lab"):
@@ -77,6 +90,48 @@ def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
                     str(path), label=label, format="png", interactive=False, alt_text=alt,
                     elem_id=f"lens-{path.stem.replace('_', '-')}", buttons=["download", "fullscreen"], min_width=300,
                 )  # fmt: skip
+    absent = [label for name, label, _ in offered if not (SHIPPED / name).is_file()]
+    if absent:
+        gr.Markdown(f"Not in this copy: {'; '.join(absent)}.")
+
+
+def _rows(path: Path, heading: str) -> list[dict[str, str]]:
+    """What a table beside the weights holds, under its heading; no rows and a sentence where it is not there."""
+    gr.Markdown(heading)
+    if not path.is_file():
+        gr.Markdown(f"The table {path.name} is not in this copy.")
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _pivot(
+    path: Path, heading: str, first: str, cell: Callable[[Mapping[str, str]], tuple[str, str, str] | None]
+) -> None:
+    """A table with a line and a column for each that `cell` names; cell: a row of the file -> (line, column, text)."""
+    lines: dict[str, dict[str, str]] = {}
+    for row in _rows(path, heading):
+        if found := cell(row):
+            line, column, text = found
+            lines.setdefault(line, {})[column] = text
+    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
+    if lines:
+        grid = cards.grid(
+            [first, *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()]
+        )
+        gr.HTML(grid, elem_id=f"lens-{path.stem}-table")
+
+
+def _interval(row: Mapping[str, str]) -> tuple[str, str, str] | None:
+    if row["set"] != "validation faces":
+        return None
+    auc, low, high = (float(row[name]) for name in ("auc", "auc_low", "auc_high"))
+    return row["family"], row["degradation"], f"{auc:.2f} ({low:.2f}-{high:.2f})"
+
+
+def _alarms(row: Mapping[str, str]) -> tuple[str, str, str]:
+    column = "none" if row["kind"] == "format" else row["degradation"]  # a format stands for itself
+    return f"{row['kind']}: {row['group']} ({row['n']})", column, f"{float(row['false_positives']):.0%}"
 
 
 def _map(service: Service) -> None:
@@ -129,13 +184,9 @@ def _weaknesses(service: Service) -> None:
 
 def _zoo(path: Path) -> None:
     """The comparison of recipes as a table."""
-    if not path.is_file():
-        return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    shown = [[_cell(row[name]) for name in HEADINGS] for row in rows]
-    gr.Markdown(f"### Other systems on the same material\n{ZOO_TEXT}")
-    gr.HTML(cards.grid(list(HEADINGS.values()), shown), elem_id="lens-zoo")
+    rows = [[_cell(row[name]) for name in HEADINGS] for row in _rows(path, ZOO_TEXT)]
+    if rows:
+        gr.HTML(cards.grid(list(HEADINGS.values()), rows), elem_id="lens-zoo")
 
 
 def _cell(value: str) -> str:
