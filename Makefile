@@ -12,7 +12,7 @@ $(VENV)/.runtime: requirements.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime pyproject.toml
-	$(BIN)/python -m pip install --quiet -e '.[test,train,scan]'
+	$(BIN)/python -m pip install --quiet -e '.[test,train,scan,ray]'
 	@touch $@
 
 demo: $(VENV)/.runtime  ## start the page on http://127.0.0.1:7860

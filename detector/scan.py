@@ -293,21 +293,48 @@ def _work(connection: Connection, job: Job) -> None:
 
 
 def on_ray(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
-    """Rows from the workers of a Ray cluster, RAY_ADDRESS or one started here; all of them must see the files."""
+    """Rows from at most so many workers of a Ray cluster, RAY_ADDRESS or one started here; all must see the files.
+
+    Raises ScanError when there is no Ray, when the cluster does not answer, or when it gives up.
+    """
     try:
         import ray
         import ray.data
+        from ray.exceptions import RayError
     except ImportError as err:
         raise ScanError("The engine is not installed: pip install 'deepfake-lens[ray]'.") from err
-    if not ray.is_initialized():
-        environment = {"working_dir": str(Path(__file__).resolve().parent.parent), "env_vars": {"OMP_NUM_THREADS": "1"}}
-        ray.init(runtime_env=environment, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    while some := [{"path": path} for path in islice(paths, RAY_FILES)]:
-        files = ray.data.from_items(some, override_num_blocks=max(workers, len(some) // (4 * RAY_BATCH)))
-        team = ray.data.ActorPoolStrategy(size=workers)
-        yield from files.map_batches(
-            _RayWorker, fn_constructor_args=(job,), compute=team, batch_size=RAY_BATCH, num_cpus=1
-        ).iter_rows()
+    try:
+        _join_ray(workers)
+        ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        team = ray.data.ActorPoolStrategy(min_size=1, max_size=workers)  # a smaller cluster does it too, more slowly
+        while some := [{"path": path} for path in islice(paths, RAY_FILES)]:
+            files = ray.data.from_items(some, override_num_blocks=max(workers, len(some) // (4 * RAY_BATCH)))
+            yield from files.map_batches(
+                _RayWorker, fn_constructor_args=(job,), compute=team, batch_size=RAY_BATCH, num_cpus=1
+            ).iter_rows()
+    except (RayError, ConnectionError) as err:
+        raise ScanError("The Ray cluster does not answer. The same command goes on from here.") from err
+
+
+def _join_ray(workers: int) -> None:
+    """Connect to the cluster at RAY_ADDRESS, or start one of so many cores on this machine."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"address": "local", "num_cpus": workers}
+    if address := os.environ.get("RAY_ADDRESS"):
+        options = {"address": address}
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # tries, of 40 s each; 20 without it
+    environment = {
+        "working_dir": str(Path(__file__).resolve().parent.parent),
+        "excludes": ["/.git", "/.venv", "/out", "/runs", "/tests"],  # code and weights are all that workers need
+        "env_vars": {"OMP_NUM_THREADS": "1"},
+    }
+    ray.init(
+        **options, runtime_env=environment, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
 
 
 class _RayWorker:
