@@ -91,6 +91,9 @@ def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
     try:
         options = dict(description)
         options["denoiser_widths"] = tuple(options.get("denoiser_widths", ()))
+        if options.get("whole_picture") is not None:
+            gain, offset = (float(number) for number in options["whole_picture"])
+            options["whole_picture"] = gain, offset
         # Bare: a manifest from elsewhere has no say in what else is read or fetched.
         return DeepfakeNetwork(NetworkConfig(**options).bare())
     except (TypeError, ValueError, KeyError, AttributeError) as err:

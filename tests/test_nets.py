@@ -109,3 +109,16 @@ def test_the_denoiser_starts_as_the_identity_and_the_documents_one_has_a_7x7_lat
         theirs = DenoisingAutoencoder(skips=False).eval()
         assert theirs.encode(images)[-1].shape == (1, 256, 7, 7)
         assert theirs(images).shape == (1, 3, 224, 224)
+
+
+def test_where_the_whole_map_is_lit_the_whole_picture_counts() -> None:
+    plain, head = FrameHead(4, True), FrameHead(4, True, whole_picture=(0.5, 1.0))
+    head.load_state_dict(plain.state_dict())
+    embedding, half_lit, lit = torch.zeros(1, 4), torch.full((1, 28, 28), -40.0), torch.full((1, 28, 28), 30.0)
+    half_lit[:, :14] = 30.0
+    with torch.inference_mode():
+        assert float(head(embedding, half_lit)) == pytest.approx(float(plain(embedding, half_lit)), abs=1e-4)
+        plain.out.weight.zero_(), head.out.weight.zero_()
+        plain.out.bias.fill_(-3), head.out.bias.fill_(-3)
+        assert float(plain(embedding, lit)) == -3
+        assert float(head(embedding, lit)) == pytest.approx(0.5 * 30 + 1, abs=1e-4)

@@ -26,6 +26,9 @@ class NetworkConfig:
     temporal_options: Mapping[str, Any] = field(default_factory=dict)
     denoiser_widths: tuple[int, ...] = (32, 64, 128, 192, 128)  # () builds none
     denoiser_skips: bool = True
+    whole_picture: tuple[float, float] | None = (
+        None  # gain, offset: from the map's lower half to a logit; see FrameHead
+    )
 
     def bare(self) -> NetworkConfig:
         """The same network without where its weights start from: what is stored beside trained weights."""
@@ -46,12 +49,14 @@ class FrameHead(nn.Module):
     """Embedding and the evidence map's strongest places -> one logit.
 
     Of the map it reads the mean of the TOP_K highest cells and the log-mean-exp, never the mean: a forged mouth is 3%
-    of a crop, and a mean would drown it.
+    of a crop, and a mean would drown it. With `whole_picture` there is a second way to look forged: where not even the
+    lower half of the map is quiet, background included, the whole picture may be generated. The larger of both counts.
     """
 
-    def __init__(self, dim: int, use_map: bool) -> None:
+    def __init__(self, dim: int, use_map: bool, whole_picture: tuple[float, float] | None = None) -> None:
         super().__init__()
         self.out = nn.Linear(dim + (2 if use_map else 0), 1)
+        self.whole_picture = whole_picture
 
     def forward(self, embedding: Tensor, map_logits: Tensor | None) -> Tensor:
         parts = [embedding]
@@ -60,7 +65,18 @@ class FrameHead(nn.Module):
             top = flat.topk(min(TOP_K, flat.shape[1]), dim=1).values.mean(1, keepdim=True)
             soft = torch.logsumexp(flat, dim=1, keepdim=True) - torch.log(torch.tensor(float(flat.shape[1])))
             parts += [top.to(embedding.dtype), soft.to(embedding.dtype)]
-        return self.out(torch.cat(parts, dim=1)).squeeze(-1)
+        logit = self.out(torch.cat(parts, dim=1)).squeeze(-1)
+        if map_logits is None or self.whole_picture is None:
+            return logit
+        gain, offset = self.whole_picture
+        whole = gain * lower_half(map_logits) + offset
+        return torch.logaddexp(2 * logit.float(), 2 * whole) / 2  # a smooth maximum
+
+
+def lower_half(map_logits: Tensor) -> Tensor:
+    """Mean (B,) of the lower half of the cells of maps (B, H, W)."""
+    flat = map_logits.flatten(1).float()
+    return flat.topk(flat.shape[1] // 2, dim=1, largest=False).values.mean(1)
 
 
 class DeepfakeNetwork(nn.Module):
@@ -74,7 +90,7 @@ class DeepfakeNetwork(nn.Module):
         self.config = config = config or NetworkConfig()
         self.embedder = build_embedder(config.embedder, **config.embedder_options)
         has_map = getattr(self.embedder, "map_head", None) is not None
-        self.frame_head = FrameHead(self.embedder.dim, has_map)  # type: ignore[arg-type]
+        self.frame_head = FrameHead(self.embedder.dim, has_map, config.whole_picture)  # type: ignore[arg-type]
         self.temporal = build_temporal(config.temporal, self.embedder.dim, **config.temporal_options)  # type: ignore[arg-type]
         self.denoiser = (
             DenoisingAutoencoder(config.denoiser_widths, config.denoiser_skips) if config.denoiser_widths else None

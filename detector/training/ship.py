@@ -15,6 +15,7 @@ import csv
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from detector.decide import Decision
 from detector.pipeline import Detector
 from detector.training.__main__ import load_all
 from detector.training.export import FPR_TARGET, fit, write_model
-from detector.training.train import assemble
+from detector.training.train import assemble, make_validation, whole_picture
 from detector.types import ModelInfo
 
 CALIBRATION_MIX = ("none", "light", "medium", "heavy", "H.264 crf 23", "H.264 crf 32")
@@ -86,8 +87,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("weights"))
     args = parser.parse_args()
     network = assemble(args.run, args.denoiser, args.earlier, args.share)
-    detector = Detector.of(network, ModelInfo(args.name, "0" * 64))
     held = load_all(args.data, args.cache, args.generators, splits=("val",))
+    network.config = replace(network.config, whole_picture=whole_picture(network, make_validation(held, 240)))
+    network.frame_head.whole_picture = network.config.whole_picture
+    detector = Detector.of(network, ModelInfo(args.name, "0" * 64))
     found = calibrate(detector, held, args.devset, args.cache / "devset")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from detector.degrade import draw_preset, draw_training
 from detector.nets.backbones import load_weights, read_tensors
-from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.nets.network import DeepfakeNetwork, NetworkConfig, lower_half
 from detector.training.data import FAMILIES, FAMILY_WEIGHTS, PairMaker, PairStream, Picture
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
@@ -302,3 +302,14 @@ def assemble(run: Path, denoiser: Path | None, earlier: Path | None = None, shar
         state |= {f"denoiser.{k.removeprefix('denoiser.')}": v for k, v in found.items()}
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network
+
+
+def whole_picture(network: DeepfakeNetwork, held: ValidationSet) -> tuple[float, float]:
+    """Gain and offset (see FrameHead) that give the map's lower half on authentic crops the spread of the logit.
+
+    Its mean comes to lie one standard deviation below the logit's: a wholly quiet map shall have no say.
+    """
+    logits, maps = predict(network.eval(), held.crops[:, 0])
+    quiet = lower_half(torch.from_numpy(maps)).numpy()
+    gain = float(logits.std() / quiet.std())
+    return round(gain, 4), round(float(logits.mean() - logits.std() - gain * quiet.mean()), 4)
