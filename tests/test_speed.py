@@ -4,16 +4,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explain_faces import astronaut
 
 from detector import media
 from detector.benchmark import speed
 from detector.benchmark.__main__ import main
 from detector.media import write_video
 from detector.pipeline import Detector
+from explain.regions import explain_regions
 
 
 def test_the_network_costs_no_more_per_crop() -> None:
-    assert speed.gflop_per_crop(Detector.untrained()) == pytest.approx(1.552, rel=0.02)
+    assert speed.gflop_per_crop(Detector()) == pytest.approx(1.552, rel=0.02)
+
+
+def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = Detector.untrained()
+    batches: list[int] = []
+
+    def look(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        batches.append(len(crops))
+        return crops.mean((1, 2, 3)), np.zeros((len(crops), 28, 28)), np.zeros((len(crops), 1))
+
+    monkeypatch.setattr(detector, "_look_batch", look)
+    explain_regions(detector, astronaut())
+    assert batches == [32] * 8
+    assert sum(batches) < speed.LIME_SAMPLES / 3
 
 
 def test_a_clip_is_looked_at_in_one_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -53,6 +69,15 @@ def test_a_clip_ten_times_as_long_decodes_no_more(monkeypatch: pytest.MonkeyPatc
         assert len(media.decode(tmp_path / f"{times}.mp4", 12)[1]) == 12
         costs.append(len(decoded))
     assert costs[1] <= 1.3 * costs[0]
+
+
+def test_a_long_input_is_a_short_one_over_and_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(speed, "LOOP_S", 1)
+    monkeypatch.setitem(speed.INPUTS, "clip", speed.Input(96, 64, 1, 3))
+    header, frames = media.decode(speed.write_input("clip", tmp_path), 90)
+    assert header["index"] == list(range(90)) and header["duration_s"] == 3.0
+    assert np.array_equal(frames[0], frames[30]) and np.array_equal(frames[29], frames[89])
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 @pytest.mark.slow

@@ -17,12 +17,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import psutil
@@ -48,6 +49,7 @@ Row = dict[str, Any]
 Laps = dict[str, list[float]]  # stage -> seconds, one per repeat
 
 FPS = 30
+LOOP_S = 10  # longer clips are this many seconds over and over: encoding takes longer than all the measuring
 LIME_SAMPLES, LIME_BATCH = 1000, 10  # of the reference
 STAGES = (
     "start",
@@ -97,12 +99,34 @@ def write_input(name: str, folder: Path) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"part-{path.name}")
-    if spec.seconds:
+    if spec.seconds > LOOP_S:
+        loop = path.with_name(f"loop-{path.name}")
+        write_video(loop, _frames(replace(spec, seconds=LOOP_S)), FPS)
+        _repeat(loop, unfinished, spec.seconds // LOOP_S)
+        loop.unlink()
+    elif spec.seconds:
         write_video(unfinished, _frames(spec), FPS)
     else:
         Image.fromarray(next(_frames(spec))).save(unfinished, quality=92)
     unfinished.rename(path)
     return path
+
+
+def _repeat(clip: Path, path: Path, times: int) -> None:
+    """Write the clip so many times over into one file, without encoding it again."""
+    with av.open(path, "w") as container:
+        stream = None
+        for number in range(times):
+            with av.open(clip) as source:
+                video = source.streams.video[0]
+                stream = stream or container.add_stream_from_template(video)
+                for packet in source.demux(video):
+                    if packet.pts is None or packet.dts is None or video.duration is None:  # the end marker
+                        continue
+                    packet.pts += number * video.duration
+                    packet.dts += number * video.duration
+                    packet.stream = stream
+                    container.mux(packet)
 
 
 def _frames(spec: Input) -> Iterator[Rgb]:
