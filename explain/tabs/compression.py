@@ -104,7 +104,7 @@ def _shown() -> Shown:
         face = picture("The face", "lens-compression-face", "The face as the detector sees it at this level")
         evidence = picture("Evidence map", "lens-compression-evidence", "The face, places that look forged coloured")
         restored = gr.ImageSlider(
-            label="Degraded | denoised", format="png", interactive=False, elem_id="lens-compression-restored"
+            label="Denoised (right)", format="png", interactive=False, elem_id="lens-compression-restored"
         )
     return Shown(curve, words, strip, level, about, face, evidence, restored)
 
