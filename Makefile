@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check train clean
+.PHONY: demo test check audit train clean
 
 $(VENV)/.runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,10 @@ demo: $(VENV)/.runtime  ## start the page on http://127.0.0.1:7860
 
 test: $(VENV)/.test  ## run the test suite
 	$(BIN)/python -m pytest
+
+audit: $(VENV)/.test  ## known weaknesses of what is installed; asks the network
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit
 
 check: $(VENV)/.test  ## what CI runs besides the tests: format, lint, types
 	$(BIN)/ruff format --check .

@@ -23,6 +23,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from explain.tabs import analyse, api, compression, forgery, learn, model, style
+from explain.tabs.files import ForgetfulBlocks, own_names
 from explain.tabs.guard import Guard, Nameless
 from explain.tabs.service import Service, offered_models
 
@@ -40,13 +41,14 @@ TABS = (
 )
 MAX_UPLOAD_MB = 300  # a few minutes of phone video; kept on disk for an hour at most
 MAX_WAITING = 32  # requests in line; the next one is told that the page is busy
+MAX_VISITORS = 1000  # whose state is kept, half a megabyte each: one more, and the one longest away starts anew
 CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
 DRAIN_S = 4  # for answers under way when the server is told to end; with closing connections it ends within 10 s
 
 
-def build_app(service: Service) -> gr.Blocks:
+def build_app(service: Service) -> ForgetfulBlocks:
     """The whole page. No model is loaded before somebody asks for an answer."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY_S, KEEP_FILES_S)) as page:
+    with ForgetfulBlocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(LEAD, elem_classes="lens-lead")
         with gr.Tabs():
             for name, tab in TABS:
@@ -54,15 +56,24 @@ def build_app(service: Service) -> gr.Blocks:
                     tab.build(service)
         api.build(service)
         page.unload(service.left)
-    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
+        page.unload(page.left)
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
+    return page
 
 
-def launch(service: Service, **options: Any) -> gr.Blocks:
+def launch(service: Service, **options: Any) -> ForgetfulBlocks:
     """Serve the page with everything that belongs to serving it: look, limits, what may be read."""
+    own_names()
     page = build_app(service)
+    limits: dict[str, Any] = {
+        "most_bytes": (MAX_UPLOAD_MB + 1) << 20,
+        "most_waiting": MAX_WAITING,
+        "waiting": lambda: len(page._queue),
+    }
     page.launch(
         theme=style.theme(),
         css_paths=style.CSS,
+        state_session_capacity=MAX_VISITORS,
         max_file_size=MAX_UPLOAD_MB << 20,
         allowed_paths=[],
         show_error=False,
@@ -71,7 +82,7 @@ def launch(service: Service, **options: Any) -> gr.Blocks:
         mcp_server=False,
         enable_monitoring=False,
         run_history=False,
-        app_kwargs={"middleware": [Middleware(Guard, service=service, most_bytes=(MAX_UPLOAD_MB + 1) << 20)]},
+        app_kwargs={"middleware": [Middleware(Guard, service=service, **limits)]},
         footer_links=["api", "settings"],
         **options,
     )
@@ -109,7 +120,9 @@ def main() -> None:
                 server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
                 prevent_thread_lock=True,
             )
-            stop.wait()
+            while not stop.wait(CLEAN_EVERY_S):
+                page.sweep(KEEP_FILES_S)
+                service.sessions.drop_unused(KEEP_FILES_S)
             drain(page, service)
     except OSError as err:  # no folder for temporary files, no free port
         sys.exit(f"The page cannot be served: {err}")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from explain_faces import analysis_of, astronaut, detector
+from gradio.state_holder import StateHolder
 from gradio_client import Client, handle_file
 from PIL import Image
 
@@ -221,6 +223,70 @@ def test_dropping_a_session_removes_its_files():
     assert not path.parent.exists()
     with pytest.raises(GoneError):
         kept.get(token)
+
+
+def test_what_nobody_looks_at_is_dropped_and_what_a_visitor_who_left_looked_at(tmp_path, monkeypatch):
+    kept, clock = Sessions(), Mock()
+    monkeypatch.setattr("explain.tabs.service.time.monotonic", clock)
+    old, mine, yours = (Session(session().analysis, Path("a.png"), visitor, used_s=0.0) for visitor in ("", "me", "you"))
+    kept.keep(old)
+    tokens = [kept.keep(one) for one in (mine, yours)]
+    clock.return_value = 3000.0
+    kept.get(tokens[0])
+    kept.get(tokens[1])
+    clock.return_value = 4000.0
+    kept.drop_unused(3600)
+    assert list(kept._kept) == tokens
+    kept.drop_of("me")
+    assert list(kept._kept) == tokens[1:]
+
+
+@pytest.mark.parametrize(("passed_s", "there"), [(0, True), (3000, True), (4000, False), (-4000, False)])
+def test_files_go_after_an_hour_or_when_the_clock_jumps(tmp_path, monkeypatch, passed_s, there):
+    upload, own = tmp_path / "upload.png", tmp_path / "own.png"
+    for path in (upload, own):
+        path.touch()
+    page = built(lambda: app.build_app(Service(tmp_path, detector)))
+    page.upload_file_set.update({str(upload), str(own), str(tmp_path / "gone.png")})
+    next(iter(page.blocks.values())).keep_in_cache.add(str(own))
+    now = time.time()
+    monkeypatch.setattr("explain.tabs.files.time.time", lambda: now + passed_s)
+    page.sweep(3600)
+    assert (upload.exists(), own.exists()) == (there, True)
+    assert page.upload_file_set == {str(path) for path in (upload, own) if path.exists()}
+
+
+def test_gradio_keeps_no_state_of_a_call_without_a_session_or_of_a_visitor_who_left(tmp_path):
+    page = built(lambda: app.build_app(Service(tmp_path, detector)))
+    StateHolder().set_blocks(page)
+    fn = next(fn for fn in page.fns.values() if fn.api_name == "degrade")
+
+    async def call(session_hash: str) -> None:
+        state = page.state_holder[session_hash]
+        with pytest.raises(gr.Error, match="A file is needed"):
+            await page.process_api(fn, [None, "JPEG"], state=state, session_hash=session_hash, event_id="event")
+
+    asyncio.run(call("event"))
+    asyncio.run(call("visitor"))
+    assert list(page.state_holder.session_data) == ["visitor"]
+    page.left(Mock(session_hash="visitor"))
+    assert list(page.state_holder.session_data) == list(page.state_holder.time_last_used) == []
+
+
+def test_only_uploads_and_what_was_made_for_them_are_a_visitors_files(tmp_path):
+    """Whoever names another file when they come cannot have it deleted when they go."""
+    page = built(lambda: app.build_app(Service(tmp_path, detector)))
+    StateHolder().set_blocks(page)
+    mine, other = tmp_path / "mine.png", tmp_path / "other.png"
+    for path in (mine, other):
+        path.touch()
+    page.upload_file_set.add(str(mine))
+    fn = next(fn for fn in page.fns.values() if fn.api_name == "degrade")
+    named = [{"path": str(path), "meta": {"_type": "gradio.FileData"}} for path in (mine, other)]
+    with pytest.raises(Exception, match=r".+"):
+        asyncio.run(page.process_api(fn, [named, "JPEG"], state=page.state_holder["me"], session_hash="me"))
+    page.left(Mock(session_hash="me"))
+    assert [path.name for path in tmp_path.iterdir()] == ["other.png"]
 
 
 def test_a_cancelled_run_stops_at_its_next_step_and_the_next_one_goes_on():

@@ -1,4 +1,7 @@
-"""What breaks around the program: memory, disk, folders, the process itself. Damaged weights are in test_weights.py."""
+"""What breaks around the program: memory, disk, folders, the clock.
+
+Damaged weights are in test_weights.py, a killed training in test_training_run.py, SIGTERM in test_served.py.
+"""
 
 import json
 import logging
@@ -7,15 +10,13 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
 import torch
-from fuzz import Page, face, picture
+from fuzz import picture
 
 import app
 from detector.errors import WeightsError
@@ -150,28 +151,3 @@ def test_a_fault_of_ours_names_no_file_in_the_log(caplog: pytest.LogCaptureFixtu
         _answered(broken)("/somewhere/private.jpg")
     assert [record.message.split(" at ")[0] for record in caplog.records] == ["ZeroDivisionError"]
     assert "private" not in caplog.text
-
-
-@pytest.mark.slow
-def test_sigterm_lets_the_answer_under_way_out_and_leaves_no_file(tmp_path: Path) -> None:
-    page = Page(tmp_path)
-    try:
-        path = page.upload("private.png", picture("PNG", face().resize((512, 512))))
-        page.ask(path)  # the model is loaded
-        answers: list[object] = []
-        asking = threading.Thread(target=lambda: answers.append(page.ask(path)))
-        asking.start()
-        time.sleep(0.05)
-        start = time.monotonic()
-        page.process.send_signal(signal.SIGTERM)
-        assert page.process.wait(30) == 0
-        assert time.monotonic() - start < 10
-        asking.join(10)
-        assert [type(answer) for answer in answers] == [dict]
-        assert [p for p in page.temp.rglob("*") if p.is_file()] == []
-        assert "private" not in page.log.read_text() and "Traceback" not in page.log.read_text()
-    finally:
-        page.client.close()
-        if page.process.poll() is None:
-            page.process.kill()
-            page.process.wait()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from explain_faces import astronaut
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from explain.lab.examples import EXAMPLES, hopper, write_example
 
@@ -217,6 +218,43 @@ def test_a_fault_gets_a_polite_sentence(page, files):
     assert said.startswith("Sorry. Something went wrong on our side.")
     assert page.is_hidden("#lens-body")
     page.wait_for_selector("#lens-start:enabled")
+
+
+def test_names_and_tags_of_a_file_are_text_on_the_page_and_in_the_report(page, files, chromium, tmp_path):
+    """A name and a tag that would set a variable if they were taken for markup."""
+    evil = "<img src=x onerror=window.owned=1><script>window.owned=1</script>"
+    path = tmp_path / "<img src=x onerror=window.owned=1>.png"
+    tags = PngInfo()
+    tags.add_text("Software", evil)
+    Image.fromarray(astronaut()).save(path, pnginfo=tags)
+    analysed(page, path)
+    page.click("button:has-text('What the file says about itself')")
+    page.wait_for_selector("#lens-metadata table")
+    assert "<script>window.owned=1</script>" in page.inner_text("#lens-metadata")
+    page.click("#lens-report > button")
+    page.click("#lens-report-go")
+    page.wait_for_selector("#lens-report-files a[download]")
+    with page.expect_download() as download:
+        page.locator("#lens-report-files a[download]").first.click()
+    report = chromium.new_page()
+    report.set_content(Path(download.value.path()).read_text(encoding="utf-8"), wait_until="load")
+    assert "onerror=window.owned=1" in report.inner_text("body")
+    assert [one.evaluate("window.owned") for one in (page, report)] == [None, None]
+    report.close()
+
+
+def test_closing_the_page_frees_the_line(page, page_url, files, chromium):
+    left = chromium.new_page()
+    left.goto(page_url)
+    left.wait_for_selector("#lens-examples button", timeout=SLOW_MS)
+    upload(left, files["slow"])
+    left.wait_for_selector("#lens-status :text('Taking its time')", timeout=SLOW_MS)
+    upload(page, files["slow"])
+    page.wait_for_selector("#lens-status .progress-text, #lens-status .wrap :text('/')")  # its place in the line
+    assert page.locator("#lens-status :text('Taking its time')").count() == 0
+    left.close()
+    page.wait_for_selector("#lens-status :text('Taking its time')", timeout=15_000)  # slow.png takes thirty
+    page.click("#lens-stop")
 
 
 def test_cancel_stops_and_the_page_goes_on(page, files):

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage.data import astronaut
 
@@ -85,6 +86,26 @@ def test_the_same_file_gives_the_same_answer_in_any_batch(untrained: Detector) -
     together, alone = untrained.look(crops), untrained.look(crops[:1])
     assert untrained.look(crops).logits.tolist() == together.logits.tolist()
     assert together.logits[0] == pytest.approx(alone.logits[0], abs=0.05)  # bf16 in batches of 8 and more, fp32 below
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "clip.mp4"])
+def test_the_same_file_gives_the_same_answer_again_and_with_any_number_of_threads(
+    untrained: Detector, files: dict[str, Path], name: str
+) -> None:
+    """To the last bit with as many threads; to 0.001 with others, which add in another order."""
+    threads, answers = torch.get_num_threads(), []
+    try:
+        for count in (1, 1, 2, 2):
+            torch.set_num_threads(count)
+            answers.append(analysis_json(untrained.analyze(files[name], n_frames=4)))
+    finally:
+        torch.set_num_threads(threads)
+    for answer in answers:
+        answer.pop("timing_s")
+    assert answers[0] == answers[1] and answers[2] == answers[3]
+    assert answers[0]["label"] == answers[2]["label"]
+    assert answers[0]["p_fake"] == pytest.approx(answers[2]["p_fake"], abs=1e-3)
+    assert len(answers[0]["faces"]) == len(answers[2]["faces"]) == 1
 
 
 def test_devices_are_checked() -> None:

@@ -25,7 +25,6 @@ from explain.tabs.service import Service, Session, spoken
 from explain.tabs.slow import Slow
 from explain.timeline import build_timeline
 
-IDLE_SECONDS = 3600  # an analysis nobody looked at for this long is dropped
 HELLO = "Drop a photo or a clip with a face, or choose an example."
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # On a phone the answer lies below the fold.
@@ -66,7 +65,7 @@ def build(service: Service) -> None:
         with gr.Column(scale=2, min_width=300):
             source = _source(service)
         with gr.Column(scale=5, min_width=320):
-            result = _result(service)
+            result = _result()
             with result.body:
                 panel = Panel(service)
                 slow = Slow(service, result.token, result.chosen, result.status, panel.words)
@@ -105,8 +104,8 @@ def _source(service: Service) -> Source:
     return Source(file, model, start, stop, examples, camera)
 
 
-def _result(service: Service) -> Result:
-    token = gr.State(None, time_to_live=IDLE_SECONDS, delete_callback=service.sessions.drop)
+def _result() -> Result:
+    token = gr.State(None)
     status = gr.HTML(cards.note(HELLO), elem_id="lens-status")
     verdict = gr.HTML(cards.welcome(), elem_id="lens-verdict")
     with gr.Column(visible=False, elem_id="lens-body") as body:

@@ -15,7 +15,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_JSON_BYTES = 1 << 20  # what the page and its API send besides files
 FILES = ("/upload", "/process_recording")  # the ends of the paths that take files
+ASKS = ("/queue/join", "/call/")  # in the paths that put a request in line
 RESTARTING = "The page is being restarted. Please try again in a minute."
+BUSY = "The page is busy: {} requests are in line. Please try again in a minute."
 
 # Gradio's page needs inline scripts; but nothing is loaded from, sent to or framed by another address, except that the
 # Hugging Face Hub frames its Spaces.
@@ -45,9 +47,17 @@ OWN_FILES = "/gradio_api/file="  # a visitor's: no shared cache may keep them
 class Guard:
     """ASGI middleware. Gradio can fetch addresses for its visitors; here nobody may name one."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], service: Service, most_bytes: int) -> None:
-        """most_bytes: of an upload."""
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        service: Service,
+        most_bytes: int,
+        most_waiting: int,
+        waiting: Callable[[], int],
+    ) -> None:
+        """most_bytes: of an upload. waiting: how many requests are in line."""
         self.app, self.service, self.most_bytes = app, service, most_bytes
+        self.most_waiting, self.waiting = most_waiting, waiting
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -82,6 +92,8 @@ class Guard:
             return None
         if self.service.closing.is_set():
             return 503, RESTARTING
+        if any(part in path for part in ASKS) and self.waiting() >= self.most_waiting:
+            return 503, BUSY.format(self.most_waiting)
         most = self.most_bytes if path.rstrip("/").endswith(FILES) else MAX_JSON_BYTES
         length = dict(scope["headers"]).get(b"content-length", b"")
         if not length.isdigit():

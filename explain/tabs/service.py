@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 import threading
+import time
 import traceback
 import uuid
 from collections import OrderedDict
@@ -51,6 +52,7 @@ class Session:
     model: str | None = None  # that judged it, by its name in the menu; None: the default
     cache: dict[Any, Any] = field(default_factory=dict)
     folder: Path | None = None  # of the files made for this visitor; goes when the session goes
+    used_s: float = field(default_factory=time.monotonic)  # when last
 
     @property
     def size_bytes(self) -> int:
@@ -94,6 +96,7 @@ class Sessions:
             if session is None:
                 raise GoneError(GONE)
             self._kept.move_to_end(token or "")
+            session.used_s = time.monotonic()
             return session
 
     def drop(self, token: str | None) -> None:
@@ -103,15 +106,18 @@ class Sessions:
             session.clear()
 
     def drop_of(self, visitor: str) -> None:
-        """Drop what a visitor who left was looking at, with the upload unless somebody else's analysis is of it."""
+        """Drop what a visitor who left was looking at."""
+        self._drop_if(lambda session: session.visitor == visitor)
+
+    def drop_unused(self, most_s: float) -> None:
+        """Drop what nobody looked at for so long."""
+        self._drop_if(lambda session: time.monotonic() - session.used_s > most_s)
+
+    def _drop_if(self, wanted: Callable[[Session], bool]) -> None:
         with self._lock:
-            gone = [token for token, session in self._kept.items() if session.visitor == visitor]
-            dropped = [self._kept.pop(token) for token in gone]
-            in_use = {session.path for session in self._kept.values()}
-        for session in dropped:
-            session.clear()
-            if session.visitor and session.path not in in_use:
-                session.path.unlink(missing_ok=True)
+            gone = [token for token, session in self._kept.items() if wanted(session)]
+        for token in gone:
+            self.drop(token)
 
 
 class Runs:

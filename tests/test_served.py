@@ -1,0 +1,186 @@
+"""The page as strangers meet it: `python app.py` in a process of its own, with the shipped weights.
+
+The last test ends the process. The long forms: tests/fuzz.py and tests/load.py.
+"""
+
+import json
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fuzz import Page, face, picture
+from gradio_client import Client, handle_file
+from load import DECK, crowd
+
+import app
+from detector.__main__ import main
+from explain.lab.examples import EXAMPLES
+
+pytestmark = pytest.mark.timeout(600)
+PHOTO = picture("PNG", face().resize((512, 512)))
+OWN_HEADERS = {
+    "content-security-policy": "default-src 'self'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    page = Page(tmp_path_factory.mktemp("served"))
+    yield page
+    page.client.close()
+    if page.process.poll() is None:
+        page.process.kill()
+        page.process.wait()
+
+
+def files(page: Page, name: str) -> list[Path]:
+    return [path for path in page.temp.rglob(name) if path.is_file()]
+
+
+# -------------------------------------------------------------------------------------------------------- isolation
+
+
+def test_the_same_file_of_two_visitors_lies_in_two_places_that_nobody_can_guess(page: Page) -> None:
+    first, second = (Path(page.upload("private.png", PHOTO)) for _ in range(2))
+    assert first.parent != second.parent
+    assert all(re.fullmatch(r"[0-9a-f]{64}", path.parent.name) for path in (first, second))
+    assert page.client.get(f"/file={first}").content == PHOTO  # whoever was told the name
+    for guess in ("other.png", "../private.png", "../*/private.png", ""):
+        assert page.client.get(f"/file={first.parent}/{guess}").status_code in (403, 404), guess
+
+
+@pytest.mark.parametrize(
+    "path",
+    [app.__file__, "app.py", "weights/manifest.json", "/etc/hostname", "/proc/self/environ", "../app.py", "."],
+)
+def test_no_file_of_the_server_is_given_out_or_taken_in(page: Page, path: str) -> None:
+    assert page.client.get(f"/file={path}").status_code in (403, 404)
+    answer = page.ask(path)
+    assert isinstance(answer, str) and answer.startswith("error"), answer
+
+
+def test_a_report_in_the_making_cannot_be_read(page: Page) -> None:
+    """Reports are written beside Gradio's folder, and only their copy in it is given out."""
+    (gradio,) = {path.parent.parent for path in files(page, "private.png")}
+    report = gradio.parent / "deepfake_lens_someone" / "report.html"
+    report.parent.mkdir()
+    report.write_text("secret")
+    assert page.client.get(f"/file={report}").status_code == 403
+    report.unlink()
+
+
+def test_what_a_visitor_sent_and_was_shown_goes_when_they_leave(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "leaves.png").write_bytes(PHOTO)
+    leaves, stays = (Client(page.url, verbose=False, download_files=False) for _ in range(2))
+    for client in (leaves, stays):
+        client.predict(handle_file(tmp_path / "leaves.png"), {}, api_name="/forge")
+    before = len(files(page, "*.png"))
+    assert len(files(page, "leaves.png")) == 2
+    leaves.close()
+    end = time.monotonic() + 60  # gradio_client notices late that it was closed; a browser is gone at once
+    while len(files(page, "leaves.png")) == 2 and time.monotonic() < end:
+        time.sleep(0.5)
+    assert len(files(page, "leaves.png")) == 1
+    assert len(files(page, "*.png")) == before - 2  # the forgery it was shown, too
+    assert stays.predict(handle_file(tmp_path / "leaves.png"), api_name="/analyze")["kind"] == "image"
+    stays.close()
+
+
+# --------------------------------------------------------------------------------------------------------- the door
+
+
+def test_every_answer_carries_its_headers_and_a_visitors_file_is_kept_by_no_cache(page: Page) -> None:
+    own = page.client.get(f"/file={page.upload('private.png', PHOTO)}")
+    for answer in (httpx.get(page.url), own, page.client.get("/nowhere")):
+        for name, value in OWN_HEADERS.items():
+            assert answer.headers[name].startswith(value)
+    assert own.headers["cache-control"] == "private, no-store"
+
+
+def test_nothing_is_fetched_for_a_visitor(page: Page) -> None:
+    """An address where a file belongs: metadata of a cloud, this very server, a local file."""
+    for address in (
+        "http://169.254.169.254/latest/meta-data",
+        page.url,
+        "https://example.org/a.jpg",
+        "file:///etc/passwd",
+    ):
+        file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+        refused = page.client.post("/call/analyze", json={"data": [file]})
+        assert (refused.status_code, refused.json()) == (400, {"detail": "Files are uploaded, never fetched."})
+        assert page.client.get(f"/file={address}").status_code == 404
+        assert page.client.get(f"/proxy={address}").status_code == 404
+
+
+def test_too_much_is_refused_before_it_is_read(page: Page) -> None:
+    def status(path: str, **headers: str) -> int:
+        return page.client.post(path, content=iter([b"{}"]), headers=headers).status_code
+
+    assert status("/upload", **{"Content-Length": str(400 << 20)}) == 413
+    assert status("/call/analyze", **{"Content-Length": str(2 << 20)}) == 413
+    assert status("/upload") == 411  # chunked: of a length that nobody stated
+    assert page.client.post("/call/analyze", content=b"{" * 10_000).status_code == 400
+
+
+def test_nobody_is_told_of_visits(page: Page) -> None:
+    config = httpx.get(f"{page.url}/config").json()
+    assert config["analytics_enabled"] is False
+    assert {
+        path for path in ("/monitoring", "/mcp", "/gradio_api/mcp/sse") if httpx.get(page.url + path).is_success
+    } == set()
+
+
+# ---------------------------------------------------------------------------------------------- the same for everybody
+
+
+def test_the_api_and_the_command_line_say_the_same_again_and_again(
+    page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, example in (("photo.png", EXAMPLES[0]), ("clip.mp4", EXAMPLES[4])):
+        example.write(tmp_path / name)
+        said = [page.ask(page.upload(name, (tmp_path / name).read_bytes())) for _ in range(2)]
+        main(["analyze", str(tmp_path / name), "--json"])
+        said.append(json.loads(capsys.readouterr().out))
+        for answer in said:
+            assert isinstance(answer, dict) and answer.pop("timing_s")
+        assert said[0] == said[1] == said[2]
+
+
+def test_users_at_once_are_told_what_one_alone_is(page: Page, tmp_path: Path) -> None:
+    few = [request for request in DECK if request[0] == "/analyze"]
+    outcomes = crowd(page, tmp_path, users=4, requests=3, deck=list(dict.fromkeys(few)))
+    assert [outcome.end for outcome in outcomes] == ["right"] * 12
+
+
+# ---------------------------------------------------------------------------------------------------------- the end
+
+
+def test_a_full_line_is_said_and_sigterm_lets_the_answer_under_way_out_and_leaves_nothing(page: Page) -> None:
+    path = page.upload("private.png", PHOTO)
+    answers: list[object] = []
+    asking = threading.Thread(target=lambda: answers.append(page.ask(path)))
+    asking.start()
+    time.sleep(0.1)
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    joined = [page.client.post("/call/analyze", json={"data": [file]}) for _ in range(app.MAX_WAITING + 8)]
+    busy = {"detail": "The page is busy: 32 requests are in line. Please try again in a minute."}
+    assert joined[0].status_code == 200
+    assert (joined[-1].status_code, joined[-1].json()) == (503, busy)
+
+    start = time.monotonic()
+    page.process.send_signal(signal.SIGTERM)
+    assert page.process.wait(60) == 0
+    assert time.monotonic() - start < 10
+    asking.join(10)
+    assert [type(answer) for answer in answers] == [dict]
+    assert files(page, "*") == []
+    log = page.log.read_text()
+    assert "Traceback" not in log
+    assert [name for name in ("private", "leaves", "photo.png", "broken", "clip.mp4") if name in log] == []
