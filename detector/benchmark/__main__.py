@@ -100,7 +100,6 @@ def compare(args: argparse.Namespace) -> int:
     weights = dict(pair.split("=", 1) for pair in args.weights)
     budget = Budget(args.minutes, args.pairs)
     rows = compare_recipes(args.faces, args.out, budget, args.recipes, weights, args.pretrained, args.model)
-    write_rows(rows, args.out / "zoo.csv")
     print(draw_table(rows))
     return 0
 
