@@ -71,7 +71,7 @@ def said(index: Index, place: Place) -> list[str]:
     return [
         f"Of the {len(place.kinds)} nearest entries {forged} are forgeries; by chance it would be about "
         f"{expected:.0f}. The nearest has a cosine similarity of {place.cosines[0]:.2f}.",
-        f"Anomaly score {place.anomaly:.2f}, the mean distance to the five nearest authentic faces: "
+        f"Anomaly score {place.anomaly:.2g}, the mean distance to the five nearest authentic faces: "
         f"{place.rarity:.0%} of the authentic faces have a smaller one, so this face is {unusual}. "
         "Unusual is not forged: a hat, a camera or a light that was not seen before is enough.",
     ]
