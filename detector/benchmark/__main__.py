@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.benchmark import speed
+from detector.benchmark.ablations import VARIANTS
 from detector.benchmark.accuracy import Answers, devset_rows, faces_rows, write_rows
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
 from detector.benchmark.shortcuts import shortcut_rows, widest
@@ -59,6 +60,7 @@ def add_ablations(commands: Any) -> None:
     command.add_argument("--generators", type=Path, help="small generators for the generator family")
     command.add_argument("--minutes", type=float, default=6.0, help="of training, for each variant")
     command.add_argument("--per-family", type=int, default=30)
+    command.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     command.add_argument("--model", metavar="NAME|DIR", help="for the denoiser's residual and the temporal heads")
     command.add_argument("--heads", type=Path, help="trained temporal heads, held against the mean on --devset")
     command.add_argument("--devset", type=Path)
@@ -76,7 +78,7 @@ def leave_out(args: argparse.Namespace) -> int:
     if args.heads and args.devset:
         rows += temporal_rows(detector, args.heads, args.devset, args.cache / "devset")
     show(rows)
-    rows = ablation_rows(pictures, args.init, args.minutes, args.out, args.per_family) + rows
+    rows = ablation_rows(pictures, args.init, args.minutes, args.out, args.per_family, args.variants) + rows
     write_rows(rows, args.out / "ablations.csv")
     show(rows)
     return 0

@@ -35,13 +35,14 @@ VARIANTS: dict[str, dict[str, bool]] = {
 
 
 def ablation_rows(
-    pictures: Sequence[Any], init: Path, minutes: float, out: Path, per_family: int
+    pictures: Sequence[Any], init: Path, minutes: float, out: Path, per_family: int, variants: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Train every variant for `minutes` with one seed and measure it on held-back faces: the rows of all families."""
+    """Train the variants for `minutes` with one seed and measure it on held-back faces: the rows of all families."""
     from detector.training.train import TrainConfig, new_network, train  # training code, needed here only
 
     rows = []
-    for name, options in VARIANTS.items():
+    for name in variants:
+        options = VARIANTS[name]
         start = None if name == "no ImageNet start" else init
         config = TrainConfig(minutes=minutes, small_until=1.0, validate_minutes=minutes)
         trainer = train(new_network(start, **options), pictures, config, out / name.replace(" ", "-"))
