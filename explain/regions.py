@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
+from scipy.linalg import hadamard
 from skimage.segmentation import relabel_sequential, slic
 
 from detector.pipeline import Detector
@@ -100,8 +101,16 @@ def _cover(crop: NDArray[np.uint8], segments: NDArray, fill: str, given: NDArray
 
 
 def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
-    """(count, n) of 0 covered, 1 seen; the first row sees everything, as lime wants it."""
-    kept = rng.integers(0, 2, (count, n))
+    """(count, n) of 0 covered, 1 seen; the first row sees everything, as lime wants it. count is even.
+
+    Half of the rows are those of a Hadamard matrix, with columns and signs at random, and the rest what they leave out:
+    no superpixel is seen more often, or more often with another, and what pairs of them do together cancels out. By
+    lone throws of a coin the same accuracy takes more than twice the samples.
+    """
+    order = 1 << (max(n, count // 2) - 1).bit_length()
+    signs = hadamard(order)[:, rng.permutation(order)[:n]] * rng.choice([-1, 1], n)
+    half = signs[rng.permutation(order)[: count // 2]] > 0
+    kept = np.concatenate([half, ~half]).astype(np.int64)
     kept[0] = 1
     return kept
 

@@ -88,6 +88,16 @@ def test_stability_is_low_for_noise_and_high_for_a_clear_answer() -> None:
     assert explain_regions(Left(), CROP).stability > 0.8  # type: ignore[arg-type]
 
 
+def test_draws_are_balanced_and_in_pairs() -> None:
+    kept = regions._draw(np.random.default_rng(0), 128, 53)
+    assert kept.shape == (128, 53) and (kept[0] == 1).all()
+    np.testing.assert_array_equal(kept[1:64], 1 - kept[65:])
+    seen = 2 * kept[np.r_[1:64, 65:128]] - 1
+    assert (seen.sum(0) == 0).all()  # each as often covered as seen
+    assert np.abs(seen.T @ seen - 126 * np.eye(53)).max() == 2  # and any two independently, but for the row left out
+    assert regions._draw(np.random.default_rng(0), 32, 80).shape == (32, 80)
+
+
 def test_same_seed_same_weights() -> None:
     first, again = (explain_regions(detector(), CROP, n_samples=64, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.weights, again.weights)
