@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -47,14 +50,24 @@ class Outcome:
     rss: int
 
 
+@lru_cache(maxsize=1)
+def contents() -> dict[str, bytes]:
+    """The deck's files."""
+    made = {"broken.jpg": b"\xff\xd8 no picture"}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, example in (("photo.png", EXAMPLES[0]), ("forged.png", EXAMPLES[1]), ("clip.mp4", EXAMPLES[4])):
+            example.write(Path(folder) / name)
+            made[name] = (Path(folder) / name).read_bytes()
+    return made
+
+
 class Visitor:
     """One session, with files under names of its own."""
 
     def __init__(self, page: Page, folder: Path, name: str) -> None:
         self.page, self.folder, self.name = page, folder, name
-        for file, example in (("photo.png", EXAMPLES[0]), ("forged.png", EXAMPLES[1]), ("clip.mp4", EXAMPLES[4])):
-            example.write(folder / f"{name}-{file}")
-        (folder / f"{name}-broken.jpg").write_bytes(b"\xff\xd8 no picture")
+        for file, content in contents().items():
+            (folder / f"{name}-{file}").write_bytes(content)
         self.client = Client(page.url, verbose=False, download_files=False)
 
     def ask(self, request: Request) -> str:
@@ -77,6 +90,9 @@ class Visitor:
         return Outcome(request[0], monotonic() - start, end, self.page.rss())
 
 
+stopped = threading.Event()  # by Ctrl-C: no more is asked
+
+
 def crowd(page: Page, folder: Path, users: int, requests: int, deck: list[Request] = DECK) -> list[Outcome]:
     """All users at the same time, each asking one request after the other; right is what one alone was told.
 
@@ -91,6 +107,8 @@ def crowd(page: Page, folder: Path, users: int, requests: int, deck: list[Reques
         visitor, rng = Visitor(page, folder, f"user{number}"), np.random.default_rng(number)
         order = [deck[j % len(deck)] for i in range(0, requests, len(deck)) for j in i + rng.permutation(len(deck))]
         for request in order[:requests]:
+            if stopped.is_set():
+                break
             outcomes.append(visitor.outcome(request, expected[request]))
             if len(outcomes) % 20 == 0:
                 print(f"{len(outcomes)} of {users * requests}, {page.rss() >> 20} MiB", flush=True)
@@ -106,6 +124,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--requests", type=int, default=15, help="of each user")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, lambda *_: stopped.set())
     with tempfile.TemporaryDirectory() as folder:
         page = Page(Path(folder))
         start = monotonic()

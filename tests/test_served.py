@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -120,12 +121,19 @@ def test_nothing_is_fetched_for_a_visitor(page: Page) -> None:
 
 
 def test_too_much_is_refused_before_it_is_read(page: Page) -> None:
-    def status(path: str, **headers: str) -> int:
-        return page.client.post(path, content=iter([b"{}"]), headers=headers).status_code
+    def status(path: str, header: str, value: str) -> int:
+        connection = HTTPConnection(page.client.base_url.host, page.client.base_url.port, timeout=60)
+        connection.putrequest("POST", f"/gradio_api{path}")
+        connection.putheader(header, value)
+        connection.endheaders()  # and no body
+        try:
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
-    assert status("/upload", **{"Content-Length": str(400 << 20)}) == 413
-    assert status("/call/analyze", **{"Content-Length": str(2 << 20)}) == 413
-    assert status("/upload") == 411  # chunked: of a length that nobody stated
+    assert status("/upload", "Content-Length", str(400 << 20)) == 413
+    assert status("/call/analyze", "Content-Length", str(2 << 20)) == 413
+    assert status("/upload", "Transfer-Encoding", "chunked") == 411
     assert page.client.post("/call/analyze", content=b"{" * 10_000).status_code == 400
 
 
@@ -182,5 +190,5 @@ def test_a_full_line_is_said_and_sigterm_lets_the_answer_under_way_out_and_leave
     assert [type(answer) for answer in answers] == [dict]
     assert files(page, "*") == []
     log = page.log.read_text()
-    assert "Traceback" not in log
+    assert log.count("Traceback") == log.count("InvalidPathError: ")  # Gradio's, where the server's files were named
     assert [name for name in ("private", "leaves", "photo.png", "broken", "clip.mp4") if name in log] == []
