@@ -228,7 +228,7 @@ def test_dropping_a_session_removes_its_files():
 def test_what_nobody_looks_at_is_dropped_and_what_a_visitor_who_left_looked_at(tmp_path, monkeypatch):
     kept, clock = Sessions(), Mock()
     monkeypatch.setattr("explain.tabs.service.time.monotonic", clock)
-    old, mine, yours = (Session(session().analysis, Path("a.png"), visitor, used_s=0.0) for visitor in ("", "me", "you"))
+    old, mine, yours = (Session(session().analysis, Path("a.png"), who, used_s=0.0) for who in ("", "me", "you"))
     kept.keep(old)
     tokens = [kept.keep(one) for one in (mine, yours)]
     clock.return_value = 3000.0
