@@ -431,10 +431,10 @@ def test_the_model_tab_shows_a_card_or_says_there_is_none(monkeypatch, tmp_path)
         return [b.value for b in built(page) if b.elem_id == "lens-model-card"]
 
     assert card() == ["This copy comes without a model card."]
-    (tmp_path / "MODEL_CARD.md").write_text("# Card", encoding="utf-8")
+    (tmp_path / "MODEL_CARD.md").write_text("# Card\n[a](a.csv) [b](https://b.example)", encoding="utf-8")
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "accuracy.png")
     blocks = built(page)
-    assert card() == ["# Card"]
+    assert card() == ["# Card\na [b](https://b.example)"]
     assert "lens-accuracy" in {b.elem_id for b in blocks}
     assert not {"lens-zoo", "lens-training", "lens-reliability", "lens-accuracy-table"} & {b.elem_id for b in blocks}
     assert "The table zoo.csv is not in this copy." in [getattr(b, "value", None) for b in blocks]

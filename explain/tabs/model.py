@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ MEASURED = (
      "Error among the surest answers against the share of files that are answered"),
 )  # fmt: skip
 LEARNT = (
-    ("training.png", "Training curves of the last run, which began from an earlier run's weights",
-     "The training loss, and the area under the curve on held-back faces over all and by kind of forgery, against the "
-     "number of pictures seen"),
+    ("training.png", "Training curves of the last run",
+     "The training loss of the last run, which began from an earlier one's weights, and the area under the curve on "
+     "held-back faces, over all and by kind of forgery, against the number of pictures seen"),
 )  # fmt: skip
 ACCURACY_TEXT = (
     "### Accuracy with 95% intervals\nArea under the curve on held-back faces with fresh forgeries, by kind of forgery "
@@ -67,7 +68,9 @@ def build(service: Service) -> None:
     gr.Markdown("## How well it does")
     _pictures(MEASURED)
     _pivot(SHIPPED / ACCURACY, ACCURACY_TEXT, "Forgery", _interval)
-    with gr.Accordion("Does it follow what is no forgery? False positives by group", open=False):
+    with gr.Accordion(
+        "Does it follow what is no forgery? False positives by group", open=False, elem_classes="lens-lab"
+    ):
         _pivot(SHIPPED / AUTHENTIC, AUTHENTIC_TEXT, "Group (faces)", _alarms)
     gr.Markdown("## Your face among known ones")
     _map(service)
@@ -78,7 +81,8 @@ def build(service: Service) -> None:
     _zoo(SHIPPED / ZOO)
     card = SHIPPED / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else "This copy comes without a model card."
-    gr.Markdown(text, elem_id="lens-model-card")
+    # The files that the card links to lie beside it, not on the page.
+    gr.Markdown(re.sub(r"\[([^]]+)\]\((?!https?:)[^)]*\)", r"\1", text), elem_id="lens-model-card")
 
 
 def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
