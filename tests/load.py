@@ -68,7 +68,7 @@ class Visitor:
         self.page, self.folder, self.name = page, folder, name
         for file, content in contents().items():
             (folder / f"{name}-{file}").write_bytes(content)
-        self.client = Client(page.url, verbose=False, download_files=False)
+        self.client = Client(page.url, verbose=False, download_files=False, httpx_kwargs={"timeout": 300})
 
     def ask(self, request: Request) -> str:
         """An answer's JSON without its times and without this visitor's name; another's would stay."""
@@ -101,10 +101,11 @@ def crowd(page: Page, folder: Path, users: int, requests: int, deck: list[Reques
     single = Visitor(page, folder, "single")
     expected = {request: single.ask(request) for request in dict.fromkeys(deck)}
     single.client.close()
+    visitors = [Visitor(page, folder, f"user{number}") for number in range(users)]
     outcomes: list[Outcome] = []
 
     def user(number: int) -> None:
-        visitor, rng = Visitor(page, folder, f"user{number}"), np.random.default_rng(number)
+        visitor, rng = visitors[number], np.random.default_rng(number)
         order = [deck[j % len(deck)] for i in range(0, requests, len(deck)) for j in i + rng.permutation(len(deck))]
         for request in order[:requests]:
             if stopped.is_set():

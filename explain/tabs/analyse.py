@@ -97,7 +97,7 @@ def _source(service: Service) -> Source:
     with gr.Accordion("Take a picture with the camera", open=False):
         camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, format="png", show_label=False)
     gr.HTML(
-        '<p class="lens-small">Files are kept while you look at them and deleted after about an hour. '
+        '<p class="lens-small">Files are deleted when you close the page, or after about an hour. '
         "Nothing is learnt from them.</p>",
         elem_id="lens-privacy",
     )
