@@ -1,5 +1,6 @@
 """The speed benchmark, and the guard on what an answer costs: operations are counted, seconds are not."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,20 @@ from detector.media import write_video
 from detector.pipeline import Detector
 from explain.regions import explain_regions
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def test_the_network_costs_no_more_per_crop() -> None:
     assert speed.gflop_per_crop(Detector()) == pytest.approx(1.552, rel=0.02)
+
+
+def test_the_kept_table_is_of_this_network() -> None:
+    """weights/speed.csv, as `python -m detector.benchmark speed --reference --out weights` writes it."""
+    with (ROOT / "weights" / "speed.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(row["date"] and row["machine"] for row in rows)
+    costs = [float(row["gflop_per_crop"]) for row in rows if row["gflop_per_crop"]]
+    assert costs and costs == pytest.approx([speed.gflop_per_crop(Detector())] * len(costs), rel=0.02)
 
 
 def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
