@@ -230,7 +230,7 @@ def reference(path: Path, is_clip: bool, detector: Detector, clock: Clock) -> No
     with clock.of("total"):
         with clock.of("decode"):
             frames = _every_frame(path) if is_clip else [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)]
-        mtcnn = detector.finder.mtcnn()
+        mtcnn = detector.finder.mtcnn().to(memory_format=torch.contiguous_format)
         with clock.of("detect"):
             boxes = [mtcnn.detect(rgb)[0] for rgb in frames]
         with clock.of("crop"):
