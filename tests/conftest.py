@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from detector import media
+
 
 @pytest.fixture(scope="session")
 def page_url() -> Iterator[str]:
@@ -23,3 +25,18 @@ def page_url() -> Iterator[str]:
             server.wait(20)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the index of every frame that is decoded in this process."""
+    indices: list[int] = []
+    original = media._pictures
+
+    def counted(*args):
+        for index, picture in original(*args):
+            indices.append(index)
+            yield index, picture
+
+    monkeypatch.setattr(media, "_pictures", counted)
+    return indices
