@@ -54,13 +54,13 @@ def test_one_command_one_row_a_recipe_and_the_trained_model_last(
     small = partial(zoo.Budget, frames=2, held_pairs=2, test_pairs=3)
     monkeypatch.setattr(zoo, "Budget", small)
     out = faces / "out"
-    assert main(["zoo", "--faces", str(faces), "--recipes", "tiny", "--pairs", "4", "--out", str(out)]) == 0
+    assert main(["zoo", "--faces", str(faces), "--recipes", "tiny", "--pairs", "8", "--out", str(out)]) == 0
     with (out / "zoo.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["recipe"] for row in rows] == ["tiny", "untrained (trained)"]
     assert rows[0]["start"] == "scratch" and 0 <= float(rows[0]["auc"]) <= 1
     assert float(rows[0]["parameters_m"]) == pytest.approx(0.32, abs=0.1)
     assert rows[0]["loss_first"] != rows[0]["loss_last"]  # of one pass of two steps: where it began and where it ended
-    assert float(rows[0]["ms_per_image"]) > 0 and int(rows[0]["images_seen"]) == 8
+    assert float(rows[0]["ms_per_image"]) > 0 and int(rows[0]["images_seen"]) == 16
     assert "untrained (trained)" in capsys.readouterr().out
     assert (out / "tiny" / "model" / "manifest.json").is_file()

@@ -89,7 +89,8 @@ def add_zoo(commands: Any) -> None:
     command.add_argument("--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside")
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="all without it")
     command.add_argument("--minutes", type=float, default=2.0, help="of training, for each recipe")
-    command.add_argument("--pairs", type=int, default=300, help="tracks and their forged twins to train on")
+    command.add_argument("--pairs", type=int, default=100, help="tracks and their forged twins to train on")
+    command.add_argument("--backbone", help="the timm network of the recipe timm")
     command.add_argument("--weights", nargs="*", default=[], metavar="RECIPE=PATH", help="pretrained backbones by path")
     command.add_argument("--pretrained", action="store_true", help="fetch the other backbones; without it from scratch")
     command.add_argument("--model", metavar="NAME|DIR", help="the trained model in the table's last line")
@@ -101,7 +102,9 @@ def compare(args: argparse.Namespace) -> int:
 
     weights = dict(pair.split("=", 1) for pair in args.weights)
     budget = Budget(args.minutes, args.pairs)
-    rows = compare_recipes(args.faces, args.out, budget, args.recipes, weights, args.pretrained, args.model)
+    rows = compare_recipes(
+        args.faces, args.out, budget, args.recipes, weights, args.pretrained, args.model, args.backbone
+    )
     print(draw_table(rows))
     return 0
 

@@ -1,6 +1,8 @@
 """Every recipe trained for the same minutes on the same forged tracks, and one table of what came of it.
 
-A small budget ranks how quickly the systems learn here, not how good they become.
+A small budget ranks how quickly the systems learn here, not how good they become. So that it buys some hundred steps
+from each, all see small crops in small batches, and what starts from scratch learns at a gentler rate than the one
+its document gives for a new head on pretrained features.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
@@ -19,13 +22,15 @@ from tqdm import tqdm
 
 from detector.benchmark.accuracy import write_rows
 from detector.errors import DataError, WeightsError
+from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector, bf16_pays
 from detector.training.command import publish, score
 from detector.training.data import Picture, load_pictures
 from detector.training.fit import FitConfig, Run, fit
-from detector.training.recipes import RECIPES, Recipe, find_recipe
+from detector.training.recipes import RECIPES, Recipe, Stage, find_recipe
 from detector.training.sources import Data, FixedCrops, ForgedFaces
 
+ANY_SIDE = ("two-stream", "resilient")  # embedders that take crops as they are
 TIMED_LOOKS = 8  # single images timed per model, after two to warm up; the fastest counts: other work only slows
 
 
@@ -34,7 +39,10 @@ class Budget:
     """What each recipe gets."""
 
     minutes: float = 2.0  # of computing, so that other work on the machine takes nothing from a recipe
-    pairs: int = 300  # tracks to train on: 2 x 4 crops of 150 kB each
+    pairs: int = 100  # tracks to train on; each is seen several times
+    side_px: int = 112  # of the crops: a quarter of the computing of the full 224
+    batch: int = 8  # crops to a step
+    scratch_rates: tuple[float, float] = (0.01, 3e-4)  # at most, from scratch: of SGD, of the others
     frames: int = 4  # of a track: the documents' 16 to 20 would leave five times fewer faces
     held_pairs: int = 10  # to choose a state by
     test_pairs: int = 40  # to report: an AUC of .7 is known to about .06; more would take longer than the training
@@ -50,18 +58,24 @@ def compare_recipes(
     weights: Mapping[str, str] | None = None,
     pretrained: bool = False,
     model: str | None = None,
+    backbone: str | None = None,
 ) -> list[dict[str, Any]]:
     """One row per recipe and one for the shipped model, in zoo.csv and returned. Raises DataError.
 
     weights: recipe -> file of its backbone; the other backbones are fetched (pretrained) or start from scratch.
+    backbone: the timm network of the recipe timm.
     """
-    recipes = [_recipe(name, budget, weights or {}, pretrained) for name in names or RECIPES]
+    recipes = [_recipe(name, budget, weights or {}, pretrained, backbone) for name in names or RECIPES]
     pictures = load_pictures(faces / "faces")
     train, val = ([p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val"))
     if not train or not val:
         raise DataError(f"The folder {faces.name} holds too few faces to keep some back.")
-    data = Data(material(train, budget.pairs, budget, 1), material(val, budget.held_pairs, budget, 2))
-    test = material(val, budget.test_pairs, budget, 3)
+    whole = material(val, budget.test_pairs, budget, 3)
+    test = shrunk(whole, budget.side_px)
+    data = Data(
+        shrunk(material(train, budget.pairs, budget, 1), budget.side_px),
+        shrunk(material(val, budget.held_pairs, budget, 2), budget.side_px),
+    )
     config = FitConfig(
         workers=0, minutes=budget.minutes, clock=time.process_time, precision="bf16" if bf16_pays() else "no"
     )
@@ -73,20 +87,36 @@ def compare_recipes(
         rows.append(row_of(run, test))
         write_rows(rows, out / "zoo.csv")  # after each, so that an interrupted run leaves what it found
     try:
-        rows.append(shipped_row(Detector(model), test))
+        rows.append(shipped_row(Detector(model), whole))
         write_rows(rows, out / "zoo.csv")
     except WeightsError as err:
         print(f"The trained model is left out: {err}")
     return rows
 
 
-def _recipe(name: str, budget: Budget, weights: Mapping[str, str], pretrained: bool) -> Recipe:
+def _recipe(
+    name: str, budget: Budget, weights: Mapping[str, str], pretrained: bool, backbone: str | None = None
+) -> Recipe:
     try:
         recipe = find_recipe(name)
     except ValueError as err:
         raise DataError(str(err)) from err
+    if backbone and recipe.network.embedder == "timm":
+        recipe = recipe.with_embedder_options({"name": backbone})
     recipe = recipe.with_start(weights.get(name), pretrained)
-    return replace(recipe, frames=min(recipe.frames, budget.frames))
+    if recipe.network.embedder not in ANY_SIDE:  # the others would scale the crops back to their own side
+        recipe = recipe.with_embedder_options({"input_px": budget.side_px})
+    frames = min(recipe.frames, budget.frames)
+    stages = recipe.stages if _start(recipe) == "pretrained" else tuple(_gentler(s, budget) for s in recipe.stages)
+    return replace(recipe, frames=frames, batch=max(2, budget.batch // frames), stages=stages)
+
+
+def _gentler(stage: Stage, budget: Budget) -> Stage:
+    return replace(stage, lr=min(stage.lr, budget.scratch_rates[stage.optimizer != "sgd"]))
+
+
+def _start(recipe: Recipe) -> str:
+    return "pretrained" if {"pretrained", "weights"} & set(recipe.network.embedder_options) else "scratch"
 
 
 def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int) -> FixedCrops:
@@ -96,14 +126,24 @@ def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int)
     return FixedCrops(np.stack(crops), source.labels, source.originals)
 
 
+def shrunk(source: FixedCrops, side_px: int) -> FixedCrops:
+    """The same crops at another side."""
+    small = [
+        [cv2.resize(crop, (side_px,) * 2, interpolation=cv2.INTER_AREA) for crop in track] for track in source.stack
+    ]
+    return FixedCrops(np.array(small), source.labels, source.originals)
+
+
 def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
-    """What the table says of a finished run. Loss and speed are of the last stage, which classifies."""
+    """What the table says of a finished run. Loss and training speed are of the last stage, which classifies; size and
+    time per image are the recipe's own, at its own side."""
     last = [row for row in run.history if row["stage"] == run.history[-1]["stage"]]
-    options = run.recipe.network.embedder_options
-    start = "pretrained" if {"pretrained", "weights"} & set(options) else "scratch"
+    own_side = {k: v for k, v in run.recipe.network.bare().embedder_options.items() if k != "input_px"}
+    full = DeepfakeNetwork(replace(run.recipe.network, embedder_options=own_side)).eval()
+    auc = float(roc_auc_score(test.labels, score(run, test)))
     return {
-        "recipe": run.recipe.name, "start": start, "auc": float(roc_auc_score(test.labels, score(run, test))),
-        "loss_first": last[0]["loss_start"], "loss_last": last[-1]["loss_end"], **size_and_speed(run.network),
+        "recipe": run.recipe.name, "start": _start(run.recipe), "auc": auc,
+        "loss_first": last[0]["loss_start"], "loss_last": last[-1]["loss_end"], **size_and_speed(full),
         "train_images_per_s": float(np.median([row["images_per_s"] for row in last])),
         "images_seen": sum(row["images"] for row in run.history), "seconds": run.history[-1]["seconds"],
     }  # fmt: skip
