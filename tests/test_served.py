@@ -166,7 +166,14 @@ def test_the_api_and_the_command_line_say_the_same_again_and_again(page: Page, t
     for name, example in (("photo.png", EXAMPLES[0]), ("clip.mp4", EXAMPLES[4])):
         example.write(tmp_path / name)
         said = [page.ask(page.upload(name, (tmp_path / name).read_bytes())) for _ in range(2)]
-        command = [sys.executable, "-m", "detector", "analyze", str(tmp_path / name), "--json"]  # with the page's threads
+        command = [
+            sys.executable,
+            "-m",
+            "detector",
+            "analyze",
+            str(tmp_path / name),
+            "--json",
+        ]  # with the page's threads
         said.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout))
         for answer in said:
             assert isinstance(answer, dict) and answer.pop("timing_s")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from explain_faces import astronaut
 
 from detector import media
@@ -17,14 +18,18 @@ from explain.regions import explain_regions
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def kept_rows() -> list[dict[str, str]]:
+    with (ROOT / "weights" / "speed.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_the_network_costs_no_more_per_crop() -> None:
     assert speed.gflop_per_crop(Detector()) == pytest.approx(1.552, rel=0.02)
 
 
 def test_the_kept_table_is_of_this_network() -> None:
     """weights/speed.csv, as `python -m detector.benchmark speed --reference --out weights` writes it."""
-    with (ROOT / "weights" / "speed.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = kept_rows()
     assert all(row["date"] and row["machine"] for row in rows)
     costs = [float(row["gflop_per_crop"]) for row in rows if row["gflop_per_crop"]]
     assert costs and costs == pytest.approx([speed.gflop_per_crop(Detector())] * len(costs), rel=0.02)
@@ -83,6 +88,25 @@ def test_a_long_input_is_a_short_one_over_and_over(monkeypatch: pytest.MonkeyPat
     assert header["index"] == list(range(90)) and header["duration_s"] == 3.0
     assert np.array_equal(frames[0], frames[30]) and np.array_equal(frames[29], frames[89])
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.slow
+def test_a_clip_is_as_much_faster_than_the_plain_way_as_the_kept_table_says(tmp_path: Path) -> None:
+    """Ratios of one run on one machine; half of what is kept is allowed to other processors and to work beside."""
+    kept = {
+        row["stage"]: float(row["times_faster"])
+        for row in kept_rows()
+        if row["input"] == "clip-10s-720p" and row["threads"] == "1" and row["times_faster"]
+    }
+    task = speed.Task("clip-10s-720p", speed.write_input("clip-10s-720p", tmp_path), 1, 1, True, "cpu", None)
+    threads = torch.get_num_threads()
+    try:
+        rows = speed.measure(task)
+    finally:
+        torch.set_num_threads(threads)
+    found = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
+    for stage in ("decode", "detect", "total"):
+        assert found[stage] > 0.5 * kept[stage], (stage, found, kept)
 
 
 @pytest.mark.slow

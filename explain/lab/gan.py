@@ -34,6 +34,10 @@ LEARNING_RATE = 2e-4
 # (Sinha et al., arXiv:2002.06224): what lies between two digits is not worth mending. The discriminator moves faster
 # (Heusel et al., arXiv:1706.08500): at the generator's pace it hardly told the two apart, and had nothing to teach.
 LONG_RATE, LONG_SMOOTH, LONG_GRAIN, LONG_KEPT, LONG_AHEAD = 4e-4, 0.1, 0.1, 24, 3.0
+# Between two digits there is none, but between two points of one cloud of noise there always is another. So the longer
+# run draws its noise around PILES points, whose places are learnt with the generator (Ben-Yosef and Weinshall,
+# arXiv:1808.10356); SPREAD is the share of the noise that is not the point's.
+PILES, SPREAD, PILES_RATE = 60, 0.4, 10.0
 HEAD_START = 300  # steps that a new discriminator gets against a generator that has learnt already
 SHOWN = 36  # samples of the grid, always of the same noise, so that one can watch each of them change
 MARGIN = 1.1  # second nearest digit / nearest: from there on a sample counts as that digit
@@ -73,6 +77,7 @@ class Game:
     smooth: float = 0.0  # real digits are to be called real with a probability of 1 - smooth
     kept: int = BATCH  # samples of a batch that the generator learns from: the most convincing ones
     grain: float = 0.0  # standard deviation of noise over all that the discriminator sees, of a range of 2
+    piles: int = 0  # points that the noise is drawn around; 0: one cloud
 
     def __post_init__(self) -> None:
         self.random = torch.Generator().manual_seed(self.seed)
@@ -83,6 +88,8 @@ class Game:
             torch.optim.Adam(player.parameters(), LEARNING_RATE, betas=(0.5, 0.999))
             for player in (self.generator, self.discriminator)
         )
+        self.points = nn.Parameter(torch.randn(self.piles, NOISE, generator=self.random))
+        self._forge.add_param_group({"params": [self.points]})
         self._shown = torch.randn(SHOWN, NOISE, generator=self.random)
         real = torch.from_numpy(digits().pictures)[:, None]
         self._real = real * 2 - 1
@@ -104,6 +111,7 @@ class Game:
         """How far the generator moves at each step, and the discriminator where that is not as far."""
         for player, its in ((self._forge, rate), (self._police, rate if police is None else police)):
             player.param_groups[0]["lr"] = its
+        self._forge.param_groups[1]["lr"] = PILES_RATE * rate
 
     def samples(self, count: int = SHOWN) -> NDArray[np.float32]:
         """(count, 28, 28) in [0, 1]; the first SHOWN are always of the same noise."""
@@ -115,7 +123,7 @@ class Game:
 
     def _step(self) -> None:
         picked = torch.randint(len(self._real), (BATCH,), generator=self.random)
-        real, noise = self._real[picked], torch.randn(BATCH, NOISE, generator=self.random)
+        real, noise = self._real[picked], draw_noise(BATCH, self.points, self.random)
         self.generator.train()
         self.discriminator.train()
         with torch.random.fork_rng(), torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
@@ -136,6 +144,14 @@ class Game:
 
     def _call(self, pictures: Tensor) -> Tensor:
         return self.discriminator(pictures + self.grain * torch.randn(pictures.shape) if self.grain else pictures)
+
+
+def draw_noise(count: int, points: Tensor, random: torch.Generator) -> Tensor:
+    """(count, 100) of variance 1, around points (N, 100) drawn at random; N may be 0."""
+    noise = torch.randn(count, NOISE, generator=random)
+    if not len(points):
+        return noise
+    return (1 - SPREAD**2) ** 0.5 * points[torch.randint(len(points), (count,), generator=random)] + SPREAD * noise
 
 
 def _told(logits: Tensor, real: float) -> Tensor:
@@ -189,26 +205,30 @@ def recognise(samples: NDArray[np.float32]) -> Recognised:
 # ---------------------------------------------------------------------------------------------------- the longer run
 
 
-def shipped() -> nn.Module:
-    """The generator of the longer run. Raises WeightsError."""
-    net = generator()
-    net.load_state_dict({**net.state_dict(), **store.load(WEIGHTS)})
-    return net.eval().requires_grad_(False)
+def shipped() -> tuple[nn.Module, Tensor]:
+    """The generator of the longer run and the points of its noise. Raises WeightsError."""
+    net, state = generator(), store.load(WEIGHTS)
+    points = state.pop("points")
+    net.load_state_dict({**net.state_dict(), **state})
+    return net.eval().requires_grad_(False), points
 
 
 def shipped_samples(count: int, seed: int) -> NDArray[np.float32]:
     """(count, 28, 28) samples of the longer run."""
-    return draw(shipped(), torch.randn(count, NOISE, generator=torch.Generator().manual_seed(seed)))
+    net, points = shipped()
+    return draw(net, draw_noise(count, points, torch.Generator().manual_seed(seed)))
 
 
 def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = False) -> Game:
     """Play for some minutes, saving the generator averaged over the last steps now and then; go_on from a saved one."""
     torch.set_flush_denormal(True)
-    game, start = Game(seed, smooth=LONG_SMOOTH, kept=LONG_KEPT), time.monotonic()
+    game, start = Game(seed, smooth=LONG_SMOOTH, kept=LONG_KEPT, piles=PILES), time.monotonic()
     for player in (game.generator, game.discriminator):
         player.to(memory_format=torch.channels_last)
     if go_on:
-        game.generator.load_state_dict({**game.generator.state_dict(), **store.load(WEIGHTS, folder)})
+        state = store.load(WEIGHTS, folder)
+        game.points.data = state.pop("points")
+        game.generator.load_state_dict({**game.generator.state_dict(), **state})
     mean = torch.optim.swa_utils.AveragedModel(
         game.generator, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
@@ -220,20 +240,24 @@ def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = Fals
         game.play(1)
         mean.update_parameters(game.generator)
         if game.steps % 500 == 0:
-            keep(mean.module, folder)
-            print(f"{spent:.0%}, {game.steps} steps: {how_good(mean.module)}; {game.losses[-1]}", flush=True)
-    keep(mean.module, folder)
+            keep(mean.module, game.points, folder)
+            print(
+                f"{spent:.0%}, {game.steps} steps: {how_good(mean.module, game.points)}; {game.losses[-1]}", flush=True
+            )
+    keep(mean.module, game.points, folder)
     return game
 
 
-def keep(net: nn.Module, folder: Path) -> None:
+def keep(net: nn.Module, points: Tensor, folder: Path) -> None:
     """Save a generator as the longer run's."""
-    store.save(WEIGHTS, {k: v for k, v in net.state_dict().items() if v.is_floating_point()}, folder)
+    state = {k: v for k, v in net.state_dict().items() if v.is_floating_point()}
+    store.save(WEIGHTS, state | {"points": points.detach()}, folder)
 
 
-def how_good(net: nn.Module) -> str:
+@torch.no_grad()
+def how_good(net: nn.Module, points: Tensor) -> str:
     """How many of 500 samples a nearest-neighbour classifier takes for a digit."""
-    made = draw(net, torch.randn(500, NOISE, generator=torch.Generator().manual_seed(1)))
+    made = draw(net, draw_noise(500, points, torch.Generator().manual_seed(1)))
     said = recognise(made)
     digit = "/".join(str(n) for n in np.bincount(said.labels, minlength=10))
     share = (said.margin > MARGIN).mean()
@@ -247,4 +271,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the weights and of their sums")
     args = parser.parse_args()
     played = train_longer(args.minutes, args.out, go_on=args.go_on)
-    print(f"{played.steps} steps: {how_good(played.generator)} without the average")
+    print(f"{played.steps} steps: {how_good(played.generator, played.points)} without the average")

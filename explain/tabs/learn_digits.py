@@ -30,6 +30,10 @@ AUTOENCODER_TEXT = (
     "is lost: that is why early deepfakes were soft, and why a picture unlike the training ones is rebuilt badly.\n\n"
     "**Try:** code size 2, then 32. Which digits melt into each other first? Then let it learn to take off noise."
 )
+LONGER = (
+    f"The longer run drew its noise around {gan.PILES} points that it learnt, since half way between a 3 and a 7 there "
+    "is no digit."
+)
 COLUMNS = 6
 SHOWN = 12  # digits in a row
 
@@ -64,7 +68,7 @@ def gan_lesson(service: Service) -> None:
             told += " The discriminator stands still: the generator repeats whatever pleased it once."
         return {
             kept: game,
-            about: cards.sentences([told]),
+            about: cards.sentences([told, LONGER]),
             first: sheet(Game().samples(), COLUMNS),
             now: sheet(game.samples(), COLUMNS),
             later: _longer_run(),
