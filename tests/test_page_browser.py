@@ -243,14 +243,20 @@ def test_names_and_tags_of_a_file_are_text_on_the_page_and_in_the_report(page, f
     report.close()
 
 
-def test_closing_the_page_frees_the_line(page, page_url, files, chromium):
+def test_who_waits_is_told_the_place_and_closing_the_page_frees_the_line(page, page_url, files, chromium):
     left = chromium.new_page()
     left.goto(page_url)
     left.wait_for_selector("#lens-examples button", timeout=SLOW_MS)
     upload(left, files["slow"])
     left.wait_for_selector("#lens-status :text('Taking its time')", timeout=SLOW_MS)
     upload(page, files["slow"])
-    page.wait_for_selector("#lens-status .progress-text, #lens-status .wrap :text('/')")  # its place in the line
+    page.wait_for_selector("#lens-status :text('queue: 1/1')")  # its place in the line
+    third = chromium.new_page()
+    third.goto(page_url)
+    third.wait_for_selector("#lens-examples button", timeout=SLOW_MS)
+    upload(third, files["photo"])
+    third.wait_for_selector("#lens-status :text('queue: 2/2')", timeout=SLOW_MS)
+    third.close()
     assert page.locator("#lens-status :text('Taking its time')").count() == 0
     left.close()
     page.wait_for_selector("#lens-status :text('Taking its time')", timeout=15_000)  # slow.png takes thirty

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from explain_faces import astronaut
+from torch import nn
 
 from detector import media
-from detector.benchmark import speed
+from detector.benchmark import runtimes, speed
 from detector.benchmark.__main__ import main
 from detector.media import write_video
 from detector.pipeline import Detector
@@ -107,6 +108,23 @@ def test_a_clip_is_as_much_faster_than_the_plain_way_as_the_kept_table_says(tmp_
     found = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
     for stage in ("decode", "detect", "total"):
         assert found[stage] > 0.5 * kept[stage], (stage, found, kept)
+
+
+def test_runtimes_that_are_not_installed_are_left_out_and_folding_changes_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = {name: made for name, made in runtimes.RUNTIMES.items() if name in ("torch fp32", "ONNX Runtime fp32")}
+    fold = {"folded": ("torch", lambda net, folder: runtimes.eager(runtimes.folded(net), False))}
+    monkeypatch.setattr(runtimes, "RUNTIMES", {**kept, **fold, "elsewhere": ("no_such_package", None)})
+    monkeypatch.setattr(runtimes, "find_spec", lambda package: package == "torch" or None)
+    monkeypatch.setattr(runtimes, "BATCHES", (1, 2))
+    threads = torch.get_num_threads()
+    assert main(["runtimes", "--threads", str(threads)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["torch fp32", "folded"]
+    assert "off 0.000  start_s" in lines[1] and "ms_per_crop_2" in lines[1]
+    norms = [m for m in runtimes.folded(Detector().network.embedder.rgb).modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms == []
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a time, ablations.csv.
 python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained for the same minutes, one table, zoo.csv.
+python -m detector.benchmark runtimes: would ONNX Runtime, OpenVINO or torch.compile be faster?
 python -m detector.benchmark speed [--reference]: time and memory by stage, on inputs made on the spot, speed.csv.
 """
 
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from detector.benchmark import speed
 from detector.benchmark.ablations import VARIANTS
@@ -109,6 +112,17 @@ def compare(args: argparse.Namespace) -> int:
     return 0
 
 
+def try_runtimes(args: argparse.Namespace) -> int:
+    from detector.benchmark.runtimes import compare_runtimes
+
+    torch.set_num_threads(args.threads)
+    show(compare_runtimes(Detector(args.model)))
+    return 0
+
+
+COMMANDS = {"accuracy": measure, "zoo": compare, "ablations": leave_out, "speed": speed.run, "runtimes": try_runtimes}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -125,11 +139,14 @@ def main(argv: list[str] | None = None) -> int:
     add_zoo(commands)
     add_ablations(commands)
     speed.add_to(commands)
+    command = commands.add_parser("runtimes", help="the network's forward pass in torch, ONNX Runtime, OpenVINO")
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--model", metavar="NAME|DIR")
     args = parser.parse_args(argv)
     if args.command == "accuracy" and not (args.faces or args.devset):
         parser.error("name --faces, --devset or both")
     try:
-        return {"accuracy": measure, "zoo": compare, "ablations": leave_out, "speed": speed.run}[args.command](args)
+        return COMMANDS[args.command](args)
     except DetectorError as err:
         print(err, file=sys.stderr)
         return 1

@@ -70,7 +70,7 @@ class FrameHead(nn.Module):
             return logit
         gain, offset = self.whole_picture
         whole = gain * lower_half(map_logits) + offset
-        return torch.logaddexp(2 * logit.float(), 2 * whole) / 2  # a smooth maximum
+        return torch.logsumexp(2 * torch.stack([logit.float(), whole]), dim=0) / 2  # a smooth maximum
 
 
 def lower_half(map_logits: Tensor) -> Tensor:

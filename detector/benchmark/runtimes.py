@@ -1,0 +1,132 @@
+"""Would another runtime be faster? The network's forward pass in each that is installed, with what it takes to start.
+
+torch alone comes with the requirements; `pip install onnx onnxruntime openvino` adds the others.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage import data
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from detector.faces import cut_square
+from detector.pipeline import Detector
+
+BATCHES = (1, 8, 28)  # a photo's crop, LIME's batch, a clip's 24 crops and the four of the stability check
+REPEATS = 9
+
+Forward = Callable[[Tensor], NDArray]  # (B, 3, 224, 224) in [0, 1] -> (B,) logits
+
+
+class Answers(nn.Module):
+    """The frames' answers as plain tensors, which is what exporters take."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        out = self.network.frames(images)
+        return out.logit, out.map_logits, out.embedding
+
+
+def eager(net: nn.Module, bf16: bool) -> Forward:
+    def forward(images: Tensor) -> NDArray:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+            return net(images.contiguous(memory_format=torch.channels_last))[0].float().numpy()
+
+    return forward
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """A copy whose batch norms are part of the convolutions before them."""
+    net = copy.deepcopy(net)
+    for module in net.modules():
+        for (_, conv), (name, norm) in pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                mean, var = norm.running_mean, norm.running_var
+                parts = fuse_conv_bn_weights(conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias)  # type: ignore[arg-type]
+                conv.weight, conv.bias = parts
+                setattr(module, name, getattr(norm, "act", nn.Identity()))
+    return net.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def exported(net: nn.Module, folder: Path) -> Path:
+    path, image = folder / "network.onnx", torch.zeros(2, 3, 224, 224)
+    names: dict[str, Any] = {"input_names": ["images"], "dynamic_axes": {"images": {0: "batch"}}}
+    torch.onnx.export(net, (image,), str(path), dynamo=False, opset_version=17, **names)
+    return path
+
+
+def onnx_runtime(net: nn.Module, folder: Path) -> Forward:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(exported(net, folder)), options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"images": images.contiguous().numpy()})[0]
+
+
+def open_vino(net: nn.Module, folder: Path) -> Forward:
+    import openvino
+
+    core = openvino.Core()
+    hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "bf16"}
+    compiled = core.compile_model(core.read_model(exported(net, folder)), "CPU", hints)
+    return lambda images: compiled([images.contiguous().numpy()])[0]
+
+
+RUNTIMES: Mapping[str, tuple[str, Callable[[nn.Module, Path], Forward]]] = {  # name -> package, builder
+    "torch fp32": ("torch", lambda net, folder: eager(net, False)),
+    "torch bf16 (what runs)": ("torch", lambda net, folder: eager(net, True)),
+    "torch bf16, batch norm folded": ("torch", lambda net, folder: eager(folded(net), True)),
+    "torch.compile bf16": ("torch", lambda net, folder: eager(torch.compile(net), True)),  # type: ignore[arg-type]
+    "ONNX Runtime fp32": ("onnxruntime", onnx_runtime),
+    "OpenVINO bf16": ("openvino", open_vino),
+}
+
+
+def crops_of(detector: Detector, count: int) -> Tensor:
+    """(count, 3, 224, 224): a built-in face, cut out again and again a little off."""
+    x0, y0, x1, y1 = detector.finder.detect_faces(data.astronaut())[0].box_xyxy_px
+    cuts = [cut_square(data.astronaut(), (x0 + k, y0 - k, x1 + k, y1 - k))[0] for k in np.linspace(-9, 9, count)]
+    return detector.tensor(np.stack(cuts)).cpu()
+
+
+def compare_runtimes(detector: Detector) -> list[dict[str, Any]]:
+    """One row per runtime that is installed: seconds to its first answer, ms per crop at each batch, and how far its
+    logits lie from those of fp32 at most."""
+    net, images = Answers(detector.network).eval(), crops_of(detector, max(BATCHES))
+    truth = eager(net, False)(images)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (package, build) in RUNTIMES.items():
+            if find_spec(package) is None:
+                continue
+            began = time.perf_counter()
+            forward = build(net, Path(folder))
+            row: dict[str, Any] = {"runtime": name, "off": float(np.abs(forward(images) - truth).max())}
+            row["start_s"] = time.perf_counter() - began
+            for batch in BATCHES:
+                forward(images[:batch])
+                laps = []
+                for _ in range(REPEATS):
+                    lap = time.perf_counter()
+                    forward(images[:batch])
+                    laps.append(time.perf_counter() - lap)
+                row[f"ms_per_crop_{batch}"] = 1000 * float(np.median(laps)) / batch
+            rows.append(row)
+    return rows
