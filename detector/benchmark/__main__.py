@@ -91,7 +91,7 @@ def add_zoo(commands: Any) -> None:
     command = commands.add_parser("zoo", help="train every recipe for the same small budget on the same forged faces")
     command.add_argument("--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside")
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="all without it")
-    command.add_argument("--minutes", type=float, default=2.0, help="of training, for each recipe")
+    command.add_argument("--minutes", type=float, default=2.8, help="of training, for each recipe")
     command.add_argument("--pairs", type=int, default=100, help="tracks and their forged twins to train on")
     command.add_argument("--backbone", help="the timm network of the recipe timm")
     command.add_argument("--weights", nargs="*", default=[], metavar="RECIPE=PATH", help="pretrained backbones by path")

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import cv2
@@ -39,10 +38,10 @@ TIMED_LOOKS = 8  # single images timed per model, after two to warm up; the fast
 class Budget:
     """What each recipe gets."""
 
-    minutes: float = 2.0  # of computing, so that other work on the machine takes nothing from a recipe
+    minutes: float = 2.8  # of computing, so that other work on the machine takes nothing from a recipe
     pairs: int = 100  # tracks to train on; each is seen several times
     side_px: int = 128  # of the crops: a third of the computing of the full 224
-    batch: int = 8  # crops to a step
+    batch: int = 8  # crops to a step, in four clips at least
     scratch_rates: tuple[float, float] = (0.01, 2e-4)  # at most, without the pretrained start: of SGD, of the others
     frames: int = 4  # of a track: the documents' 16 to 20 would leave five times fewer faces
     held_pairs: int = 10  # to choose a state by
@@ -112,7 +111,7 @@ def _recipe(
         bool(find_recipe(name).start) and _start(recipe) == "scratch"
     )  # from the weights that its rates are meant for
     stages = tuple(_gentler(s, budget) for s in recipe.stages) if torn else recipe.stages
-    return replace(recipe, frames=frames, batch=max(2, budget.batch // frames), stages=stages)
+    return replace(recipe, frames=frames, batch=max(4, budget.batch // frames), stages=stages)
 
 
 def _gentler(stage: Stage, budget: Budget) -> Stage:
@@ -139,15 +138,16 @@ def shrunk(source: FixedCrops, side_px: int) -> FixedCrops:
 
 
 def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
-    """What the table says of a finished run. Loss and training speed are of the last stage, which classifies; size and
-    time per image are the recipe's own, at its own side."""
+    """What the table says of a finished run. The losses are the means over the first pass and over the last two, the
+    training speed is the last stage's; size and time per image are the recipe's own, at its own side."""
     last = [row for row in run.history if row["stage"] == run.history[-1]["stage"]]
     own_side = {k: v for k, v in run.recipe.network.bare().embedder_options.items() if k != "input_px"}
     full = DeepfakeNetwork(replace(run.recipe.network, embedder_options=own_side)).eval()
-    # Of whole passes where there are enough: a quarter of a small one is a few steps, which say little.
-    first, end = last[0]["loss_start"], last[-1]["loss_end"]
-    if len(last) > 3:
-        first, end = last[0]["loss"], fmean(row["loss"] for row in last[-3:-1])  # time ends in the midst of the last
+    own = [row for row in run.history if "val_auc" in row]  # a denoiser's stage has another loss
+    first, end = own[0]["loss_start"], own[-1]["loss_end"]
+    if len(own) > 1:  # a quarter of a small pass is a few steps, which say little
+        images = [row["images"] for row in own[1:][-2:]]  # the time ends in the midst of the last pass
+        first, end = own[0]["loss"], float(np.average([row["loss"] for row in own[1:][-2:]], weights=images))
     auc = float(roc_auc_score(test.labels, score(run, test)))
     return {
         "recipe": run.recipe.name, "start": _start(run.recipe), "auc": auc,

@@ -94,13 +94,14 @@ class Learnt:
 def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -> Learnt:
     """Teach both decoders to undo small warps of their own person: that forces the encoder to read the pose."""
     report, rng = progress or (lambda share, stage: None), np.random.default_rng(seed)
+    people = [_smaller(rgb, points) for rgb, points in pictures()]
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # the layers' own initialisation takes no generator
         net = Swapper()
     optimiser, losses = torch.optim.Adam(net.parameters(), LEARNING_RATE, betas=(0.5, 0.99)), []
     for i in range(steps):
         error = torch.zeros(())
-        for person, (rgb, points) in enumerate(pictures()):
+        for person, (rgb, points) in enumerate(people):
             given, goal = zip(*(_example(rgb, points, rng) for _ in range(BATCH)), strict=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
                 drawn = net(_tensor(np.stack(given)), person)
@@ -113,6 +114,16 @@ def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -
             losses.append(float(error.detach()) / 2)
     report(1.0, "Done")
     return Learnt(net.eval().requires_grad_(False), tuple(losses))
+
+
+def _smaller(rgb: Rgb, points: Points) -> tuple[Rgb, Points]:
+    """A picture and its landmarks averaged down so far that no pose of `_example` needs it again."""
+    move = alignment(points)
+    scale = float(np.hypot(move[0, 0], move[1, 0])) / 0.8
+    if scale >= 1:
+        return rgb, points
+    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), (points * scale).astype(np.float32)
 
 
 def _example(rgb: Rgb, points: Points, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
