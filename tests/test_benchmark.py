@@ -1,13 +1,15 @@
 """The benchmark's figures on answers worked out by hand."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from training_data import picture
 
-from detector.benchmark.ablations import residual_features
+from detector.benchmark.ablations import generator_rows, residual_features
 from detector.benchmark.accuracy import PairScores, map_figures, write_rows
 from detector.benchmark.metrics import (
     auc_interval,
@@ -19,6 +21,7 @@ from detector.benchmark.metrics import (
 )
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
 from detector.benchmark.shortcuts import shortcut_rows, skin_tone, thirds, widest
+from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import Detector
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
@@ -123,3 +126,32 @@ def test_the_residual_is_measured_inside_and_outside_the_evidence() -> None:
     heat[0, :9, :9] = 1
     found = residual_features(crops, denoised, heat)[0]
     assert found[0] == 10 and found[1] == 0 and 0 < found[3] < 10
+
+
+def test_the_generators_left_out_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from detector.training import train as training
+
+    authentic = [replace(picture(k), split="train" if k < 3 else "val") for k in range(6)]
+    forged = [
+        replace(picture(k), label=1, source="made", person=person, split="val" if k % 2 else "train")
+        for k, person in enumerate(("stylegan2", "stylegan2-sfhq", "sdxl", "sdxl", "flux.1-dev", "flux.1-pro"))
+    ]
+    trained_on: list[set[str]] = []
+
+    def train(net: DeepfakeNetwork, pictures: list, config: training.TrainConfig, out: Path) -> SimpleNamespace:
+        assert config.family_weights == {"generated": 1.0} and sum(p.label == 0 for p in pictures) == 6
+        trained_on.append({p.person for p in pictures if p.label == 1})
+        return SimpleNamespace(ema=SimpleNamespace(module=net), images=96)
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "new_network", lambda start: DeepfakeNetwork(NetworkConfig(denoiser_widths=())))
+    rows = generator_rows([*authentic, *forged], tmp_path / "start", 1.0, 3, tmp_path)
+    stylegan, diffusion, flux = {"stylegan2", "stylegan2-sfhq"}, {"sdxl"}, {"flux.1-dev", "flux.1-pro"}
+    assert trained_on == [diffusion | flux, stylegan | flux, stylegan | diffusion]
+    assert [(row["family"], row["degradation"]) for row in rows[:4]] == [
+        ("StyleGAN2, left out", "none"),
+        ("StyleGAN2, left out", "medium"),
+        ("the others, trained on", "none"),
+        ("the others, trained on", "medium"),
+    ]
+    assert len(rows) == 12 and all(0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows)

@@ -64,6 +64,7 @@ def add_ablations(commands: Any) -> None:
     command.add_argument("--minutes", type=float, default=6.0, help="of training, for each variant")
     command.add_argument("--per-family", type=int, default=30)
     command.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    command.add_argument("--unseen-generators", action="store_true", help="instead: one family of generators at a time")
     command.add_argument("--model", metavar="NAME|DIR", help="for the denoiser's residual and the temporal heads")
     command.add_argument("--heads", type=Path, help="trained temporal heads, held against the mean on --devset")
     command.add_argument("--devset", type=Path)
@@ -72,9 +73,17 @@ def add_ablations(commands: Any) -> None:
 
 
 def leave_out(args: argparse.Namespace) -> int:
-    from detector.benchmark.ablations import ablation_rows, residual_rows, temporal_rows  # training code
-    from detector.training.__main__ import load_all
+    from detector.benchmark.ablations import ablation_rows, generator_rows, residual_rows, temporal_rows
+    from detector.training.__main__ import load_all  # training code, needed by this command only
 
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.unseen_generators:
+        rows = generator_rows(
+            load_all(args.faces, args.cache, None), args.init, args.minutes, 5 * args.per_family, args.out
+        )
+        write_rows(rows, args.out / "generators.csv")
+        show(rows)
+        return 0
     detector = Detector(args.model)
     pictures = load_all(args.faces, args.cache, args.generators)
     rows = residual_rows(detector, [p for p in pictures if p.split == "val"], pairs=300)
