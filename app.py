@@ -7,12 +7,14 @@ With --models DIR (or DEEPFAKE_LENS_MODELS) the page's menu offers the model fol
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,6 +45,7 @@ MAX_UPLOAD_MB = 300  # a few minutes of phone video; kept on disk for an hour at
 MAX_WAITING = 32  # requests in line; the next one is told that the page is busy
 MAX_VISITORS = 1000  # whose state is kept, half a megabyte each: one more, and the one longest away starts anew
 CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
+M_ARENA_MAX = -8  # glibc's number for it
 DRAIN_S = 4  # for answers under way when the server is told to end; with closing connections it ends within 10 s
 
 
@@ -99,6 +102,12 @@ def drain(page: gr.Blocks, service: Service) -> None:
     page.close(verbose=False)
 
 
+def share_heaps() -> None:
+    """Two heaps for all threads, where the C library is glibc: otherwise each thread that answered keeps its own."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 2)
+
+
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C. All files, uploads included, lie in one folder, which goes with the process."""
     parser = argparse.ArgumentParser(prog="python app.py", description="Serve the page.")
@@ -106,6 +115,7 @@ def main() -> None:
     models = parser.parse_args().models
     if models and not Path(models).is_dir():
         parser.error(f"there is no folder {models}")
+    share_heaps()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
