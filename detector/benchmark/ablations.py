@@ -67,30 +67,43 @@ def generator_rows(pictures: Sequence[Any], init: Path, minutes: float, pairs: i
     from detector.training.data import PairMaker
     from detector.training.train import TrainConfig, new_network, predict, train
 
+    made = PairMaker(pictures).genuine["generated"]
     config = TrainConfig(minutes=minutes, small_until=1.0, validate_minutes=minutes, family_weights={"generated": 1.0})
-    authentic = [p for p in pictures if p.label == 0 and p.split == "val"]
-    made = [p for p in pictures if p.label == 1 and p.source != "openforensics"]
+    authentic = [p for p in pictures if p.label == 0]
+    held = [p for p in authentic if p.split == "val"]
     rows = []
     for name, own in GENERATORS.items():
         unseen = [p for p in made if p.person in own]
-        kept = [p for p in pictures if p.label == 0 or (p in made and p not in unseen)]
-        trainer = train(new_network(init), kept, config, out / f"without-{name.replace(' ', '-')}")
+        others = [p for p in made if p.person not in own]
+        trainer = train(new_network(init), [*authentic, *others], config, out / f"without-{name.replace(' ', '-')}")
         network = trainer.ema.module.eval()
-        seen = [p for p in made if p.person not in own and p.split == "val"]
+        seen = [p for p in others if p.split == "val"]
         for family, forged in ((f"{name}, left out", unseen), ("the others, trained on", seen)):
+            maker = PairMaker([*held, *forged])
             for degradation in ("none", "medium"):
-                rng, maker = np.random.default_rng(23), PairMaker([*authentic, *forged])
-                crops = np.concatenate([
-                    maker.finish(maker.make("generated", 0.5, rng), DEGRADATIONS[degradation](rng), 224, rng)[0]
-                    for _ in range(pairs)
-                ])  # fmt: skip
-                logits, labels = predict(network, crops)[0], np.tile([0, 1], pairs)
-                low, high = auc_interval(labels, logits)
-                auc = float(roc_auc_score(labels, logits))
-                rows.append({"set": "validation faces", "family": family, "degradation": degradation, "n": pairs,
-                             "auc": auc, "auc_low": low, "auc_high": high, "model": f"trained without {name}",
-                             "images": trainer.images})  # fmt: skip
+                logits = predict(network, _pairs(maker, pairs, degradation, 23, "generated"))[0]
+                row = _row(np.tile([0, 1], pairs), logits, f"trained without {name}", degradation, family)
+                rows.append(row | {"n": pairs, "images": trainer.images})
     return rows
+
+
+def _pairs(maker: Any, pairs: int, degradation: str, seed: int, family: str | None = None) -> NDArray[np.uint8]:
+    """Fresh pairs of a PairMaker, of one family or of all: crops (2 x pairs, 224, 224, 3), authentic and forged."""
+    rng, degrade = np.random.default_rng(seed), DEGRADATIONS[degradation]
+    return np.concatenate([
+        maker.finish(maker.make(family or maker.draw_family(rng), 0.5, rng), degrade(rng), 224, rng)[0]
+        for _ in range(pairs)
+    ])  # fmt: skip
+
+
+def _row(
+    labels: NDArray, scores: NDArray, model: str, degradation: str, family: str = "all", of: str = "validation faces"
+) -> dict[str, Any]:
+    """A row of the table: AUC with its interval. n counts what was scored."""
+    low, high = auc_interval(labels, scores)
+    auc = float(roc_auc_score(labels, scores))
+    return {"set": of, "family": family, "degradation": degradation, "n": len(labels),
+            "auc": auc, "auc_low": low, "auc_high": high, "model": model}  # fmt: skip
 
 
 def residual_rows(detector: Detector, pictures: Sequence[Any], pairs: int, seed: int = 11) -> list[dict[str, Any]]:
@@ -101,14 +114,9 @@ def residual_rows(detector: Detector, pictures: Sequence[Any], pairs: int, seed:
     """
     from detector.training.data import PairMaker
 
-    rows = []
+    rows, maker = [], PairMaker(pictures)
     for degradation in ("none", "medium", "heavy"):
-        rng = np.random.default_rng(seed)
-        maker = PairMaker(pictures)
-        crops = np.concatenate([
-            maker.finish(maker.make(maker.draw_family(rng), 0.5, rng), DEGRADATIONS[degradation](rng), 224, rng)[0]
-            for _ in range(pairs)
-        ])  # fmt: skip
+        crops = _pairs(maker, pairs, degradation, seed)
         looked = detector.look(crops)
         features = residual_features(crops, detector.reconstruct(crops), looked.maps)
         labels = np.tile([0, 1], pairs)
@@ -119,10 +127,7 @@ def residual_rows(detector: Detector, pictures: Sequence[Any], pairs: int, seed:
         ):
             model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
             score = model.fit(table[fit], labels[fit]).decision_function(table[held])
-            low, high = auc_interval(labels[held], score)
-            auc = float(roc_auc_score(labels[held], score))
-            rows.append({"set": "validation faces", "family": "all", "degradation": degradation, "n": pairs // 2,
-                         "auc": auc, "auc_low": low, "auc_high": high, "model": name})  # fmt: skip
+            rows.append(_row(labels[held], score, name, degradation) | {"n": pairs // 2})
     return rows
 
 
@@ -146,10 +151,7 @@ def temporal_rows(detector: Detector, heads: Path, devset: Path, cache: Path) ->
             head.load_state_dict(load_file(heads / f"{name}.safetensors"))
         with torch.inference_mode():
             score = head(embeddings, logits, mask).numpy()
-        low, high = auc_interval(labels.numpy(), score)
-        auc = float(roc_auc_score(labels, score))
-        rows.append({"set": "devset", "family": "all videos", "degradation": "as found", "n": len(labels), "auc": auc,
-                     "auc_low": low, "auc_high": high, "model": f"temporal head: {name}"})  # fmt: skip
+        rows.append(_row(labels.numpy(), score, f"temporal head: {name}", "as found", "all videos", "devset"))
     return rows
 
 
