@@ -9,7 +9,6 @@ import copy
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -45,7 +44,7 @@ class Answers(nn.Module):
 
 def eager(net: nn.Module, bf16: bool) -> Forward:
     def forward(images: Tensor) -> NDArray:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             return net(images.contiguous(memory_format=torch.channels_last))[0].float().numpy()
 
     return forward
@@ -103,12 +102,12 @@ def crops_of(detector: Detector, count: int) -> Tensor:
     """(count, 3, 224, 224): a built-in face, cut out again and again a little off."""
     x0, y0, x1, y1 = detector.finder.detect_faces(data.astronaut())[0].box_xyxy_px
     cuts = [cut_square(data.astronaut(), (x0 + k, y0 - k, x1 + k, y1 - k))[0] for k in np.linspace(-9, 9, count)]
-    return detector.tensor(np.stack(cuts)).cpu()
+    return detector.tensor(np.stack(cuts))
 
 
 def compare_runtimes(detector: Detector) -> list[dict[str, Any]]:
     """One row per runtime that is installed: seconds to its first answer, ms per crop at each batch, and how far its
-    logits lie from those of fp32 at most."""
+    logits lie from those of fp32 at most. The detector is one on the CPU."""
     net, images = Answers(detector.network).eval(), crops_of(detector, max(BATCHES))
     truth = eager(net, False)(images)
     rows: list[dict[str, Any]] = []
