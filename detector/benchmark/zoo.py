@@ -103,23 +103,18 @@ def _recipe(
         raise DataError(str(err)) from err
     if backbone and recipe.network.embedder == "timm":
         recipe = recipe.with_embedder_options({"name": backbone})
+    meant = recipe.start
     recipe = recipe.with_start(weights.get(name), pretrained)
     if recipe.network.embedder not in ANY_SIDE:  # the others would scale the crops back to their own side
         recipe = recipe.with_embedder_options({"input_px": budget.side_px})
     frames = min(recipe.frames, budget.frames)
-    torn = (
-        bool(find_recipe(name).start) and _start(recipe) == "scratch"
-    )  # from the weights that its rates are meant for
-    stages = tuple(_gentler(s, budget) for s in recipe.stages) if torn else recipe.stages
+    bereft = recipe.start != meant  # of the weights that its rates are meant for
+    stages = tuple(_gentler(s, budget) for s in recipe.stages) if bereft else recipe.stages
     return replace(recipe, frames=frames, batch=max(4, budget.batch // frames), stages=stages)
 
 
 def _gentler(stage: Stage, budget: Budget) -> Stage:
     return replace(stage, lr=min(stage.lr, budget.scratch_rates[stage.optimizer != "sgd"]))
-
-
-def _start(recipe: Recipe) -> str:
-    return "pretrained" if {"pretrained", "weights"} & set(recipe.network.embedder_options) else "scratch"
 
 
 def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int) -> FixedCrops:
@@ -131,9 +126,8 @@ def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int)
 
 def shrunk(source: FixedCrops, side_px: int) -> FixedCrops:
     """The same crops at another side."""
-    small = [
-        [cv2.resize(crop, (side_px,) * 2, interpolation=cv2.INTER_AREA) for crop in track] for track in source.stack
-    ]
+    side = (side_px, side_px)
+    small = [[cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in track] for track in source.stack]
     return FixedCrops(np.array(small), source.labels, source.originals)
 
 
@@ -146,11 +140,12 @@ def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
     own = [row for row in run.history if "val_auc" in row]  # a denoiser's stage has another loss
     first, end = own[0]["loss_start"], own[-1]["loss_end"]
     if len(own) > 1:  # a quarter of a small pass is a few steps, which say little
-        images = [row["images"] for row in own[1:][-2:]]  # the time ends in the midst of the last pass
-        first, end = own[0]["loss"], float(np.average([row["loss"] for row in own[1:][-2:]], weights=images))
+        late = own[1:][-2:]
+        images = [row["images"] for row in late]  # the time ends in the midst of the last pass
+        first, end = own[0]["loss"], float(np.average([row["loss"] for row in late], weights=images))
     auc = float(roc_auc_score(test.labels, score(run, test)))
     return {
-        "recipe": run.recipe.name, "start": _start(run.recipe), "auc": auc,
+        "recipe": run.recipe.name, "start": "pretrained" if run.recipe.start else "scratch", "auc": auc,
         "loss_first": first, "loss_last": end, **size_and_speed(full),
         "train_images_per_s": float(np.median([row["images_per_s"] for row in last])),
         "images_seen": sum(row["images"] for row in run.history), "seconds": run.history[-1]["seconds"],

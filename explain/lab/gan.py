@@ -241,9 +241,8 @@ def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = Fals
         mean.update_parameters(game.generator)
         if game.steps % 500 == 0:
             keep(mean.module, game.points, folder)
-            print(
-                f"{spent:.0%}, {game.steps} steps: {how_good(mean.module, game.points)}; {game.losses[-1]}", flush=True
-            )
+            told = how_good(mean.module, game.points)
+            print(f"{spent:.0%}, {game.steps} steps: {told}; {game.losses[-1]}", flush=True)
     keep(mean.module, game.points, folder)
     return game
 
