@@ -1,7 +1,8 @@
 """Heat maps: a method's name in, one map in logit units out.
 
     evidence map            the network's own 28 x 28 logits
-    Grad-CAM, rgb stream    and Grad-CAM++, LayerCAM, EigenCAM, each on "rgb stream", "noise stream" or "map head"
+    Grad-CAM, rgb stream    and Grad-CAM++, LayerCAM, EigenCAM, each on "rgb stream", "noise stream", "map head" or,
+                            in a network that looks twice, its "soft look"
     occlusion               how far the frame logit falls when a patch is taken away: the plain control
 
 The formulas of the CAM family are pytorch-grad-cam's, applied to raw activations and gradients: its own pipeline
@@ -38,6 +39,7 @@ CAMS: dict[str, type[BaseCAM]] = {
 CLASS_BLIND = ("EigenCAM",)  # shows the layer's strongest pattern, whatever the network makes of it
 # Where to look: name -> the part of the network whose last feature map is explained.
 PARTS = {"rgb stream": "embedder.rgb", "noise stream": "embedder.noise", "map head": "embedder.map_head"}
+SOFT_LOOK = "soft look"  # the rgb stream at its second look, in networks that look twice
 FALLBACK = "last convolution"  # of networks without these parts
 
 PATCH_PX, STRIDE_PX = 32, 24  # occluded patch: an eye's size in a 224 px crop, overlapping a little (81 looks)
@@ -85,10 +87,10 @@ class Capture:
 
         Sums to 1; empty for a network without the two streams.
         """
-        names = [name for name in ("rgb stream", "noise stream") if name in self.activations]
+        names = [name for name in ("rgb stream", "noise stream", SOFT_LOOK) if name in self.activations]
         pull = [abs(float((self.activations[n] * self.gradients[n]).sum(dtype=np.float64))) for n in names]
         total = sum(pull)
-        return {name: p / total for name, p in zip(names, pull, strict=True)} if len(names) == 2 and total > 0 else {}
+        return {name: p / total for name, p in zip(names, pull, strict=True)} if len(names) > 1 and total > 0 else {}
 
 
 def method_names(network: DeepfakeNetwork) -> tuple[str, ...]:
@@ -100,7 +102,8 @@ def method_names(network: DeepfakeNetwork) -> tuple[str, ...]:
 def layer_names(network: DeepfakeNetwork) -> tuple[str, ...]:
     """The layers the CAM family can look at, in this network."""
     there = {name for name, module in network.named_modules() if module is not None}
-    return tuple(layer for layer, path in PARTS.items() if path in there) or (FALLBACK,)
+    parts = tuple(layer for layer, path in PARTS.items() if path in there) or (FALLBACK,)
+    return (*parts, SOFT_LOOK) if network.config.soft_share and "rgb stream" in parts else parts
 
 
 def heat(detector: Detector, crop: NDArray[np.uint8], method: str) -> Heat:
@@ -135,17 +138,23 @@ def capture_pass(detector: Detector, crop: NDArray[np.uint8]) -> Capture:
     network = private_copy(detector.network)
     kept: dict[str, Tensor] = {}
 
-    def keep(name: str) -> None:
+    def keep(module: nn.Module, names: Sequence[str]) -> None:
+        looks = iter(names)
+
         def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+            name = next(looks, None)
+            if name is None:  # the soft look of a part that has no map for it
+                return output
             kept[name] = output
             return output.clone()  # what follows may work in place, and must not change what was kept
 
-        layers[name].register_forward_hook(hook)
+        module.register_forward_hook(hook)
 
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(detector.device.type, enabled=False):
         layers = _layers(network, detector)
-        for name in layers:
-            keep(name)
+        for name, module in layers.items():
+            if name != SOFT_LOOK:
+                keep(module, (name, SOFT_LOOK) if name == "rgb stream" and SOFT_LOOK in layers else (name,))
         # The weights ask for no gradients, so the input has to.
         images = detector.tensor(crop[None]).clone().requires_grad_()
         out = network.frames(images)
@@ -189,7 +198,7 @@ def _layers(network: DeepfakeNetwork, detector: Detector) -> dict[str, nn.Module
         handle.remove()
     found = {}
     for name in layer_names(network):
-        prefix = PARTS.get(name)
+        prefix = PARTS.get("rgb stream" if name == SOFT_LOOK else name)
         if prefix is not None:
             fitting = [path for path in ran if path.startswith(prefix + ".")]
         else:

@@ -44,7 +44,7 @@ class Findings:
     p: float  # calibrated probability of the person or file
     band: tuple[float, float]  # between these two no answer is given
     place: str | None = None  # where the evidence lies; None: nowhere in particular, or not to be trusted
-    stream_shares: Mapping[str, float] | None = None  # "rgb stream" and "noise stream", summing to 1
+    stream_shares: Mapping[str, float] | None = None  # "rgb stream", "noise stream" and the like, summing to 1
     seconds: Sequence[tuple[float, float]] = ()  # suspicious stretches of a clip
     p_frame: float | None = None  # probability of the explained frame
     p_resaved: float | None = None  # the same after a mild JPEG
@@ -126,10 +126,10 @@ def _how(f: Findings) -> str:
         return ""
     parts = []
     if f.stream_shares:
-        rgb = f.stream_shares["rgb stream"]
-        if rgb >= STREAM_LEADS:
+        visible = 1 - f.stream_shares["noise stream"]
+        if visible >= STREAM_LEADS:
             parts.append("it rests mostly on what is visible rather than on fine noise")
-        elif rgb <= 1 - STREAM_LEADS:
+        elif visible <= 1 - STREAM_LEADS:
             parts.append("it rests mostly on fine noise rather than on what is visible")
         else:
             parts.append("it rests on what is visible and on fine noise alike")

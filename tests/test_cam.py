@@ -9,6 +9,8 @@ from explain_faces import astronaut, detector, face_crop
 from torch import nn
 
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.pipeline import Detector
+from detector.types import ModelInfo
 from explain import cam
 from explain.cam import CAMS, EVIDENCE_MAP, OCCLUSION, Capture, Heat
 
@@ -101,6 +103,9 @@ def test_stream_shares() -> None:
     layers = {"rgb stream": one, "noise stream": one}
     shares = Capture(0.0, None, layers, {"rgb stream": 3 * one, "noise stream": -one}).stream_shares()
     assert shares == {"rgb stream": 0.75, "noise stream": 0.25}
+    layers["soft look"] = one
+    pulls = {"rgb stream": 2 * one, "noise stream": -one, "soft look": one}
+    assert Capture(0.0, None, layers, pulls).stream_shares()["soft look"] == 0.25
     assert capture_of(one[0], one[0]).stream_shares() == {}
 
 
@@ -195,3 +200,20 @@ def test_threads_do_not_mix() -> None:
         for method in methods:
             np.testing.assert_allclose(together[method].map, alone[method].map, rtol=1e-4, atol=1e-9)
     assert np.abs(serial[0][methods[1]].map - serial[1][methods[1]].map).max() > 1e-6  # or the test could not fail
+
+
+def test_a_network_that_looks_twice_has_a_map_of_each_look() -> None:
+    torch.manual_seed(0)
+    once = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
+    twice = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.25))
+    twice.load_state_dict(once.state_dict())
+    one, two = (cam.capture_pass(Detector.of(net, ModelInfo("made up", "0" * 64)), CROP) for net in (once, twice))
+    assert set(two.activations) - set(one.activations) == {"soft look"}
+    assert one.activations["rgb stream"].shape[-2:] == (14, 14)
+    assert two.activations["soft look"].shape[-2:] == (11, 11)
+    for name, activation in one.activations.items():
+        assert np.array_equal(two.activations[name], activation)
+        slope, scale = 0.75 * one.gradients[name], np.abs(one.gradients[name]).max()
+        assert np.abs(two.gradients[name] - slope).max() < 1e-4 * scale  # of this look's share, and of no other
+    assert np.abs(two.gradients["soft look"]).max() > 0
+    assert "Grad-CAM, soft look" in cam.method_names(twice) and "Grad-CAM, soft look" not in cam.method_names(once)

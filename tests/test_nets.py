@@ -5,7 +5,7 @@ import torch
 
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.embedder import NoiseResidual, build_embedder
-from detector.nets.network import DeepfakeNetwork, FrameHead, NetworkConfig
+from detector.nets.network import DeepfakeNetwork, FrameHead, NetworkConfig, soft_copy
 from detector.nets.temporal import TEMPORAL_HEADS, build_temporal, masked_mean
 
 
@@ -122,3 +122,29 @@ def test_where_the_whole_map_is_lit_the_whole_picture_counts() -> None:
         plain.out.bias.fill_(-3), head.out.bias.fill_(-3)
         assert float(plain(embedding, lit)) == -3
         assert float(head(embedding, lit)) == pytest.approx(0.5 * 30 + 1, abs=1e-4)
+
+
+def test_the_soft_copy_keeps_the_shading_and_loses_the_detail() -> None:
+    ramp = torch.linspace(0, 1, 224).expand(1, 3, 224, 224)
+    seen = soft_copy(ramp)
+    assert seen.shape == (1, 3, 176, 176)
+    assert torch.allclose(seen[0, 0, 0, 3:-3], torch.linspace(0.5, 175.5, 176)[3:-3] / 176, atol=0.01)
+    stripes = (torch.arange(224) // 2 % 2).float().expand(1, 3, 224, 224)
+    assert float(soft_copy(stripes).std()) < 0.3 * float(stripes.std())
+
+
+def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
+    torch.manual_seed(0)
+    once = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
+    twice = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.25)).eval()
+    twice.load_state_dict(once.state_dict())
+    with torch.inference_mode():
+        images = torch.rand(2, 3, 224, 224)
+        sharp, soft, mixed = once.frames(images), once.frames(soft_copy(images)), twice.frames(images)
+    assert torch.allclose(mixed.logit, 0.75 * sharp.logit + 0.25 * soft.logit, atol=1e-5)
+    assert mixed.map_logits.shape == (2, 28, 28) and soft.map_logits.shape == (2, 22, 22)
+    mean = 0.75 * sharp.map_logits.mean() + 0.25 * soft.map_logits.mean()
+    assert float(mixed.map_logits.mean()) == pytest.approx(float(mean), abs=1e-3)
+    assert torch.equal(mixed.embedding, sharp.embedding)
+    with pytest.raises(ValueError, match=r"expected a share of the soft look from 0 to below 1, but got 1\.5"):
+        DeepfakeNetwork(NetworkConfig(soft_share=1.5))

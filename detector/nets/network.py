@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detector.nets.autoencoder import DenoisingAutoencoder
@@ -14,6 +15,8 @@ from detector.nets.embedder import build_embedder
 from detector.nets.temporal import build_temporal
 
 TOP_K = 16  # map cells behind the frame logit: 16 of 784 is a mouth's worth
+SOFT_DETAIL_PX = 80  # side that the soft look's crop is averaged down to: a face of 60 px
+SOFT_SIDE_PX = 176  # and up to again
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class NetworkConfig:
     whole_picture: tuple[float, float] | None = (
         None  # gain, offset: from the map's lower half to a logit; see FrameHead
     )
+    soft_share: float = 0.0  # share of a second look, at a soft copy, in logit and map; 0: one look
 
     def bare(self) -> NetworkConfig:
         """The same network without where its weights start from: what is stored beside trained weights."""
@@ -79,15 +83,25 @@ def lower_half(map_logits: Tensor) -> Tensor:
     return flat.topk(flat.shape[1] // 2, dim=1, largest=False).values.mean(1)
 
 
+def soft_copy(images: Tensor) -> Tensor:
+    """Crops (B, 3, S, S) without their fine detail: averaged down to SOFT_DETAIL_PX, and up to SOFT_SIDE_PX."""
+    small = F.interpolate(images, size=(SOFT_DETAIL_PX, SOFT_DETAIL_PX), mode="area")
+    return F.interpolate(small, size=(SOFT_SIDE_PX, SOFT_SIDE_PX), mode="bilinear", align_corners=False)
+
+
 class DeepfakeNetwork(nn.Module):
     """Frame logit, video logit, evidence map, embedding and reconstruction from one object.
 
-    Images are (B, 3, H, W) RGB in [0, 1].
+    Images are (B, 3, H, W) RGB in [0, 1]. With `soft_share` the same weights look twice: at the crop, and at a soft
+    copy of it. Fine detail tells of cameras, resizing and codecs as much as of forgeries, and training on blends
+    teaches that sharp is authentic, which generated faces are; what a soft copy still shows is for the second look.
     """
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or NetworkConfig()
+        if not 0 <= config.soft_share < 1:
+            raise ValueError(f"expected a share of the soft look from 0 to below 1, but got {config.soft_share}")
         self.embedder = build_embedder(config.embedder, **config.embedder_options)
         has_map = getattr(self.embedder, "map_head", None) is not None
         self.frame_head = FrameHead(self.embedder.dim, has_map, config.whole_picture)  # type: ignore[arg-type]
@@ -97,7 +111,19 @@ class DeepfakeNetwork(nn.Module):
         )
 
     def frames(self, images: Tensor) -> FrameOutput:
-        """Look at crops one by one."""
+        """Look at crops one by one. The embedding is that of the crop itself."""
+        seen, share = self._look(images), self.config.soft_share
+        if not share:
+            return seen
+        soft = self._look(soft_copy(images))
+        logit = (1 - share) * seen.logit.float() + share * soft.logit.float()
+        maps = seen.map_logits
+        if maps is not None and soft.map_logits is not None:
+            raised = F.interpolate(soft.map_logits[:, None].float(), size=maps.shape[-2:], mode="bilinear")[:, 0]
+            maps = (1 - share) * maps.float() + share * raised
+        return FrameOutput(logit, maps, seen.embedding)
+
+    def _look(self, images: Tensor) -> FrameOutput:
         features = self.embedder(images)
         logit = self.frame_head(features.embedding, features.map_logits)
         return FrameOutput(logit, features.map_logits, features.embedding)

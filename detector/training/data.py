@@ -260,7 +260,8 @@ class PairMaker:
     def _genuine(self, family: str, flip: bool, rng: np.random.Generator) -> forge.Forgery:
         """A genuine forgery beside an authentic face of a like source, both brought to one size.
 
-        Both are scaled down to at most 85% of their own resolution, so that neither's codec history survives whole.
+        Generated pictures and their partners have different codec histories: both are scaled down to at most 85% of
+        their own resolution, so that neither's survives whole.
         """
         pool = self.genuine[family]
         fake = pool[rng.integers(len(pool))]
@@ -270,7 +271,8 @@ class PairMaker:
             else ("ffhq", "officials", "web", "team18f", "london", "webmix")
         )
         partner = self.draw_picture(rng, [s for s in like if s in self.by_source])
-        side = min(draw_side(fake, rng, 0.85), draw_side(partner, rng, 0.85))
+        most = 0.85 if family == "generated" else 1.0
+        side = min(draw_side(fake, rng, most), draw_side(partner, rng, most))
         forged, authentic = cut_work(fake, side, flip), cut_work(partner, side, flip)
         value = np.nan if family == "openforensics" else 1.0  # where a mask is unknown it is NaN, and no loss reads it
         return forge.Forgery(authentic.rgb, forged.rgb, np.full((side, side), value, np.float32), family)

@@ -31,6 +31,7 @@ from detector.training.train import assemble, make_validation, whole_picture
 from detector.types import ModelInfo
 
 CALIBRATION_MIX = ("none", "light", "medium", "heavy", "H.264 crf 23", "H.264 crf 32")
+SOFT_SHARE = 0.45  # measured on the devset: see LOG.md
 TRAINING_DATA = (
     "FFHQ (CC BY-NC-SA 4.0)",
     "Face Research Lab London Set (CC BY 4.0)",
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--denoiser", type=Path, help="a run's folder, or weights as they are shipped")
     parser.add_argument("--earlier", type=Path, help="weights that the run started from, averaged in")
     parser.add_argument("--share", type=float, default=0.3, help="how much those count")
+    parser.add_argument("--soft-share", type=float, default=SOFT_SHARE, help="how much the soft look counts")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--devset", type=Path)
     parser.add_argument("--generators", type=Path)
@@ -90,6 +92,7 @@ def main() -> None:
     held = load_all(args.data, args.cache, args.generators, splits=("val",))
     network.config = replace(network.config, whole_picture=whole_picture(network, make_validation(held, 240)))
     network.frame_head.whole_picture = network.config.whole_picture
+    network.config = replace(network.config, soft_share=args.soft_share)
     detector = Detector.of(network, ModelInfo(args.name, "0" * 64))
     found = calibrate(detector, held, args.devset, args.cache / "devset")
     commit = subprocess.run(

@@ -242,7 +242,8 @@ def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig
     trainer.set_stage()
     maker = PairMaker([p for p in pictures if p.split == "train"], config.family_weights)
     stream = PairStream(maker, config.pairs_per_batch, config.seed + trainer.images, trainer.stage)
-    loader: Iterator[Any] = iter(DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=4))
+    ahead = 4 if config.workers else None
+    loader: Iterator[Any] = iter(DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=ahead))
     bar = tqdm(total=config.minutes, initial=trainer.spent_s / 60, unit="min", disable=None)
     print(f"{'resumed' if resumed else 'started'}: {len(pictures)} pictures, families {maker.families}", flush=True)
     last_save = last_check = trainer.spent_s
