@@ -136,12 +136,12 @@ def test_the_soft_copy_keeps_the_shading_and_loses_the_detail() -> None:
 def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
     torch.manual_seed(0)
     once = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
-    twice = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.25)).eval()
+    twice = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5)).eval()
     twice.load_state_dict(once.state_dict())
     with torch.inference_mode():
         images = torch.rand(2, 3, 224, 224)
         sharp, soft, mixed = once.frames(images), once.frames(soft_copy(images)), twice.frames(images)
-    assert torch.allclose(mixed.logit, 0.75 * sharp.logit + 0.25 * soft.logit, atol=1e-5)
+    assert torch.allclose(mixed.logit, 0.5 * sharp.logit + 0.5 * soft.logit, atol=1e-5)
     assert mixed.map_logits.shape == (2, 28, 28) and soft.map_logits.shape == (2, 22, 22)
     mean = 0.75 * sharp.map_logits.mean() + 0.25 * soft.map_logits.mean()
     assert float(mixed.map_logits.mean()) == pytest.approx(float(mean), abs=1e-3)

@@ -52,6 +52,15 @@ def test_weights_of_another_shape_are_said(folder: Path) -> None:
         load_model(folder)
 
 
+@pytest.mark.parametrize("share", ["half", 1.5, -0.1])
+def test_a_share_of_the_soft_look_that_is_none_is_said(folder: Path, share: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["models"]["tiny"]["network"]["soft_share"] = share
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="describes a network that cannot be built"):
+        load_model(folder)
+
+
 def test_what_is_no_manifest_or_no_model_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="No model is called 'best'"):
         load_model("best")

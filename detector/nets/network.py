@@ -18,6 +18,8 @@ TOP_K = 16  # map cells behind the frame logit: 16 of 784 is a mouth's worth
 SOFT_DETAIL_PX = 80  # side that the soft look's crop is averaged down to: a face of 60 px
 SOFT_SIDE_PX = 176  # and up to again
 
+SOFT_MAP_SHARE = 0.25  # of the evidence map; measured: pixel AUC of clean crops -.003, of heavily degraded ones +.05
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -32,7 +34,7 @@ class NetworkConfig:
     whole_picture: tuple[float, float] | None = (
         None  # gain, offset: from the map's lower half to a logit; see FrameHead
     )
-    soft_share: float = 0.0  # share of a second look, at a soft copy, in logit and map; 0: one look
+    soft_share: float = 0.0  # share of a second look, at a soft copy, in the logit; 0: one look
 
     def bare(self) -> NetworkConfig:
         """The same network without where its weights start from: what is stored beside trained weights."""
@@ -120,7 +122,7 @@ class DeepfakeNetwork(nn.Module):
         maps = seen.map_logits
         if maps is not None and soft.map_logits is not None:
             raised = F.interpolate(soft.map_logits[:, None].float(), size=maps.shape[-2:], mode="bilinear")[:, 0]
-            maps = (1 - share) * maps.float() + share * raised
+            maps = (1 - SOFT_MAP_SHARE) * maps.float() + SOFT_MAP_SHARE * raised
         return FrameOutput(logit, maps, seen.embedding)
 
     def _look(self, images: Tensor) -> FrameOutput:
