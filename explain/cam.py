@@ -38,8 +38,13 @@ CAMS: dict[str, type[BaseCAM]] = {
 }
 CLASS_BLIND = ("EigenCAM",)  # shows the layer's strongest pattern, whatever the network makes of it
 # Where to look: name -> the part of the network whose last feature map is explained.
-PARTS = {"rgb stream": "embedder.rgb", "noise stream": "embedder.noise", "map head": "embedder.map_head"}
 SOFT_LOOK = "soft look"  # the rgb stream at its second look, in networks that look twice
+PARTS = {
+    "rgb stream": "embedder.rgb",
+    "noise stream": "embedder.noise",
+    "map head": "embedder.map_head",
+    SOFT_LOOK: "embedder.rgb",
+}
 FALLBACK = "last convolution"  # of networks without these parts
 
 PATCH_PX, STRIDE_PX = 32, 24  # occluded patch: an eye's size in a 224 px crop, overlapping a little (81 looks)
@@ -102,8 +107,9 @@ def method_names(network: DeepfakeNetwork) -> tuple[str, ...]:
 def layer_names(network: DeepfakeNetwork) -> tuple[str, ...]:
     """The layers the CAM family can look at, in this network."""
     there = {name for name, module in network.named_modules() if module is not None}
-    parts = tuple(layer for layer, path in PARTS.items() if path in there) or (FALLBACK,)
-    return (*parts, SOFT_LOOK) if network.config.soft_share and "rgb stream" in parts else parts
+    once = not network.config.soft_share
+    parts = (layer for layer, path in PARTS.items() if path in there)
+    return tuple(layer for layer in parts if not (once and layer == SOFT_LOOK)) or (FALLBACK,)
 
 
 def heat(detector: Detector, crop: NDArray[np.uint8], method: str) -> Heat:
@@ -152,9 +158,8 @@ def capture_pass(detector: Detector, crop: NDArray[np.uint8]) -> Capture:
 
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(detector.device.type, enabled=False):
         layers = _layers(network, detector)
-        for name, module in layers.items():
-            if name != SOFT_LOOK:
-                keep(module, (name, SOFT_LOOK) if name == "rgb stream" and SOFT_LOOK in layers else (name,))
+        for module in dict.fromkeys(layers.values()):
+            keep(module, [name for name, own in layers.items() if own is module])  # one name for each look
         # The weights ask for no gradients, so the input has to.
         images = detector.tensor(crop[None]).clone().requires_grad_()
         out = network.frames(images)
@@ -198,7 +203,7 @@ def _layers(network: DeepfakeNetwork, detector: Detector) -> dict[str, nn.Module
         handle.remove()
     found = {}
     for name in layer_names(network):
-        prefix = PARTS.get("rgb stream" if name == SOFT_LOOK else name)
+        prefix = PARTS.get(name)
         if prefix is not None:
             fitting = [path for path in ran if path.startswith(prefix + ".")]
         else:

@@ -17,7 +17,6 @@ from detector.nets.temporal import build_temporal
 TOP_K = 16  # map cells behind the frame logit: 16 of 784 is a mouth's worth
 SOFT_DETAIL_PX = 80  # side that the soft look's crop is averaged down to: a face of 60 px
 SOFT_SIDE_PX = 176  # and up to again
-
 SOFT_MAP_SHARE = 0.25  # of the evidence map; measured: pixel AUC of clean crops -.003, of heavily degraded ones +.05
 
 

@@ -90,9 +90,9 @@ def main() -> None:
     args = parser.parse_args()
     network = assemble(args.run, args.denoiser, args.earlier, args.share)
     held = load_all(args.data, args.cache, args.generators, splits=("val",))
-    network.config = replace(network.config, whole_picture=whole_picture(network, make_validation(held, 240)))
+    whole = whole_picture(network, make_validation(held, 240))  # of one look
+    network.config = replace(network.config, whole_picture=whole, soft_share=args.soft_share)
     network.frame_head.whole_picture = network.config.whole_picture
-    network.config = replace(network.config, soft_share=args.soft_share)
     detector = Detector.of(network, ModelInfo(args.name, "0" * 64))
     found = calibrate(detector, held, args.devset, args.cache / "devset")
     commit = subprocess.run(
