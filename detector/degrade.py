@@ -552,6 +552,20 @@ def draw_training(rng: np.random.Generator, strength: float = 1.0) -> Recipe:
     return (*_draw_colour(rng, strength), *_draw_detail(rng, strength), *_draw_codecs(rng, strength))
 
 
+def draw_retouch(rng: np.random.Generator) -> Recipe:
+    """What may have been done to one picture alone before anybody saw it: nothing, enlarged, softened, sharpened."""
+    kind = rng.random()
+    if kind < 0.3:
+        return ()
+    if kind < 0.65:
+        return (_draw_rescale(rng, 0.3),)
+    if kind < 0.75:
+        return (Step("gaussian_blur", {"sigma": _between(rng, 0.3, 1.5)}),)
+    if kind < 0.9:
+        return (Step("sharpen", {"amount": _between(rng, 0.2, 1.5)}),)
+    return (Step("noise", {"sigma": _between(rng, 1, 8), "seed": _seed(rng)}),)
+
+
 def _hit(rng: np.random.Generator, p: float) -> bool:
     """True with probability `p` of all draws, those left untouched included."""
     return bool(rng.random() < p / (1 - P_UNTOUCHED))

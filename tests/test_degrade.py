@@ -300,6 +300,15 @@ def test_training_frequencies():
     assert set(share) == set(OPERATIONS)
 
 
+def test_retouches_are_one_step_or_none():
+    rng = np.random.default_rng(4)
+    recipes = [degrade.draw_retouch(rng) for _ in range(2000)]
+    kinds = Counter(recipe[0].name if recipe else "" for recipe in recipes)
+    assert max(len(recipe) for recipe in recipes) == 1
+    shares = {"": 0.3, "rescale": 0.35, "gaussian_blur": 0.1, "sharpen": 0.15, "noise": 0.1}
+    assert {name: count / 2000 for name, count in kinds.items()} == pytest.approx(shares, abs=0.03)
+
+
 def test_training_ranges():
     rng = np.random.default_rng(2)
     steps = [step for _ in range(3000) for step in degrade.draw_training(rng, 1.0)]

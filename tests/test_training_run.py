@@ -81,10 +81,25 @@ def test_shipped_weights_are_half_precision_and_load_again(tmp_path: Path) -> No
 
     net = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
     save_file(half(net), tmp_path / "ema.safetensors")
-    again = assemble(tmp_path, None)
+    again = assemble([tmp_path], None)
     assert all(v.dtype == torch.float16 for v in half(net).values() if v.is_floating_point())
     key = "frame_head.out.weight"
     assert torch.equal(again.state_dict()[key], net.state_dict()[key].half().float())
+
+
+def test_runs_from_one_start_are_averaged_and_the_start_has_its_share(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    key = "frame_head.out.bias"
+    for name, value in (("a", 1.0), ("b", 2.0), ("start", 7.0)):
+        net = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
+        net.frame_head.out.bias.data.fill_(value)
+        (tmp_path / name).mkdir()
+        save_file(half(net), tmp_path / name / "ema.safetensors")
+    mean = assemble([tmp_path / "a", tmp_path / "b"], None)
+    assert float(mean.state_dict()[key]) == 1.5
+    shared = assemble([tmp_path / "a", tmp_path / "b"], None, tmp_path / "start" / "ema.safetensors", 0.2)
+    assert float(shared.state_dict()[key]) == pytest.approx(0.4 * 1 + 0.4 * 2 + 0.2 * 7)
 
 
 def test_validation_figures_of_a_known_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
-from detector.degrade import Recipe, apply, draw_training
+from detector.degrade import Recipe, apply, draw_retouch, draw_training
 from detector.errors import DataError
 from detector.faces import CROP_MARGIN, CROP_PX, cut_square
 from detector.training import forge
@@ -38,6 +38,7 @@ FAMILY_WEIGHTS = {
     "generated": 0.15,
 }
 P_OCCLUDED = 0.1  # measured: without it any patch over a face, a caption or a hand, raises the logit
+P_RETOUCHED = 0.5  # pairs whose twins are softened, sharpened or left alone each by itself: sharpness tells nothing
 # Share of the nuisance a family gets: whole-face fingerprints are the first thing nuisance kills.
 GENTLE = {"generator": 0.4, "openforensics": 0.5, "generated": 0.5}
 
@@ -185,7 +186,13 @@ def draw_side(picture: Picture, rng: np.random.Generator, most: float = 1.0) -> 
 class PairMaker:
     """Draws one (authentic, forged) pair of crops with masks; everything random comes from the generator given."""
 
-    def __init__(self, pictures: Sequence[Picture], family_weights: Mapping[str, float] = FAMILY_WEIGHTS) -> None:
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        family_weights: Mapping[str, float] = FAMILY_WEIGHTS,
+        p_retouched: float = P_RETOUCHED,
+    ) -> None:
+        self.p_retouched = p_retouched
         authentic = [p for p in pictures if p.label == 0]
         self.by_source: dict[str, list[Picture]] = {}
         for picture in authentic:
@@ -318,6 +325,9 @@ class PairMaker:
         """One pair: crops (2, S, S, 3), masks (2, S/8, S/8) and the family."""
         family = self.draw_family(rng, emphasis)
         forgery = self.make(family, strength, rng)
+        if rng.random() < self.p_retouched:
+            authentic, forged = (apply(twin, draw_retouch(rng)) for twin in (forgery.authentic, forgery.forged))
+            forgery = forge.replace(forgery, authentic=authentic, forged=forged)
         recipe = draw_training(rng, nuisance * GENTLE.get(family, 1.0))
         crops, masks = self.finish(forgery, recipe, size_px, rng)
         return crops, masks, family

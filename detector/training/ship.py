@@ -76,10 +76,13 @@ def calibrate(detector: Detector, held: Sequence[Any], devset: Path | None, cach
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m detector.training.ship", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--run", type=Path, nargs="+", required=True, help="one, or several from one start: their mean")
     parser.add_argument("--denoiser", type=Path, help="a run's folder, or weights as they are shipped")
     parser.add_argument("--earlier", type=Path, help="weights that the run started from, averaged in")
     parser.add_argument("--share", type=float, default=0.3, help="how much those count")
+    parser.add_argument(
+        "--seen-before", type=int, default=0, help="images behind the weights that the runs started from"
+    )
     parser.add_argument("--soft-share", type=float, default=SOFT_SHARE, help="how much the soft look counts")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--devset", type=Path)
@@ -98,10 +101,10 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    history = json.loads((args.run / "history.json").read_text())
+    seen = sum(json.loads((run / "history.json").read_text())[-1]["images"] for run in args.run)
     facts = {
         "decision": found["decision"].to_dict(), "validation_ece": round(found["validation_ece"], 4),
-        "false_positive_target": FPR_TARGET, "images_seen": history[-1]["images"] if history else 0,
+        "false_positive_target": FPR_TARGET, "images_seen": seen + args.seen_before,
         "training_data": TRAINING_DATA, "terms": TERMS, "commit": commit,
     }  # fmt: skip
     write_model(network, args.name, args.out, facts)

@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    detector = Detector.of(assemble(args.run, None), ModelInfo("run", "0" * 64))
+    detector = Detector.of(assemble([args.run], None), ModelInfo("run", "0" * 64))
     groups = clip_groups(args.cache, args.data / "clips.csv")
     rng = np.random.default_rng(0)
     stills = load_pictures(args.data / "faces")

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from detector.degrade import draw_preset, draw_training
 from detector.nets.backbones import load_weights, read_tensors
 from detector.nets.network import DeepfakeNetwork, NetworkConfig, lower_half
-from detector.training.data import FAMILIES, FAMILY_WEIGHTS, PairMaker, PairStream, Picture
+from detector.training.data import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMaker, PairStream, Picture
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
 HEAD_LR = 1e-3
@@ -53,6 +53,7 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 12.0
     lr_scale: float = 1.0  # below 1 where a run goes on from trained weights
+    retouched: float = P_RETOUCHED
     family_weights: dict[str, float] = field(default_factory=lambda: dict(FAMILY_WEIGHTS))
 
 
@@ -240,7 +241,7 @@ def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig
     resumed = trainer.resume()
     held = make_validation(pictures)
     trainer.set_stage()
-    maker = PairMaker([p for p in pictures if p.split == "train"], config.family_weights)
+    maker = PairMaker([p for p in pictures if p.split == "train"], config.family_weights, config.retouched)
     stream = PairStream(maker, config.pairs_per_batch, config.seed + trainer.images, trainer.stage)
     ahead = 4 if config.workers else None
     loader: Iterator[Any] = iter(DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=ahead))
@@ -283,21 +284,25 @@ def new_network(start: Path | None, **options: Any) -> DeepfakeNetwork:
     return net
 
 
-def assemble(run: Path, denoiser: Path | None, earlier: Path | None = None, share: float = 0.3) -> DeepfakeNetwork:
-    """The network of a run's averaged weights, with the denoiser of another run (a folder or a file).
+def assemble(
+    runs: Sequence[Path], denoiser: Path | None, earlier: Path | None = None, share: float = 0.3
+) -> DeepfakeNetwork:
+    """The mean of the averaged weights of runs from one start, with the denoiser of another run (a folder or a file).
 
-    earlier: weights that the run started from; they count for `share` in the average. Along a line of training such an
-    average is often better than its last point (Izmailov et al. 2018, arXiv 1803.05407).
+    earlier: weights that the runs started from; they count for `share` in the average. Along a line of training, or
+    between two from one start, such an average is often better than any of its parts (Izmailov et al. 2018, arXiv
+    1803.05407; Wortsman et al. 2022, arXiv 2203.05482).
     """
     widths = NetworkConfig().denoiser_widths if denoiser is not None else ()
     network = DeepfakeNetwork(NetworkConfig(denoiser_widths=widths))
-    state = load_file(run / "ema.safetensors")
+    own = 1.0 if earlier is None else 1 - share
+    parts = [(load_file(run / "ema.safetensors"), own / len(runs)) for run in runs]
     if earlier is not None:
-        past = load_file(earlier)
-        state = {
-            k: (1 - share) * v.float() + share * past[k].float() if v.is_floating_point() else v
-            for k, v in state.items()
-        }
+        parts.append((load_file(earlier), share))
+    state = {
+        k: sum((part[k].float() * weight for part, weight in parts), torch.zeros(())) if v.is_floating_point() else v
+        for k, v in parts[0][0].items()
+    }
     if denoiser is not None:
         found = load_file(denoiser if denoiser.is_file() else denoiser / "denoiser.safetensors")
         state |= {f"denoiser.{k.removeprefix('denoiser.')}": v for k, v in found.items()}
