@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.embedder import NoiseResidual, build_embedder
-from detector.nets.network import DeepfakeNetwork, FrameHead, NetworkConfig, soft_copy
+from detector.nets.network import DeepfakeNetwork, FrameHead, FrameOutput, NetworkConfig, soft_copy
 from detector.nets.temporal import TEMPORAL_HEADS, build_temporal, masked_mean
 
 
@@ -133,6 +134,20 @@ def test_the_soft_copy_keeps_the_shading_and_loses_the_detail() -> None:
     assert float(soft_copy(stripes).std()) < 0.3 * float(stripes.std())
 
 
+def test_a_look_without_a_residual_is_the_look_at_a_picture_that_has_none() -> None:
+    torch.manual_seed(0)
+    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
+    flat = torch.tensor([0.2, 0.5, 0.7])[None, :, None, None].expand(2, -1, 224, 224)
+    with torch.inference_mode():
+        for norm in (m for m in network.embedder.noise.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.bias.uniform_(-1, 1)  # or silence would say nothing, and any answer to it were right
+        with_noise, without = network.embedder(flat), network.embedder(flat, residual=False)
+        other = network.embedder(torch.rand(2, 3, 224, 224), residual=False)
+    middle = slice(6, 22)  # of the 28 cells: away from the borders
+    assert torch.allclose(without.map_logits[:, middle, middle], with_noise.map_logits[:, middle, middle], atol=1e-4)
+    assert not torch.allclose(other.map_logits, without.map_logits, atol=1e-2)
+
+
 def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
     torch.manual_seed(0)
     once = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
@@ -140,7 +155,9 @@ def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
     twice.load_state_dict(once.state_dict())
     with torch.inference_mode():
         images = torch.rand(2, 3, 224, 224)
-        sharp, soft, mixed = once.frames(images), once.frames(soft_copy(images)), twice.frames(images)
+        sharp, mixed = once.frames(images), twice.frames(images)
+        seen = once.embedder(soft_copy(images), residual=False)
+        soft = FrameOutput(once.frame_head(seen.embedding, seen.map_logits), seen.map_logits, seen.embedding)
     assert torch.allclose(mixed.logit, 0.5 * sharp.logit + 0.5 * soft.logit, atol=1e-5)
     assert mixed.map_logits.shape == (2, 28, 28) and soft.map_logits.shape == (2, 22, 22)
     mean = 0.75 * sharp.map_logits.mean() + 0.25 * soft.map_logits.mean()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from detector.errors import WeightsError
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
@@ -28,6 +29,22 @@ def test_a_saved_model_comes_back_bit_for_bit(folder: Path) -> None:
     assert first.info.sha256 == sha256_of(folder / "tiny.safetensors")
     assert not any(p.requires_grad for p in first.network.parameters())
     assert not first.network.training
+
+
+def test_batch_norm_is_drawn_into_the_convolutions_and_changes_no_answer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.4))
+    for norm in (m for m in network.embedder.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean.uniform_(-0.2, 0.2), norm.running_var.uniform_(0.5, 2)
+    network.half().float()  # as it is stored
+    write_model(network, "tiny", tmp_path, {})
+    loaded, images = load_model(tmp_path).network, torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        as_trained, as_loaded = network.eval().frames(images), loaded.frames(images)
+    assert torch.allclose(as_loaded.logit, as_trained.logit, atol=1e-3)
+    assert torch.allclose(as_loaded.map_logits, as_trained.map_logits, atol=1e-3)
+    left = [name for name, m in loaded.embedder.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    assert left == ["map_head.0"]  # it follows a sum
 
 
 def test_a_flipped_bit_a_cut_file_and_a_missing_file_are_said(folder: Path) -> None:

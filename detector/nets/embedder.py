@@ -27,6 +27,7 @@ from detector.nets.backbones import (
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+SILENCE_PX = 96  # twice what a cell at stride 16 of the noise stream sees, so that its middle knows no border
 
 
 class NoiseResidual(nn.Module):
@@ -151,12 +152,16 @@ class TwoStream(nn.Module):
             else None
         )  # fmt: skip
 
-    def forward(self, images: Tensor) -> FrameFeatures:
+    def forward(self, images: Tensor, residual: bool = True) -> FrameFeatures:
+        """residual False takes the noise residual for zero: cheaper, and nearly true, for pictures without detail."""
         rgb8, rgb16 = self.rgb((images - self.mean) / self.std)
         parts = [self.rgb_head(rgb16)]
         at8, at16 = [rgb8], [rgb16]
         if self.noise is not None and self.noise_head is not None:
-            noise8, noise16 = self.noise(self.residual(images))
+            if residual:
+                noise8, noise16 = self.noise(self.residual(images))
+            else:
+                noise8, noise16 = self._silence(images, rgb8, rgb16)
             parts.append(self.noise_head(noise16))
             at8.append(noise8)
             at16.append(noise16)
@@ -167,6 +172,15 @@ class TwoStream(nn.Module):
         coarse = self.lateral16(torch.cat(at16, dim=1))
         joined = fine + F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")
         return FrameFeatures(embedding, self.map_head(joined).squeeze(1))
+
+    def _silence(self, images: Tensor, *rgb: Tensor) -> list[Tensor]:
+        """What the noise stream says to a residual of zero, far from the borders, spread to the size of `rgb`."""
+        assert self.noise is not None
+        said = []
+        for answer, like in zip(self.noise(images.new_zeros(1, 3, SILENCE_PX, SILENCE_PX)), rgb, strict=True):
+            middle = answer.shape[-1] // 2
+            said.append(answer[..., middle, None, middle, None].expand(len(like), -1, *like.shape[-2:]))
+        return said
 
 
 def _pooled_head(channels: int, out: int) -> nn.Sequential:
