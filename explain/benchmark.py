@@ -20,7 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.cbook import get_sample_data
 from numpy.typing import NDArray
+from PIL import Image
+from skimage import data as skimage_data
 
 from detector.errors import DetectorError
 from detector.faces import cut_square
@@ -29,7 +32,6 @@ from detector.training.data import WORK_MARGIN, PairMaker, Picture, load_picture
 from detector.types import Analysis, Evidence, FaceAnalysis, FaceCrop, FaceTrack, Frame, Label, Media, Verdict
 from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, heat, heats, method_names
 from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise, report_card, shuffled, with_network
-from explain.lab.examples import astronaut, hopper
 from explain.pipeline import default_methods, explain_face
 from explain.ranks import rank_correlation
 from explain.regions import METHOD as LIME
@@ -58,9 +60,11 @@ class Pair:
 
 def built_in_pictures(detector: Detector) -> list[Picture]:
     """The public-domain faces inside scikit-image and matplotlib."""
+    with Image.open(str(get_sample_data("grace_hopper.jpg", asfileobj=False))) as hopper:
+        portraits = {"astronaut": skimage_data.astronaut(), "hopper": np.asarray(hopper.convert("RGB"))}
     pictures = []
-    for person, rgb in {"astronaut": astronaut(), "hopper": hopper()}.items():
-        found = detector.finder.detect_faces(rgb)[0]
+    for person, rgb in portraits.items():
+        found = detector.finder.detect_faces(np.ascontiguousarray(rgb))[0]
         pictures.append(Picture(rgb, found.box_xyxy_px, found.landmarks_px, "built-in", person, "val", 0))
     return pictures
 

@@ -26,7 +26,7 @@ FILLS = ("mean", "blur", "wiped", "given")  # what stands in for a covered super
 BLUR_SIGMA_PX = 6.0  # of "blur" in a 224 px crop: no detail left, colours kept
 N_SAMPLES = 256  # four looks per superpixel; half of them for each of the two seeds of the stability check
 N_SEGMENTS = 64  # about 28 px a side: an eye is one or two of them
-BATCH = 8  # faster by a fifth than 32 on one core: what a layer passes on stays in its cache
+AT_ONCE = 64  # pictures made before the detector looks at them: 10 MB
 POSITIVE_SHOWN, SIGNED_SHOWN = 5, 10  # superpixels in the two pictures
 
 
@@ -119,8 +119,8 @@ def _look(
     detector: Detector, crop: NDArray[np.uint8], cover: NDArray[np.uint8], segments: NDArray, kept: NDArray
 ) -> NDArray[np.float32]:
     logits = []
-    for start in range(0, len(kept), BATCH):
-        seen = kept[start : start + BATCH].astype(np.uint8)
+    for start in range(0, len(kept), AT_ONCE):
+        seen = kept[start : start + AT_ONCE].astype(np.uint8)
         # cv2 rather than np.where, which takes seven times as long, a good part of the network's own time.
         logits.append(detector.look(np.stack([cv2.copyTo(crop, row[segments], cover.copy()) for row in seen])).logits)
     return np.concatenate(logits)

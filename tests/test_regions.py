@@ -46,7 +46,7 @@ def test_weights_are_in_logits(fill: str) -> None:
     assert np.abs(others).max() < 0.25
     assert found.intercept == pytest.approx(0.5, abs=0.6)
     assert found.score > 0.95
-    assert toy.batches == [8] * 32
+    assert toy.batches == [64] * 4
     assert found.strongest(5, positive_only=True)[0] == 20
     assert found.strongest(10, positive_only=False)[:2] == [20, 30]
 

