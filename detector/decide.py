@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ MIN_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
 MIN_SHARPNESS = 4.0  # Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
 MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
+MIN_STRETCH = 6  # sampled frames in a row whose mean leans towards forged, for the same: a quarter of a clip
 MIN_RUN = 3  # sampled frames in a row that look forged before a clip counts as forged in part
 MAIN_FACE = 0.4  # faces smaller than this share of the largest are listed but cannot disagree with it
 
@@ -87,7 +89,9 @@ def judge_face(
         return answer(
             Label.UNCERTAIN, f"The face is seen in too few frames: {len(crops)}, {MIN_CLIP_FRAMES} are needed."
         )
-    if p <= calibration.forged_above and longest_run(p_frames, calibration.forged_above) >= MIN_RUN:
+    leaning = (calibration.authentic_below + calibration.forged_above) / 2
+    in_part = longest_run(p_frames, calibration.forged_above) >= MIN_RUN or highest_stretch(p_frames) > leaning
+    if p <= calibration.forged_above and in_part:
         return answer(Label.UNCERTAIN, "Part of the clip looks forged and the rest does not: the timeline shows where.")
     if calibration.authentic_below <= p <= calibration.forged_above:
         return answer(Label.UNCERTAIN, "The score lies in the band where this detector is often wrong.")
@@ -105,6 +109,11 @@ def longest_run(values: Sequence[float], above: float) -> int:
         run = run + 1 if value > above else 0
         longest = max(longest, run)
     return longest
+
+
+def highest_stretch(values: Sequence[float], length: int = MIN_STRETCH) -> float:
+    """The highest mean of `length` values in a row; 0 where there are fewer."""
+    return max((fmean(values[k : k + length]) for k in range(len(values) - length + 1)), default=0.0)
 
 
 def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.decide import Calibration, Decision, judge_face, judge_file, longest_run
+from detector.decide import Calibration, Decision, highest_stretch, judge_face, judge_file, longest_run
 from detector.types import Evidence, FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
 CALIBRATION = Calibration(scale=2.0, bias=-1.0, authentic_below=0.4, forged_above=0.7)
@@ -59,6 +59,10 @@ def test_a_forged_stretch_is_said_and_not_averaged_away() -> None:
     assert partly.reason == "Part of the clip looks forged and the rest does not: the timeline shows where."
     assert judge_face(-1.0, crops, "video", DECISION, p_frames=flicker).label is Label.AUTHENTIC
     assert judge_face(2.0, crops, "video", DECISION, p_frames=stretch).label is Label.FORGED
+    uneven = [0.1] * 4 + [0.6, 0.65, 0.6, 0.65, 0.6, 0.65]  # leaning to forged throughout, never sure of it
+    assert judge_face(-1.0, crops, "video", DECISION, p_frames=uneven).reason == partly.reason
+    assert judge_face(-1.0, crops, "video", DECISION, p_frames=uneven[:-2]).label is Label.AUTHENTIC
+    assert highest_stretch([0.0, 0.3, 0.6, 0.0], 2) == pytest.approx(0.45) and highest_stretch([0.9], 2) == 0
     assert [longest_run(v, 0.7) for v in (stretch, flicker, [])] == [4, 1, 0]
 
 
