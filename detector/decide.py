@@ -18,8 +18,8 @@ MIN_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
 MIN_SHARPNESS = 4.0  # Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
 MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
-MIN_STRETCH = 6  # sampled frames in a row whose mean leans towards forged, for the same: a quarter of a clip
 MIN_RUN = 3  # sampled frames in a row that look forged before a clip counts as forged in part
+MIN_STRETCH = 6  # or in a row whose mean leans towards forged: a quarter of a clip's
 MAIN_FACE = 0.4  # faces smaller than this share of the largest are listed but cannot disagree with it
 
 

@@ -101,7 +101,8 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    seen = sum(json.loads((run / "history.json").read_text())[-1]["images"] for run in args.run)
+    histories = [json.loads((run / "history.json").read_text()) for run in args.run]
+    seen = sum(history[-1]["images"] for history in histories if history)
     facts = {
         "decision": found["decision"].to_dict(), "validation_ece": round(found["validation_ece"], 4),
         "false_positive_target": FPR_TARGET, "images_seen": seen + args.seen_before,
