@@ -163,6 +163,23 @@ def sharpen(rgb: Rgb, amount: float) -> Rgb:
     return _u8(cv2.addWeighted(rgb, 1 + amount, cv2.GaussianBlur(rgb, (0, 0), 1.0), -amount, 0))
 
 
+def bilateral(rgb: Rgb, sigma_levels: float, sigma_px: float) -> Rgb:
+    """Smooth what differs by less than about `sigma_levels` (1..150) within `sigma_px` (0.5..10), and keep the edges.
+
+    What a phone's noise reduction and a beauty filter do to skin (Tomasi & Manduchi, ICCV 1998).
+    """
+    _require_within("The smoothing's sigma in levels", sigma_levels, 1, 150)
+    _require_within("The smoothing's sigma in px", sigma_px, 0.5, 10)
+    return _u8(cv2.bilateralFilter(rgb, 0, sigma_levels, sigma_px))
+
+
+def median(rgb: Rgb, kernel_px: int) -> Rgb:
+    """The median of each channel over a square of odd side (3..15 px)."""
+    fits = kernel_px % 2 == 1 and 3 <= kernel_px <= 15
+    _require(fits, f"The median's side must be odd and between 3 and 15 px, but is {kernel_px}.")
+    return _u8(cv2.medianBlur(rgb, int(kernel_px)))
+
+
 # Colour and noise
 
 
@@ -196,6 +213,15 @@ def hue_saturation(rgb: Rgb, hue_deg: float = 0.0, saturation: float = 1.0) -> R
     cos, sin = (saturation * f(math.radians(hue_deg)) for f in (math.cos, math.sin))
     turn = np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
     return _u8(cv2.transform(rgb, np.linalg.inv(RGB_TO_YIQ) @ turn @ RGB_TO_YIQ))
+
+
+def vignette(rgb: Rgb, amount: float) -> Rgb:
+    """Darken towards the corners, by `amount` (0..1) there, with the square of the distance from the centre."""
+    _require_within("The vignette's amount", amount, 0, 1)
+    height, width = rgb.shape[:2]
+    across, down = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+    light = 1 - amount * (across[None] ** 2 + down[:, None] ** 2) / 2
+    return _to_u8(rgb * light[..., None])
 
 
 def noise(rgb: Rgb, sigma: float, seed: int | np.random.Generator) -> Rgb:
@@ -381,6 +407,21 @@ OPERATIONS: dict[str, Operation] = {
     "sharpen": Operation(
         sharpen, "Sharpen", "sharpened by {amount:.2g}", (Parameter("amount", "Amount", 1.0, 0, 3, 0.1),)
     ),
+    "bilateral": Operation(
+        bilateral,
+        "Smoothing that keeps edges",
+        "smoothed by {sigma_levels:.0f} levels over {sigma_px:.1f} px, edges kept",
+        (
+            Parameter("sigma_levels", "Sigma (8-bit levels)", 30.0, 5, 80),
+            Parameter("sigma_px", "Sigma (px)", 2.5, 0.5, 6, 0.5),
+        ),
+    ),
+    "median": Operation(
+        median, "Median", "median over {kernel_px} px", (Parameter("kernel_px", "Side (px)", 3, 3, 9, 2),)
+    ),
+    "vignette": Operation(
+        vignette, "Vignette", "corners darkened by {amount:.0%}", (Parameter("amount", "Amount", 0.5, 0, 1, 0.05),)
+    ),
     "colour_shift": Operation(
         colour_shift,
         "Colour shift",
@@ -557,13 +598,25 @@ def draw_retouch(rng: np.random.Generator) -> Recipe:
     kind = rng.random()
     if kind < 0.3:
         return ()
-    if kind < 0.65:
+    if kind < 0.5:
         return (_draw_rescale(rng, 0.3),)
-    if kind < 0.75:
+    if kind < 0.6:
         return (Step("gaussian_blur", {"sigma": _between(rng, 0.3, 1.5)}),)
-    if kind < 0.9:
+    if kind < 0.7:
         return (Step("sharpen", {"amount": _between(rng, 0.2, 1.5)}),)
-    return (Step("noise", {"sigma": _between(rng, 1, 8), "seed": _seed(rng)}),)
+    if kind < 0.75:
+        return (Step("noise", {"sigma": _between(rng, 1, 8), "seed": _seed(rng)}),)
+    if kind < 0.95:
+        return (draw_smoothing(rng, 1.0),)
+    return (Step("vignette", {"amount": _between(rng, 0.1, 0.9)}),)
+
+
+def draw_smoothing(rng: np.random.Generator, s: float) -> Step:
+    """Noise reduction or a beauty filter: without it smooth skin, a phone's too, means forged (measured)."""
+    if rng.random() < 0.2:
+        return Step("median", {"kernel_px": 3 if rng.random() < 0.6 else 5})
+    levels, reach_px = _between(rng, 10, 15 + 45 * s), _between(rng, 1, 1.5 + 3 * s)
+    return Step("bilateral", {"sigma_levels": levels, "sigma_px": reach_px})
 
 
 def _hit(rng: np.random.Generator, p: float) -> bool:
@@ -583,6 +636,8 @@ def _draw_colour(rng: np.random.Generator, s: float) -> list[Step]:
     if _hit(rng, 0.25 * s):
         hue_deg, saturation = _between(rng, -12 * s, 12 * s), _between(rng, 1 - 0.4 * s, 1 + 0.4 * s)
         steps.append(Step("hue_saturation", {"hue_deg": hue_deg, "saturation": saturation}))
+    if _hit(rng, 0.1 * s):
+        steps.append(Step("vignette", {"amount": _between(rng, 0.1, 0.1 + 0.7 * s)}))
     return steps
 
 
@@ -593,6 +648,8 @@ def _draw_rescale(rng: np.random.Generator, low: float) -> Step:
 
 def _draw_detail(rng: np.random.Generator, s: float) -> list[Step]:
     steps = []
+    if _hit(rng, 0.18 * s):
+        steps.append(draw_smoothing(rng, s))
     if _hit(rng, 0.35 * s):
         steps.append(_draw_rescale(rng, 0.95 - 0.55 * s))
     if _hit(rng, 0.2 * s):

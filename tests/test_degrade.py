@@ -286,6 +286,34 @@ def test_recipe_is_repeatable_and_survives_pickle_and_json():
         assert once.shape == FACE.shape
 
 
+def test_bilateral_smooths_skin_and_keeps_edges():
+    step = np.full((40, 40, 3), 60, np.uint8)
+    step[:, 20:] = 180
+    grain = np.random.default_rng(0).normal(0, 5, step.shape)
+    noisy = np.clip(step + grain, 0, 255).astype(np.uint8)
+    smooth = degrade.bilateral(noisy, 30, 3).astype(int)
+    assert smooth[:, 5:15].std() < 0.4 * noisy[:, 5:15].std()
+    assert abs(smooth[:, 19].mean() - 60) < 4 and abs(smooth[:, 20].mean() - 180) < 4  # a Gaussian would give 108, 132
+    with pytest.raises(ValueError, match="sigma in levels"):
+        degrade.bilateral(noisy, 500, 3)
+
+
+def test_median_drops_a_single_bright_point():
+    dot = GREY.copy()
+    dot[30, 30] = 255
+    assert np.array_equal(degrade.median(dot, 3), GREY)
+    with pytest.raises(ValueError, match="must be odd"):
+        degrade.median(dot, 4)
+
+
+def test_vignette_leaves_the_centre_and_darkens_corners_by_its_amount():
+    flat = np.full((101, 101, 3), 200, np.uint8)
+    dark = degrade.vignette(flat, 0.5)
+    assert dark[50, 50, 0] == 200
+    assert dark[0, 0, 0] == dark[100, 100, 0] == 100
+    assert dark[0, 50, 0] == 150
+
+
 def test_training_frequencies():
     rng = np.random.default_rng(1)
     recipes = [degrade.draw_training(rng, 1.0) for _ in range(4000)]
@@ -305,7 +333,8 @@ def test_retouches_are_one_step_or_none():
     recipes = [degrade.draw_retouch(rng) for _ in range(2000)]
     kinds = Counter(recipe[0].name if recipe else "" for recipe in recipes)
     assert max(len(recipe) for recipe in recipes) == 1
-    shares = {"": 0.3, "rescale": 0.35, "gaussian_blur": 0.1, "sharpen": 0.15, "noise": 0.1}
+    shares = {"": 0.3, "rescale": 0.2, "gaussian_blur": 0.1, "sharpen": 0.1, "noise": 0.05, "vignette": 0.05}
+    shares |= {"bilateral": 0.16, "median": 0.04}
     assert {name: count / 2000 for name, count in kinds.items()} == pytest.approx(shares, abs=0.03)
 
 

@@ -9,6 +9,7 @@ import pytest
 from skimage.data import astronaut
 
 from detector.errors import DataError
+from detector.training import data
 from detector.training.data import PairMaker, Picture, cut_work, load_pictures
 
 FACE = astronaut()[30:190, 150:310]
@@ -69,6 +70,34 @@ def test_retouched_apart_the_forged_twin_is_as_often_the_sharper_one() -> None:
 
     assert sharper_forged(0.0) == 0
     assert 0.25 < sharper_forged(1.0) < 0.6
+
+
+def test_a_generators_palette_does_not_tell_the_pair_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = np.clip(FACE[:, ::-1] * np.array([1.2, 0.9, 0.6]), 0, 255).astype(np.uint8)
+    pictures = [picture(source="ffhq"), Picture(warm, BOX, LANDMARKS, "sfhq", "g", "train", 1)]
+
+    def apart(share: float) -> float:
+        monkeypatch.setattr(data, "P_RECOLOURED", share)
+        make = PairMaker(pictures, {"generated": 1.0})
+        pairs = [make.make("generated", 0.5, np.random.default_rng(seed)) for seed in range(6)]
+        return max(float(np.abs(p.authentic.mean((0, 1)) - p.forged.mean((0, 1))).max()) for p in pairs)
+
+    assert apart(0.0) > 25
+    assert apart(1.0) < 8
+
+
+def test_an_authentic_partner_may_have_skin_as_smooth_as_a_generators(monkeypatch: pytest.MonkeyPatch) -> None:
+    def detail(share: float) -> tuple[float, float]:
+        monkeypatch.setattr(data, "P_SMOOTH_PARTNER", share)
+        monkeypatch.setattr(data, "P_RECOLOURED", 0.0)
+        pairs = [maker(generated=1.0).make("generated", 0.5, np.random.default_rng(seed)) for seed in range(8)]
+        steps = [[np.median(np.abs(np.diff(t.astype(int), axis=1))) for t in (p.authentic, p.forged)] for p in pairs]
+        authentic, forged = np.mean(steps, axis=0)
+        return float(authentic), float(forged)
+
+    plain, smooth = detail(0.0), detail(1.0)  # steps between neighbours; most lie on skin, few on edges
+    assert smooth[0] < 0.75 * plain[0]
+    assert 0.85 * plain[1] < smooth[1] < 1.15 * plain[1]
 
 
 def test_the_same_seed_draws_the_same_pair() -> None:

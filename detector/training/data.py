@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
-from detector.degrade import Recipe, apply, draw_retouch, draw_training
+from detector.degrade import Recipe, apply, draw_retouch, draw_smoothing, draw_training
 from detector.errors import DataError
 from detector.faces import CROP_MARGIN, CROP_PX, cut_square
 from detector.training import forge
@@ -39,6 +39,8 @@ FAMILY_WEIGHTS = {
 }
 P_OCCLUDED = 0.1  # measured: without it any patch over a face, a caption or a hand, raises the logit
 P_RETOUCHED = 0.5  # pairs whose twins are softened, sharpened or left alone each by itself: sharpness tells nothing
+P_RECOLOURED = 0.5  # genuine forgeries and their partners: one of the two takes the other's colours
+P_SMOOTH_PARTNER = 0.35  # generated skin is smooth; so is that of authentic faces after a phone's noise reduction
 # Share of the nuisance a family gets: whole-face fingerprints are the first thing nuisance kills.
 GENTLE = {"generator": 0.4, "openforensics": 0.5, "generated": 0.5}
 
@@ -281,6 +283,13 @@ class PairMaker:
         most = 0.85 if family == "generated" else 1.0
         side = min(draw_side(fake, rng, most), draw_side(partner, rng, most))
         forged, authentic = cut_work(fake, side, flip), cut_work(partner, side, flip)
+        if family == "generated" and rng.random() < P_SMOOTH_PARTNER:
+            authentic = replace(authentic, rgb=apply(authentic.rgb, (draw_smoothing(rng, 1.0),)))
+        if rng.random() < P_RECOLOURED:  # a generator's palette is its taste, not its trace
+            target, taught = (authentic, forged) if rng.random() < 0.5 else (forged, authentic)
+            whole = np.ones((side, side), np.float32)
+            recoloured = replace(taught, rgb=forge.match_colour(taught.rgb, target.rgb, whole))
+            authentic, forged = (recoloured, forged) if taught is authentic else (authentic, recoloured)
         value = np.nan if family == "openforensics" else 1.0  # where a mask is unknown it is NaN, and no loss reads it
         return forge.Forgery(authentic.rgb, forged.rgb, np.full((side, side), value, np.float32), family)
 
