@@ -298,6 +298,17 @@ def test_bilateral_smooths_skin_and_keeps_edges():
         degrade.bilateral(noisy, 500, 3)
 
 
+def test_noise_reduction_flattens_noise_and_keeps_edges():
+    step = np.full((40, 40, 3), 60, np.uint8)
+    step[:, 20:] = 180
+    noisy = np.clip(step + np.random.default_rng(0).normal(0, 4, step.shape), 0, 255).astype(np.uint8)
+    smooth = degrade.non_local_means(noisy, 8).astype(int)
+    assert smooth[:, 5:15].std() < 0.4 * noisy[:, 5:15].std()
+    assert abs(smooth[:, 19].mean() - 60) < 4 and abs(smooth[:, 20].mean() - 180) < 4
+    with pytest.raises(ValueError, match="strength of noise reduction"):
+        degrade.non_local_means(noisy, 50)
+
+
 def test_median_drops_a_single_bright_point():
     dot = GREY.copy()
     dot[30, 30] = 255
@@ -334,7 +345,7 @@ def test_retouches_are_one_step_or_none():
     kinds = Counter(recipe[0].name if recipe else "" for recipe in recipes)
     assert max(len(recipe) for recipe in recipes) == 1
     shares = {"": 0.3, "rescale": 0.2, "gaussian_blur": 0.1, "sharpen": 0.1, "noise": 0.05, "vignette": 0.05}
-    shares |= {"bilateral": 0.16, "median": 0.04}
+    shares |= {"bilateral": 0.11, "non_local_means": 0.05, "median": 0.04}
     assert {name: count / 2000 for name, count in kinds.items()} == pytest.approx(shares, abs=0.03)
 
 
