@@ -116,6 +116,9 @@ def test_false_positives_are_counted_by_group_at_the_shipped_threshold(monkeypat
     assert {r["group"] for r in rows if r["kind"] == "format"} == {
         "as found", "JPEG quality 85", "WebP quality 85", "H.264 crf 23", "half size",
     }  # fmt: skip
+    assert {r["group"] for r in rows if r["kind"] == "editing"} == {
+        "untouched", "skin smoothed", "noise reduced", "sharpened", "corners darkened", "black and white",
+    }  # fmt: skip
     assert next(r for r in widest(rows) if r["kind"] == "format")["apart"] == 0.0
 
 

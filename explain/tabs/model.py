@@ -135,7 +135,8 @@ def _interval(row: Mapping[str, str]) -> tuple[str, str, str] | None:
 
 
 def _alarms(row: Mapping[str, str]) -> tuple[str, str, str]:
-    column = "none" if row["kind"] == "format" else row["degradation"]  # a format stands for itself
+    own = row["group"] == row["degradation"]  # a file format, or an editor's work, stands for itself
+    column = "none" if own else row["degradation"]
     return f"{row['kind']}: {row['group']} ({row['n']})", column, f"{float(row['false_positives']):.0%}"
 
 
