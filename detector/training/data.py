@@ -263,7 +263,7 @@ class PairMaker:
         pool = [p for p in pool if p.person != work.picture.person] or pool
         donor = min(pool, key=lambda p: float(np.abs(forge.face_shape(p.landmarks_px) - shape).sum()))
         blend = forge.draw_blend(rng, strength, ("face", "face", "face and forehead", "inner face"))
-        blend = forge.replace(blend, ratio=max(blend.ratio, 0.75))
+        blend = replace(blend, ratio=max(blend.ratio, 0.75))
         return forge.cross_blend(work.rgb, work.landmarks_px, donor.rgb, donor.landmarks_px, blend, rng)
 
     def _genuine(self, family: str, flip: bool, rng: np.random.Generator) -> forge.Forgery:
@@ -283,15 +283,21 @@ class PairMaker:
         most = 0.85 if family == "generated" else 1.0
         side = min(draw_side(fake, rng, most), draw_side(partner, rng, most))
         forged, authentic = cut_work(fake, side, flip), cut_work(partner, side, flip)
-        if family == "generated" and rng.random() < P_SMOOTH_PARTNER:
-            authentic = replace(authentic, rgb=apply(authentic.rgb, (draw_smoothing(rng, 1.0),)))
-        if rng.random() < P_RECOLOURED:  # a generator's palette is its taste, not its trace
-            target, taught = (authentic, forged) if rng.random() < 0.5 else (forged, authentic)
-            whole = np.ones((side, side), np.float32)
-            recoloured = replace(taught, rgb=forge.match_colour(taught.rgb, target.rgb, whole))
-            authentic, forged = (recoloured, forged) if taught is authentic else (authentic, recoloured)
         value = np.nan if family == "openforensics" else 1.0  # where a mask is unknown it is NaN, and no loss reads it
         return forge.Forgery(authentic.rgb, forged.rgb, np.full((side, side), value, np.float32), family)
+
+    def _alike(self, forgery: forge.Forgery, rng: np.random.Generator) -> forge.Forgery:
+        """A genuine forgery and its partner without what tells them apart and is no trace: smooth skin, a palette."""
+        authentic, forged = forgery.authentic, forgery.forged
+        if forgery.family == "generated" and rng.random() < P_SMOOTH_PARTNER:
+            authentic = apply(authentic, (draw_smoothing(rng, 1.0),))
+        if rng.random() < P_RECOLOURED:
+            whole = np.ones(authentic.shape[:2], np.float32)
+            if rng.random() < 0.5:
+                authentic = forge.match_colour(authentic, forged, whole)
+            else:
+                forged = forge.match_colour(forged, authentic, whole)
+        return replace(forgery, authentic=authentic, forged=forged)
 
     def finish(
         self, forgery: forge.Forgery, recipe: Recipe, size_px: int, rng: np.random.Generator
@@ -334,9 +340,11 @@ class PairMaker:
         """One pair: crops (2, S, S, 3), masks (2, S/8, S/8) and the family."""
         family = self.draw_family(rng, emphasis)
         forgery = self.make(family, strength, rng)
+        if family in self.genuine:
+            forgery = self._alike(forgery, rng)
         if rng.random() < self.p_retouched:
             authentic, forged = (apply(twin, draw_retouch(rng)) for twin in (forgery.authentic, forgery.forged))
-            forgery = forge.replace(forgery, authentic=authentic, forged=forged)
+            forgery = replace(forgery, authentic=authentic, forged=forged)
         recipe = draw_training(rng, nuisance * GENTLE.get(family, 1.0))
         crops, masks = self.finish(forgery, recipe, size_px, rng)
         return crops, masks, family
