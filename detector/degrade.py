@@ -76,6 +76,11 @@ def _require_within(name: str, value: float, low: float, high: float) -> None:
     _require(low <= value <= high, f"{name} must lie between {low} and {high}, but is {value}.")
 
 
+def _require_odd(name: str, px: float, low: int, high: int) -> None:
+    fits = px % 2 == 1 and low <= px <= high
+    _require(fits, f"{name} must be odd and between {low} and {high} px, but is {px}.")
+
+
 def _require_choice(name: str, value: object, choices: Sequence[object] | Mapping[str, object]) -> None:
     _require(value in choices, f"{name} must be one of {', '.join(map(str, choices))}, but is {value}.")
 
@@ -134,10 +139,7 @@ def gaussian_blur(rgb: Rgb, sigma: float = 0.0, kernel_px: int = 0) -> Rgb:
 
 def motion_blur(rgb: Rgb, length_px: int, angle_deg: float) -> Rgb:
     """Blur along a straight line of odd length 3..51 px; 0 degrees is horizontal."""
-    _require(
-        length_px % 2 == 1 and 3 <= length_px <= 51,
-        f"The motion blur's length must be odd and between 3 and 51 px, but is {length_px}.",
-    )
+    _require_odd("The motion blur's length", length_px, 3, 51)
     length_px = int(length_px)
     kernel = np.zeros((length_px, length_px), np.float32)
     kernel[length_px // 2] = 1
@@ -184,8 +186,7 @@ def non_local_means(rgb: Rgb, strength: float) -> Rgb:
 
 def median(rgb: Rgb, kernel_px: int) -> Rgb:
     """The median of each channel over a square of odd side (3..15 px)."""
-    fits = kernel_px % 2 == 1 and 3 <= kernel_px <= 15
-    _require(fits, f"The median's side must be odd and between 3 and 15 px, but is {kernel_px}.")
+    _require_odd("The median's side", kernel_px, 3, 15)
     return _u8(cv2.medianBlur(rgb, int(kernel_px)))
 
 

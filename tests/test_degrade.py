@@ -286,11 +286,15 @@ def test_recipe_is_repeatable_and_survives_pickle_and_json():
         assert once.shape == FACE.shape
 
 
-def test_bilateral_smooths_skin_and_keeps_edges():
+def noisy_edge(sigma):
+    """60 on the left, 180 on the right, and noise of `sigma` 8-bit levels."""
     step = np.full((40, 40, 3), 60, np.uint8)
     step[:, 20:] = 180
-    grain = np.random.default_rng(0).normal(0, 5, step.shape)
-    noisy = np.clip(step + grain, 0, 255).astype(np.uint8)
+    return np.clip(step + np.random.default_rng(0).normal(0, sigma, step.shape), 0, 255).astype(np.uint8)
+
+
+def test_bilateral_smooths_skin_and_keeps_edges():
+    noisy = noisy_edge(5)
     smooth = degrade.bilateral(noisy, 30, 3).astype(int)
     assert smooth[:, 5:15].std() < 0.4 * noisy[:, 5:15].std()
     assert abs(smooth[:, 19].mean() - 60) < 4 and abs(smooth[:, 20].mean() - 180) < 4  # a Gaussian would give 108, 132
@@ -299,9 +303,7 @@ def test_bilateral_smooths_skin_and_keeps_edges():
 
 
 def test_noise_reduction_flattens_noise_and_keeps_edges():
-    step = np.full((40, 40, 3), 60, np.uint8)
-    step[:, 20:] = 180
-    noisy = np.clip(step + np.random.default_rng(0).normal(0, 4, step.shape), 0, 255).astype(np.uint8)
+    noisy = noisy_edge(4)
     smooth = degrade.non_local_means(noisy, 8).astype(int)
     assert smooth[:, 5:15].std() < 0.4 * noisy[:, 5:15].std()
     assert abs(smooth[:, 19].mean() - 60) < 4 and abs(smooth[:, 20].mean() - 180) < 4

@@ -7,7 +7,7 @@ they don't, the model card says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,23 +85,17 @@ def shortcut_rows(detector: Detector, pictures: Sequence[Any], seed: int = 5) ->
     above = detector.decision.image
     plain = np.stack([_crop(p, ()) for p in chosen])
     groups = groupings(chosen, plain)
-    conditions: dict[str, Callable[[], Recipe]] = {
-        name: lambda draw=draw: draw(rng)  # type: ignore[misc]
-        for name, draw in DEGRADATIONS.items()
-    }
-    treated = {
-        name: lambda recipe=recipe: recipe  # type: ignore[misc]
-        for recipes in TREATMENTS.values()
-        for name, recipe in recipes.items()
-    }
+    fixed = {name: recipe for recipes in TREATMENTS.values() for name, recipe in recipes.items()}
     kind_of = {name: kind for kind, recipes in TREATMENTS.items() for name in recipes}
     rows: list[dict[str, Any]] = []
-    for name, recipe in tqdm((conditions | treated).items(), desc="degradations", disable=None):
-        logits = detector.look(np.stack([_crop(p, recipe()) for p in chosen])).logits.astype(float)
+    for name in tqdm(DEGRADATIONS | fixed, desc="degradations", disable=None):
+        recipes = (fixed[name] if name in fixed else DEGRADATIONS[name](rng) for _ in chosen)
+        crops = np.stack([_crop(p, recipe) for p, recipe in zip(chosen, recipes, strict=True)])
+        logits = detector.look(crops).logits.astype(float)
         alarm = np.array([above.probability(v) > above.forged_above for v in logits])
         if name in kind_of:
             rows.append({"kind": kind_of[name], "group": name, "degradation": name, **_rates(logits, alarm)})
-        if name in conditions:
+        if name in DEGRADATIONS:
             rows += _grouped(groups, name, logits, alarm)
     return rows
 
