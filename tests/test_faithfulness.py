@@ -29,8 +29,6 @@ SPOT = np.s_[150:190, 30:70]  # away from the centre
 class Spot:
     """Logit = share of the spot that is as it was, times 10; knows nothing else."""
 
-    device = torch.device("cpu")
-
     def look(self, crops: np.ndarray) -> Any:
         same = (crops[:, *SPOT] == CROP[SPOT]).all(-1).mean((1, 2))
 
@@ -38,13 +36,6 @@ class Spot:
             logits = (10 * same).astype(np.float32)
 
         return Out
-
-    def network(self, images: torch.Tensor) -> torch.Tensor:
-        want = torch.from_numpy(CROP[SPOT]).permute(2, 0, 1) / 255
-        return -10 * (images[:, :, *SPOT] - want).abs().mean((1, 2, 3))
-
-    def tensor(self, crops: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
 
 
 def heat(values: np.ndarray, method: str = "m") -> Heat:
@@ -65,12 +56,12 @@ def test_areas_by_hand() -> None:
 
 def test_curves_of_a_known_reason() -> None:
     other = 255 - CROP
-    found = curves(Spot(), CROP, true_map(), other, np.random.default_rng(0), steps=8)  # type: ignore[arg-type]
+    both = curves(Spot(), CROP, {"found": true_map(), "wrong": -true_map()}, other, steps=8)  # type: ignore[arg-type]
+    found, wrong = both["found"], both["wrong"]
     # The spot is 1600 of 50176 pixels: half of it goes at (1/8)^2 of the area, all of it by (2/8)^2.
     half = 10 * 784 / 1600
     assert found.deletion.tolist() == pytest.approx([10.0, 10 - half] + [0.0] * 7)
     assert found.insertion.tolist() == pytest.approx([0.0, half] + [10.0] * 7)
-    wrong = curves(Spot(), CROP, -true_map(), other, np.random.default_rng(0), steps=8)  # type: ignore[arg-type]
     assert wrong.deletion_auc > 9 and wrong.insertion_auc < 1
     assert wrong.deletion[-1] == 0.0 and wrong.insertion[-1] == 10.0
 
@@ -122,17 +113,25 @@ def test_control_maps() -> None:
     assert np.abs(maps["random"] - other).max() > 0.1
 
 
+def test_road_of_a_known_reason() -> None:
+    """The spot is 3% of the crop: it goes with the hottest fifth of the true map and stays without the coldest."""
+    found = road(Spot(), CROP, {"right": true_map(), "wrong": -true_map()})  # type: ignore[arg-type]
+    assert found["right"] == pytest.approx(5.0, abs=0.1)
+    assert found["wrong"] == pytest.approx(-5.0, abs=0.1)
+
+
 def test_road_is_repeatable_and_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first = road(detector(), CROP, true_map().astype(np.float32))
+    maps = {"m": true_map().astype(np.float32)}
+    first = road(detector(), CROP, maps)
     imputed_with_noise = faithfulness._SeededImputer(0)(
         torch.rand(3, 8, 8), torch.ones(8, 8).index_fill(0, torch.tensor([3]), 0)
     )
     assert imputed_with_noise.shape == (3, 8, 8)
     torch.rand(5)
-    assert road(detector(), CROP, true_map().astype(np.float32)) == first
+    assert road(detector(), CROP, maps) == first
     torch.manual_seed(5)
     assert torch.equal(torch.rand(1), expected)
 
