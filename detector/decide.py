@@ -126,9 +126,9 @@ def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
     """
     if not faces:
         return Verdict(Label.NO_FACE, "No face was found, and this detector judges faces only.")
-    subject = max(faces, key=_size)
-    verdict = subject.verdict
-    main = [face for face in faces if _size(face) >= MAIN_FACE * _size(subject)]
+    largest = subject(faces)
+    verdict = largest.verdict
+    main = [face for face in faces if _size(face) >= MAIN_FACE * _size(largest)]
     forged = sum(face.verdict.label is Label.FORGED for face in main)
     if len(main) == 1 or not forged:
         return verdict
@@ -137,6 +137,11 @@ def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
         return Verdict(Label.FORGED, f"{traces}, the largest among them.", verdict.p_fake, verdict.logit)
     reason = f"The faces disagree: {traces}, but not the largest. Each face has its own score."
     return Verdict(Label.UNCERTAIN, reason, verdict.p_fake, verdict.logit)
+
+
+def subject(faces: Sequence[FaceAnalysis]) -> FaceAnalysis:
+    """The largest face: the one that a file is about."""
+    return max(faces, key=_size)
 
 
 def _size(face: FaceAnalysis) -> float:

@@ -100,6 +100,9 @@ def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
         if options.get("whole_picture") is not None:
             gain, offset = (float(number) for number in options["whole_picture"])
             options["whole_picture"] = gain, offset
+        if options.get("by_sharpness") is not None:
+            middle, steepness, shift, low, high = (float(number) for number in options["by_sharpness"])
+            options["by_sharpness"] = middle, steepness, shift, low, high
         # Bare: a manifest from elsewhere has no say in what else is read or fetched.
         return DeepfakeNetwork(NetworkConfig(**options).bare())
     except (TypeError, ValueError, KeyError, AttributeError) as err:

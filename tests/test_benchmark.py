@@ -70,7 +70,7 @@ def test_map_figures_by_hand() -> None:
     truth[0, :4, :4] = 1
     heat = np.zeros((1, 28, 28), np.float32)
     heat[0, :4, 2:6] = 5  # half on, half off
-    found = map_figures(PairScores(np.zeros((1, 2)), ("a",), truth, heat))
+    found = map_figures(PairScores(np.zeros((1, 2)), np.zeros((1, 2)), ("a",), truth, heat))
     assert found["map_iou"] == pytest.approx(8 / 24)
     assert 0.7 < found["pixel_auc"] < 0.8
 

@@ -1,12 +1,24 @@
 """The networks' shapes and promises."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from skimage.data import astronaut
 from torch import nn
 
+from detector.decide import sharpness
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.embedder import NoiseResidual, build_embedder
-from detector.nets.network import DeepfakeNetwork, FrameHead, FrameOutput, NetworkConfig, soft_copy
+from detector.nets.network import (
+    DeepfakeNetwork,
+    FrameHead,
+    FrameOutput,
+    NetworkConfig,
+    at_sharpness,
+    log_sharpness,
+    soft_copy,
+)
 from detector.nets.temporal import TEMPORAL_HEADS, build_temporal, masked_mean
 
 
@@ -165,3 +177,26 @@ def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
     assert torch.equal(mixed.embedding, sharp.embedding)
     with pytest.raises(ValueError, match=r"expected a share of the soft look from 0 to below 1, but got 1\.5"):
         DeepfakeNetwork(NetworkConfig(soft_share=1.5))
+
+
+def test_what_a_logit_says_at_a_sharpness_by_hand() -> None:
+    by = (2.0, -0.5, 0.25, 1.0, 3.0)  # middle, steepness, shift, range
+    logits, detail = torch.tensor([4.0, 4.0, 4.0, -2.0]), torch.tensor([2.0, 1.0, 0.2, 3.0])
+    assert at_sharpness(logits, detail, by).tolist() == [4.0, 5.75, 5.75, -0.75]
+
+
+def test_the_network_reads_its_logit_at_the_crops_own_sharpness() -> None:
+    torch.manual_seed(0)
+    by = (2.0, -0.3, 0.4, 0.5, 4.0)
+    plain = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5)).eval()
+    read = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5, by_sharpness=by)).eval()
+    read.load_state_dict(plain.state_dict())
+    photo = astronaut()[:224, 100:324]
+    crops = [photo, cv2.GaussianBlur(photo, (0, 0), 3.0)]
+    images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
+    detail = log_sharpness(images)
+    assert detail.tolist() == pytest.approx(np.log1p([sharpness(crop) for crop in crops]), abs=0.02)
+    with torch.inference_mode():
+        before, after = plain.frames(images), read.frames(images)
+    assert torch.allclose(after.logit, at_sharpness(before.logit, detail, by), atol=1e-5)
+    assert torch.equal(after.map_logits, before.map_logits) and torch.equal(after.embedding, before.embedding)

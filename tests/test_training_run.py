@@ -9,7 +9,7 @@ import torch
 
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.training.denoise import gains_db
-from detector.training.ship import fit
+from detector.training.export import fit, fit_sharpness
 from detector.training.train import TrainConfig, Trainer, ValidationSet, assemble, half, loss_of, schedule, validate
 
 
@@ -122,6 +122,21 @@ def test_the_threshold_keeps_the_false_positive_target_in_every_set() -> None:
         assert (p > fitted.forged_above).mean() <= 0.051
     assert fitted.authentic_below < fitted.forged_above
     assert fitted.scale > 0
+
+
+def test_logits_of_soft_crops_count_for_more_where_they_are_small() -> None:
+    """At log-sharpness q the logits of both sides have their mean and spread multiplied by q - 1."""
+    rng = np.random.default_rng(0)
+    q = rng.uniform(1.5, 2.5, (2, 4000))
+    logits = (q - 1) * (np.array([[-4.0], [4.0]]) + rng.normal(0, 4, (2, 4000)))
+    authentic, forged = np.stack([logits, q], 2)
+    middle, steepness, shift, low, high = fit_sharpness([(authentic, forged)])
+    assert middle == pytest.approx(2.0, abs=0.02)
+    assert (low, high) == pytest.approx((1.52, 2.48), abs=0.02)
+    assert -1.56 < steepness < -0.8  # 1 / (q - 1) falls by a slope of -1 at the middle, and no gain is below a quarter
+    assert abs(shift) < 0.3
+    even = np.stack([logits / (q - 1), q], 2)
+    assert abs(fit_sharpness([(even[0], even[1])])[1]) < 0.15
 
 
 def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:

@@ -78,6 +78,15 @@ def test_a_share_of_the_soft_look_that_is_none_is_said(folder: Path, share: obje
         load_model(folder)
 
 
+@pytest.mark.parametrize("by", [[2.0, -0.5], ["a", 0, 0, 0, 0], 3])
+def test_a_reading_by_sharpness_that_is_none_is_said(folder: Path, by: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["models"]["tiny"]["network"]["by_sharpness"] = by
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="describes a network that cannot be built"):
+        load_model(folder)
+
+
 def test_what_is_no_manifest_or_no_model_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="No model is called 'best'"):
         load_model("best")

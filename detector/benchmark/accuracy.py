@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from detector.benchmark.metrics import Scores, figures
-from detector.decide import judge_file
+from detector.decide import judge_file, sharpness, subject
 from detector.degrade import Recipe, Step, draw_preset
 from detector.errors import DetectorError
 from detector.media import open_media
@@ -42,9 +42,10 @@ Answers = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # material
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """Logits of fresh validation pairs: (N, 2) authentic and forged, their families, and pixel truth against map."""
+    """Fresh validation pairs: logits (N, 2) authentic and forged, how sharp the crops are, families, masks and maps."""
 
     logits: Scores
+    sharpness: Scores  # (N, 2), as in detector.decide
     families: tuple[str, ...]
     map_truth: NDArray[np.float32]  # (M, 28, 28), of the pairs whose mask is known
     map_logits: NDArray[np.float32]
@@ -58,7 +59,7 @@ def score_pairs(
 
     maker = PairMaker(pictures)
     rng = np.random.default_rng(seed)
-    logits, families, truth, maps = [], [], [], []
+    logits, detail, families, truth, maps = [], [], [], [], []
     for family in maker.families:
         crops, masks = [], []
         for _ in range(per_family):
@@ -68,12 +69,17 @@ def score_pairs(
             masks.append(mask)
         looked = detector.look(np.concatenate(crops))
         logits.append(looked.logits.reshape(-1, 2))
+        detail.append(np.reshape([sharpness(crop) for crop in np.concatenate(crops)], (-1, 2)))
         families += [family] * per_family
         known = ~np.isnan(np.array(masks)[:, 1]).any((1, 2))
         truth.append(np.array(masks)[known, 1])
         maps.append(looked.maps.reshape(-1, 2, 28, 28)[known, 1])
     return PairScores(
-        np.concatenate(logits).astype(float), tuple(families), np.concatenate(truth), np.concatenate(maps)
+        np.concatenate(logits).astype(float),
+        np.concatenate(detail),
+        tuple(families),
+        np.concatenate(truth),
+        np.concatenate(maps),
     )
 
 
@@ -118,7 +124,10 @@ def map_figures(scored: PairScores) -> dict[str, float]:
 def score_files(
     detector: Detector, paths: Sequence[Path], cache: Path | None = None, n_frames: int = DEFAULT_FRAMES
 ) -> list[dict[str, Any]]:
-    """Per file: kind, p_fake, logit, label, and the frame logits of its main face. Found faces are kept in `cache`."""
+    """Per file: kind, p_fake, logit, label, and the (median) sharpness of its largest face.
+
+    Found faces are kept in `cache`.
+    """
     out = []
     for path in tqdm(paths, desc="files", disable=None):
         try:
@@ -128,9 +137,11 @@ def score_files(
             continue
         faces = detector._judge(tracks, kind)
         verdict = judge_file(faces)
-        frames = [e.logit for e in faces[0].evidence] if faces else []
-        out.append({"file": path.name, "kind": kind, "p": verdict.p_fake, "logit": verdict.logit,
-                    "label": str(verdict.label), "frames": frames})  # fmt: skip
+        main = subject(faces) if faces else None
+        out.append({
+            "file": path.name, "kind": kind, "p": verdict.p_fake, "logit": verdict.logit, "label": str(verdict.label),
+            "sharpness": float(np.median([sharpness(crop.rgb) for crop in main.track.crops])) if main else None,
+        })  # fmt: skip
     return out
 
 

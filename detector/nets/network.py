@@ -34,6 +34,7 @@ class NetworkConfig:
         None  # gain, offset: from the map's lower half to a logit; see FrameHead
     )
     soft_share: float = 0.0  # share of a second look, at a soft copy, in the logit; 0: one look
+    by_sharpness: tuple[float, float, float, float, float] | None = None  # see at_sharpness
 
     def bare(self) -> NetworkConfig:
         """The same network without where its weights start from: what is stored beside trained weights."""
@@ -90,6 +91,27 @@ def soft_copy(images: Tensor) -> Tensor:
     return F.interpolate(small, size=(SOFT_SIDE_PX, SOFT_SIDE_PX), mode="bilinear", align_corners=False)
 
 
+def log_sharpness(images: Tensor) -> Tensor:
+    """Fine detail (B,) of crops (B, 3, H, W) in [0, 1]: log(1 + spread of the luma's Laplacian in grey levels)."""
+    red, green, blue = images.float().unbind(1)
+    luma = (255 * (0.299 * red + 0.587 * green + 0.114 * blue)).round()  # whole levels, as detector.decide reads them
+    inner = luma[:, 1:-1, 1:-1]
+    around = luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:]
+    return torch.log1p((around - 4 * inner).flatten(1).std(1))
+
+
+def at_sharpness(logit: Tensor, sharpness: Tensor, by: tuple[float, float, float, float, float]) -> Tensor:
+    """What a logit (B,) says at a crop's log-sharpness (B,).
+
+    On soft and compressed crops little evidence is all there ever is, and the same logit means more. A temperature
+    that depends on the input, after Tomani et al. 2022 (arXiv:2102.12182); `by`: middle, steepness, shift and the two
+    ends of the range in which it was fitted. At the middle nothing changes.
+    """
+    middle, steepness, shift, low, high = by
+    off = sharpness.clamp(low, high) - middle
+    return (1 + steepness * off) * logit + shift * off
+
+
 class DeepfakeNetwork(nn.Module):
     """Frame logit, video logit, evidence map, embedding and reconstruction from one object.
 
@@ -113,6 +135,12 @@ class DeepfakeNetwork(nn.Module):
 
     def frames(self, images: Tensor) -> FrameOutput:
         """Look at crops one by one. The embedding is that of the crop itself."""
+        seen = self._looks(images)
+        if self.config.by_sharpness is None:
+            return seen
+        return replace(seen, logit=at_sharpness(seen.logit.float(), log_sharpness(images), self.config.by_sharpness))
+
+    def _looks(self, images: Tensor) -> FrameOutput:
         seen, share = self._look(images), self.config.soft_share
         if not share:
             return seen

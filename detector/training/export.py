@@ -22,16 +22,43 @@ FPR_TARGET = 0.05  # share of authentic material that may be called forged
 ANSWERED = 0.70  # share of calibration material outside the abstention band
 
 
+def fit_sharpness(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[float, float, float, float, float]:
+    """How a still's logit is to be read at a crop's sharpness: the numbers of `detector.nets.network.at_sharpness`.
+
+    sets: (authentic, forged) per kind of material, (N, 2) each: logit and log-sharpness; sets and labels count the
+    same. Platt's logistic regression with the sharpness as a second variable and their product as a third. Beyond the
+    range where nearly all material lies the ends hold, and no logit counts for less than a quarter of the middle's.
+    """
+    values, labels, weight = _pooled(sets)
+    logit, detail = values.T
+    low, middle, high = np.quantile(detail, [0.02, 0.5, 0.98])
+    off = np.clip(detail, low, high) - middle
+    model = LogisticRegression(C=1e6, max_iter=1000).fit(
+        np.stack([logit, off, off * logit], 1), labels, sample_weight=weight
+    )
+    _, shift, steepness = model.coef_[0] / model.coef_[0, 0]
+    for end in (low, high):
+        if 1 + steepness * (end - middle) < 0.25:
+            steepness = -0.75 / (end - middle)
+    return tuple(round(float(v), 4) for v in (middle, steepness, shift, low, high))  # type: ignore[return-value]
+
+
+def _pooled(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
+    """All sets' values, labels, and weights (mean 1) with which every set and each label in it counts the same."""
+    values = np.concatenate([np.concatenate(pair) for pair in sets])
+    labels = np.concatenate([np.repeat([0.0, 1.0], [len(a), len(f)]) for a, f in sets])
+    weight = np.concatenate([np.r_[np.full(len(a), 1 / len(a)), np.full(len(f), 1 / len(f))] for a, f in sets])
+    return values, labels, weight * len(values) / weight.sum()
+
+
 def fit(sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED) -> Calibration:
     """Platt's two parameters at even odds, then the band around them.
 
     sets: (authentic logits, forged logits) per kind of material; each set and each label in it counts the same. Forged
     begins where every set keeps the false-positive target; authentic ends where `answered` of all material is answered.
     """
-    logits = np.concatenate([np.r_[a, f] for a, f in sets])
-    labels = np.concatenate([np.r_[np.zeros(len(a)), np.ones(len(f))] for a, f in sets])
-    weight = np.concatenate([np.r_[np.full(len(a), 1 / len(a)), np.full(len(f), 1 / len(f))] for a, f in sets])
-    model = LogisticRegression(C=1e6).fit(logits[:, None], labels, sample_weight=weight * len(logits) / weight.sum())
+    logits, labels, weight = _pooled(sets)
+    model = LogisticRegression(C=1e6).fit(logits[:, None], labels, sample_weight=weight)
     plain = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
     p = np.array([plain.probability(float(v)) for v in logits])
     ceiling = max(float(np.quantile(a, 1 - FPR_TARGET)) for a, _ in sets)

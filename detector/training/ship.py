@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from detector.benchmark.accuracy import score_files, score_pairs
 from detector.benchmark.metrics import expected_calibration_error
 from detector.decide import Decision
 from detector.pipeline import Detector
 from detector.training.__main__ import load_all
-from detector.training.export import FPR_TARGET, fit, write_model
+from detector.training.export import FPR_TARGET, fit, fit_sharpness, write_model
 from detector.training.train import assemble, make_validation, whole_picture
 from detector.types import ModelInfo
 
@@ -49,28 +51,33 @@ TERMS = (
 )
 
 
-def calibrate(detector: Detector, held: Sequence[Any], devset: Path | None, cache: Path | None) -> dict[str, Any]:
-    """Calibrations for stills and clips, and what they were measured on."""
+Material = Sequence[tuple[NDArray, NDArray]]  # authentic and forged, (N, 2) each: logit and log-sharpness
+
+
+def collect(detector: Detector, held: Sequence[Any], devset: Path | None, cache: Path | None) -> dict[str, Material]:
+    """What stills and clips are calibrated on: fresh pairs under a mix of degradations, and the devset."""
     scored = [score_pairs(detector, held, degradation, 40, seed=7) for degradation in CALIBRATION_MIX]
-    pairs = np.concatenate([s.logits for s in scored])
-    found: dict[str, list[tuple[float, int]]] = {"image": [], "video": []}
-    if devset is not None:
-        with devset.with_suffix(".csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row, score in zip(rows, score_files(detector, [devset / r["file"] for r in rows], cache), strict=True):
-            if score.get("logit") is not None:
-                found[score["kind"]].append((score["logit"], int(row["label"])))
-    fitted = {}
-    for kind in ("image", "video"):
-        genuine = np.array(found[kind], float).reshape(-1, 2)
-        # Clips are averages over frames, which single crops cannot stand for: where there are clips, only they count.
-        parts = [pairs] if kind == "image" or not len(genuine) else []
-        sets = [(p[:, 0], p[:, 1]) for p in parts]
-        if len(genuine):
-            sets.append((genuine[genuine[:, 1] == 0, 0], genuine[genuine[:, 1] == 1, 0]))
-        fitted[kind] = fit(sets)
-    p = np.array([fitted["image"].probability(float(v)) for v in pairs.ravel()])
-    ece = expected_calibration_error(np.tile([0, 1], len(pairs)), p)
+    pairs = np.concatenate([np.stack([s.logits, np.log1p(s.sharpness)], 2) for s in scored])
+    made = (pairs[:, 0], pairs[:, 1])
+    if devset is None:
+        return {"image": [made], "video": [made]}
+    with devset.with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row, score in zip(rows, score_files(detector, [devset / r["file"] for r in rows], cache), strict=True):
+        if score.get("logit") is not None:
+            found.setdefault((score["kind"], row["label"]), []).append((score["logit"], np.log1p(score["sharpness"])))
+    stills, clips = ((np.array(found[kind, "0"]), np.array(found[kind, "1"])) for kind in ("image", "video"))
+    # Clips are averages over frames, which single crops cannot stand for: where there are clips, only they count.
+    return {"image": [made, stills], "video": [clips]}
+
+
+def calibrate(material: dict[str, Material]) -> dict[str, Any]:
+    """Calibrations for stills and clips, and the error of the first on fresh pairs."""
+    fitted = {kind: fit([(a[:, 0], f[:, 0]) for a, f in sets]) for kind, sets in material.items()}
+    authentic, forged = (part[:, 0] for part in material["image"][0])
+    p = np.array([fitted["image"].probability(float(v)) for v in np.r_[authentic, forged]])
+    ece = expected_calibration_error(np.repeat([0, 1], [len(authentic), len(forged)]), p)
     return {"decision": Decision(**fitted), "validation_ece": ece}
 
 
@@ -96,13 +103,14 @@ def main() -> None:
     whole = whole_picture(network, make_validation(held, 240))  # of one look
     network.config = replace(network.config, whole_picture=whole, soft_share=args.soft_share)
     network.frame_head.whole_picture = network.config.whole_picture
-    detector = Detector.of(network, ModelInfo(args.name, "0" * 64))
-    found = calibrate(detector, held, args.devset, args.cache / "devset")
+    detector, cache = Detector.of(network, ModelInfo(args.name, "0" * 64)), args.cache / "devset"
+    by_sharpness = fit_sharpness(collect(detector, held, args.devset, cache)["image"])
+    network.config = replace(network.config, by_sharpness=by_sharpness)
+    found = calibrate(collect(detector, held, args.devset, cache))
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    histories = [json.loads((run / "history.json").read_text()) for run in args.run]
-    seen = sum(history[-1]["images"] for history in histories if history)
+    seen = sum(torch.load(run / "last.pt", weights_only=True)["images"] for run in args.run)
     facts = {
         "decision": found["decision"].to_dict(), "validation_ece": round(found["validation_ece"], 4),
         "false_positive_target": FPR_TARGET, "images_seen": seen + args.seen_before,
