@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from detector.errors import DetectorError
-from detector.training.data import P_RETOUCHED, P_SCRAMBLED, Picture, load_clips, load_pictures
+from detector.training.data import P_RETOUCHED, Picture, load_clips, load_pictures
 from detector.training.generators import load_generators, rebuild
 from detector.training.train import TrainConfig, is_whole, new_network, train
 
@@ -59,9 +59,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--retouched", type=float, default=P_RETOUCHED, help="share of pairs with twins retouched apart"
     )
-    parser.add_argument(
-        "--scrambled", type=float, default=P_SCRAMBLED, help="share of pairs with their content scrambled"
-    )
     parser.add_argument("--without", choices=["noise", "map"], help="ablation: leave a part out")
     command.add_options(parser)
     args = parser.parse_args(argv)
@@ -73,12 +70,7 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         return 0
     config = TrainConfig(
-        args.minutes or 100.0,
-        seed=args.seed,
-        workers=args.workers,
-        threads=args.threads,
-        retouched=args.retouched,
-        scrambled=args.scrambled,
+        args.minutes or 100.0, seed=args.seed, workers=args.workers, threads=args.threads, retouched=args.retouched
     )
     if is_whole(args.init):  # no gentle start, and a lower rate, for weights that are already trained
         config = replace(config, gentle_until=0.02, small_until=0.15, lr_scale=0.6)

@@ -41,10 +41,6 @@ P_OCCLUDED = 0.1  # measured: without it any patch over a face, a caption or a h
 P_RETOUCHED = 0.5  # pairs whose twins are softened, sharpened or left alone each by itself: sharpness tells nothing
 P_RECOLOURED = 0.5  # genuine forgeries and their partners: one of the two takes the other's colours
 P_SMOOTH_PARTNER = 0.35  # generated skin is smooth; so is that of authentic faces after a phone's noise reduction
-# The generated faces are few and their partners a few hundred people: by heart they tell nothing about the next face.
-P_SCRAMBLED = 0.5  # pairs of which a part, other channels or shuffled tiles are shown
-P_PASTED = 0.3  # generated faces: only the face, blended into the partner's picture
-P_OTHER_PARTNER = 0.2  # generated faces: beside an authentic face of any set
 # Share of the nuisance a family gets: whole-face fingerprints are the first thing nuisance kills.
 GENTLE = {"generator": 0.4, "openforensics": 0.5, "generated": 0.5}
 
@@ -182,15 +178,11 @@ def cut_work(picture: Picture, side_px: int, flip: bool, rebuilt_index: int | No
     return Work(rgb, points, picture, rebuilt)
 
 
-def native_side(picture: Picture) -> float:
-    """Side of the forge's square in the picture's own pixels."""
-    x0, y0, x1, y1 = picture.box_xyxy_px
-    return WORK_MARGIN * max(x1 - x0, y1 - y0)
-
-
 def draw_side(picture: Picture, rng: np.random.Generator, most: float = 1.0) -> int:
     """Side of the forge's square: never above the picture's own resolution, often below it."""
-    return int(np.clip(native_side(picture) * rng.uniform(0.6, 1.0) * most, *WORK_PX))
+    x0, y0, x1, y1 = picture.box_xyxy_px
+    native = WORK_MARGIN * max(x1 - x0, y1 - y0)
+    return int(np.clip(native * rng.uniform(0.6, 1.0) * most, *WORK_PX))
 
 
 class PairMaker:
@@ -201,9 +193,8 @@ class PairMaker:
         pictures: Sequence[Picture],
         family_weights: Mapping[str, float] = FAMILY_WEIGHTS,
         p_retouched: float = P_RETOUCHED,
-        p_scrambled: float = P_SCRAMBLED,
     ) -> None:
-        self.p_retouched, self.p_scrambled = p_retouched, p_scrambled
+        self.p_retouched = p_retouched
         authentic = [p for p in pictures if p.label == 0]
         self.by_source: dict[str, list[Picture]] = {}
         for picture in authentic:
@@ -295,23 +286,9 @@ class PairMaker:
         value = np.nan if family == "openforensics" else 1.0  # where a mask is unknown it is NaN, and no loss reads it
         return forge.Forgery(authentic.rgb, forged.rgb, np.full((side, side), value, np.float32), family)
 
-    def _pasted(self, rng: np.random.Generator) -> forge.Forgery:
-        """A generated face, and no more of its picture, blended into an authentic one."""
-        pool = self.genuine["generated"]
-        fake, partner = pool[rng.integers(len(pool))], self.draw_picture(rng)
-        work = cut_work(partner, draw_side(partner, rng), bool(rng.random() < 0.5))
-        blend = forge.draw_blend(rng, 0.5, ("face", "face and forehead", "inner face"))
-        blend = replace(blend, ratio=1.0, look=forge.Look())
-        made = forge.cross_blend(work.rgb, work.landmarks_px, fake.rgb, fake.landmarks_px, blend, rng)
-        return replace(made, family="generated")
-
     def _alike(self, forgery: forge.Forgery, rng: np.random.Generator) -> forge.Forgery:
         """A genuine forgery and its partner without what tells them apart and is no trace: smooth skin, a palette."""
         authentic, forged = forgery.authentic, forgery.forged
-        if forgery.family == "generated" and rng.random() < P_OTHER_PARTNER:
-            other, side = self.draw_picture(rng), authentic.shape[0]
-            if native_side(other) >= side:
-                authentic = cut_work(other, side, bool(rng.random() < 0.5)).rgb
         if forgery.family == "generated" and rng.random() < P_SMOOTH_PARTNER:
             authentic = apply(authentic, (draw_smoothing(rng, 1.0),))
         if rng.random() < P_RECOLOURED:
@@ -362,14 +339,9 @@ class PairMaker:
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
         """One pair: crops (2, S, S, 3), masks (2, S/8, S/8) and the family."""
         family = self.draw_family(rng, emphasis)
-        if family == "generated" and rng.random() < P_PASTED:
-            forgery = self._pasted(rng)
-        else:
-            forgery = self.make(family, strength, rng)
-            if family in self.genuine:
-                forgery = self._alike(forgery, rng)
-        if rng.random() < self.p_scrambled:
-            forgery = forge.scramble(forgery, rng)
+        forgery = self.make(family, strength, rng)
+        if family in self.genuine:
+            forgery = self._alike(forgery, rng)
         if rng.random() < self.p_retouched:
             authentic, forged = (apply(twin, draw_retouch(rng)) for twin in (forgery.authentic, forgery.forged))
             forgery = replace(forgery, authentic=authentic, forged=forged)

@@ -22,8 +22,6 @@ Rgb = NDArray[np.uint8]
 Mask = NDArray[np.float32]
 Points = NDArray[np.float32]
 
-MIN_PART_PX = 80  # a smaller part of a picture is mostly interpolation once it is a crop of 224 px
-
 # An average face: origin between the eyes, x to the right, y down, unit = distance between the eyes.
 # The five points are proportions of the 112 px alignment template common in face recognition.
 FIVE_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], [0.414, 1.155]], np.float32)
@@ -320,53 +318,6 @@ def soften_like(rgb: Rgb, reference: Rgb) -> Rgb:
         if cv2.Laplacian(cv2.cvtColor(candidate, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std() <= goal:
             break
     return candidate
-
-
-def scramble(forgery: Forgery, rng: np.random.Generator) -> Forgery:
-    """Both twins without what could be learnt by heart (the person, the pose, the palette), and with every trace.
-
-    A part of the picture alone, channels taken from one another, and, where all of a picture is forged, its tiles in
-    another order.
-    """
-    if rng.random() < 0.5:
-        forgery = _part(forgery, rng)
-    if rng.random() < 0.4:
-        channels = rng.integers(0, 3, 3)
-        twins = [np.ascontiguousarray(rgb[..., channels]) for rgb in (forgery.authentic, forgery.forged)]
-        forgery = replace(forgery, authentic=twins[0], forged=twins[1])
-    if forgery.mask.min() > 0.99 and rng.random() < 0.5:
-        forgery = _tiles_shuffled(forgery, rng)
-    return forgery
-
-
-def _part(forgery: Forgery, rng: np.random.Generator) -> Forgery:
-    """A square of half to nine tenths of the picture, near its middle, that keeps most of what is forged there."""
-    side = forgery.mask.shape[0]
-    known = np.nan_to_num(forgery.mask, nan=1.0)
-    for _ in range(5):
-        part = int(side * rng.uniform(0.5, 0.9))
-        reach = min((side - part) / 2, 0.15 * side)
-        left, top = ((side - part) / 2 + rng.uniform(-reach, reach, 2)).astype(int)
-        here = slice(top, top + part), slice(left, left + part)
-        rim = part // 8  # later crops leave about as much out
-        seen = known[here][rim:-rim, rim:-rim]
-        if part >= MIN_PART_PX and (seen.sum() > 0.6 * known.sum() or seen.mean() > 0.5):
-            twins = [np.ascontiguousarray(rgb[here]) for rgb in (forgery.authentic, forgery.forged)]
-            return Forgery(twins[0], twins[1], np.ascontiguousarray(forgery.mask[here]), forgery.family)
-    return forgery
-
-
-def _tiles_shuffled(forgery: Forgery, rng: np.random.Generator) -> Forgery:
-    """Two or three tiles a side in another order, some of them mirrored, in both twins alike."""
-    n = int(rng.integers(2, 4))
-    tile = forgery.mask.shape[0] // n
-    order, mirrored = rng.permutation(n * n), rng.random(n * n) < 0.5
-    twins = []
-    for rgb in (forgery.authentic, forgery.forged):
-        tiles = [rgb[i * tile : (i + 1) * tile, j * tile : (j + 1) * tile] for i in range(n) for j in range(n)]
-        moved = [tiles[k][:, ::-1] if turn else tiles[k] for k, turn in zip(order, mirrored, strict=True)]
-        twins.append(np.vstack([np.hstack(moved[i * n : (i + 1) * n]) for i in range(n)]))
-    return replace(forgery, authentic=twins[0], forged=twins[1], mask=forgery.mask[: n * tile, : n * tile])
 
 
 def draw_occluder(rgb: Rgb, rng: np.random.Generator) -> tuple[Rgb, Mask]:

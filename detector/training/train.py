@@ -29,7 +29,7 @@ from tqdm import tqdm
 from detector.degrade import draw_preset, draw_training
 from detector.nets.backbones import load_weights, read_tensors
 from detector.nets.network import DeepfakeNetwork, NetworkConfig, lower_half
-from detector.training.data import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, P_SCRAMBLED, PairMaker, PairStream, Picture
+from detector.training.data import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMaker, PairStream, Picture
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
 HEAD_LR = 1e-3
@@ -54,7 +54,6 @@ class TrainConfig:
     validate_minutes: float = 12.0
     lr_scale: float = 1.0  # below 1 where a run goes on from trained weights
     retouched: float = P_RETOUCHED
-    scrambled: float = P_SCRAMBLED
     family_weights: dict[str, float] = field(default_factory=lambda: dict(FAMILY_WEIGHTS))
 
 
@@ -242,8 +241,7 @@ def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig
     resumed = trainer.resume()
     held = make_validation(pictures)
     trainer.set_stage()
-    faces = [p for p in pictures if p.split == "train"]
-    maker = PairMaker(faces, config.family_weights, config.retouched, config.scrambled)
+    maker = PairMaker([p for p in pictures if p.split == "train"], config.family_weights, config.retouched)
     stream = PairStream(maker, config.pairs_per_batch, config.seed + trainer.images, trainer.stage)
     ahead = 4 if config.workers else None
     loader: Iterator[Any] = iter(DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=ahead))
