@@ -101,8 +101,8 @@ def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
             gain, offset = (float(number) for number in options["whole_picture"])
             options["whole_picture"] = gain, offset
         if options.get("by_sharpness") is not None:
-            middle, steepness, shift, low, high = (float(number) for number in options["by_sharpness"])
-            options["by_sharpness"] = middle, steepness, shift, low, high
+            middle, steepness, shift, low = (float(number) for number in options["by_sharpness"])
+            options["by_sharpness"] = middle, steepness, shift, low
         # Bare: a manifest from elsewhere has no say in what else is read or fetched.
         return DeepfakeNetwork(NetworkConfig(**options).bare())
     except (TypeError, ValueError, KeyError, AttributeError) as err:

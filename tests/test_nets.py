@@ -180,14 +180,14 @@ def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
 
 
 def test_what_a_logit_says_at_a_sharpness_by_hand() -> None:
-    by = (2.0, -0.5, 0.25, 1.0, 3.0)  # middle, steepness, shift, range
-    logits, detail = torch.tensor([4.0, 4.0, 4.0, -2.0]), torch.tensor([2.0, 1.0, 0.2, 3.0])
-    assert at_sharpness(logits, detail, by).tolist() == [4.0, 5.75, 5.75, -0.75]
+    by = (2.0, 0.5, -0.25, 1.0)  # from where on nothing changes, what is added per unit below, from where down no more
+    logits, detail = torch.tensor([4.0, 4.0, 4.0, -2.0, 4.0]), torch.tensor([2.0, 1.0, 0.2, 1.5, 3.0])
+    assert at_sharpness(logits, detail, by).tolist() == [4.0, 5.75, 5.75, -2.625, 4.0]
 
 
 def test_the_network_reads_its_logit_at_the_crops_own_sharpness() -> None:
     torch.manual_seed(0)
-    by = (2.0, -0.3, 0.4, 0.5, 4.0)
+    by = (4.0, 0.3, 0.4, 0.5)
     plain = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5)).eval()
     read = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5, by_sharpness=by)).eval()
     read.load_state_dict(plain.state_dict())

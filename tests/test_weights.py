@@ -78,7 +78,7 @@ def test_a_share_of_the_soft_look_that_is_none_is_said(folder: Path, share: obje
         load_model(folder)
 
 
-@pytest.mark.parametrize("by", [[2.0, -0.5], ["a", 0, 0, 0, 0], 3])
+@pytest.mark.parametrize("by", [[2.0, -0.5], ["a", 0, 0, 0], 3])
 def test_a_reading_by_sharpness_that_is_none_is_said(folder: Path, by: object) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["models"]["tiny"]["network"]["by_sharpness"] = by

@@ -34,7 +34,7 @@ class NetworkConfig:
         None  # gain, offset: from the map's lower half to a logit; see FrameHead
     )
     soft_share: float = 0.0  # share of a second look, at a soft copy, in the logit; 0: one look
-    by_sharpness: tuple[float, float, float, float, float] | None = None  # see at_sharpness
+    by_sharpness: tuple[float, float, float, float] | None = None  # see at_sharpness
 
     def bare(self) -> NetworkConfig:
         """The same network without where its weights start from: what is stored beside trained weights."""
@@ -100,16 +100,16 @@ def log_sharpness(images: Tensor) -> Tensor:
     return torch.log1p((around - 4 * inner).flatten(1).std(1))
 
 
-def at_sharpness(logit: Tensor, sharpness: Tensor, by: tuple[float, float, float, float, float]) -> Tensor:
+def at_sharpness(logit: Tensor, sharpness: Tensor, by: tuple[float, float, float, float]) -> Tensor:
     """What a logit (B,) says at a crop's log-sharpness (B,).
 
     On soft and compressed crops little evidence is all there ever is, and the same logit means more. A temperature
-    that depends on the input, after Tomani et al. 2022 (arXiv:2102.12182); `by`: middle, steepness, shift and the two
-    ends of the range in which it was fitted. At the middle nothing changes.
+    that depends on the input, after Tomani et al. 2022 (arXiv:2102.12182). `by`: the sharpness from which on nothing
+    changes, what it adds to scale and logit per unit below, and the sharpness from which down it adds no more.
     """
-    middle, steepness, shift, low, high = by
-    off = sharpness.clamp(low, high) - middle
-    return (1 + steepness * off) * logit + shift * off
+    middle, steepness, shift, low = by
+    below = middle - sharpness.clamp(low, middle)
+    return (1 + steepness * below) * logit + shift * below
 
 
 class DeepfakeNetwork(nn.Module):

@@ -22,25 +22,20 @@ FPR_TARGET = 0.05  # share of authentic material that may be called forged
 ANSWERED = 0.70  # share of calibration material outside the abstention band
 
 
-def fit_sharpness(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[float, float, float, float, float]:
+def fit_sharpness(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[float, float, float, float]:
     """How a still's logit is to be read at a crop's sharpness: the numbers of `detector.nets.network.at_sharpness`.
 
     sets: (authentic, forged) per kind of material, (N, 2) each: logit and log-sharpness; sets and labels count the
-    same. Platt's logistic regression with the sharpness as a second variable and their product as a third. Beyond the
-    range where nearly all material lies the ends hold, and no logit counts for less than a quarter of the middle's.
+    same. Platt's logistic regression with the sharpness below the median as a second variable and its product with
+    the logit as a third; below the softest fiftieth it goes no further.
     """
     values, labels, weight = _pooled(sets)
     logit, detail = values.T
-    low, middle, high = np.quantile(detail, [0.02, 0.5, 0.98])
-    off = np.clip(detail, low, high) - middle
-    model = LogisticRegression(C=1e6, max_iter=1000).fit(
-        np.stack([logit, off, off * logit], 1), labels, sample_weight=weight
-    )
-    _, shift, steepness = model.coef_[0] / model.coef_[0, 0]
-    for end in (low, high):
-        if 1 + steepness * (end - middle) < 0.25:
-            steepness = -0.75 / (end - middle)
-    return tuple(round(float(v), 4) for v in (middle, steepness, shift, low, high))  # type: ignore[return-value]
+    low, middle = np.quantile(detail, [0.02, 0.5])
+    below = middle - np.clip(detail, low, middle)
+    variables = np.stack([logit, below * logit, below], 1)
+    slopes = LogisticRegression(C=1e6, max_iter=1000).fit(variables, labels, sample_weight=weight).coef_[0]
+    return tuple(round(float(v), 4) for v in (middle, slopes[1] / slopes[0], slopes[2] / slopes[0], low))  # type: ignore[return-value]
 
 
 def _pooled(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
