@@ -89,7 +89,7 @@ def explain_face(
     is not there and ValueError for an unknown method.
     """
     settings, report = settings or Settings(), progress or (lambda share, stage: None)
-    face = analysis.faces[face_index]
+    detector, face = detector.for_kind(analysis.media.kind), analysis.faces[face_index]
     crop = face.track.crops[most_suspicious(face) if crop_index is None else crop_index]
     calibration = detector.decision.of(analysis.media.kind)
     report(0.05, "Drawing heat maps")

@@ -1,8 +1,10 @@
 """A file in, an analysis out: through Python and through the command line."""
 
+import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,10 +15,12 @@ from PIL import Image
 from skimage.data import astronaut
 
 from detector.__main__ import main
+from detector.decide import sharpness
 from detector.errors import DeviceError, MediaError
 from detector.media import write_video
 from detector.pipeline import Detector, analysis_json, on_gpu, pick_device
 from detector.types import Label
+from explain.pipeline import Settings, explain_face
 
 GOLDEN_KEYS = ["file", "sha256", "kind", "label", "p_fake", "logit", "reason", "faces", "model", "timing_s"]
 
@@ -36,6 +40,21 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def untrained() -> Detector:
     return Detector.untrained()
+
+
+def test_stills_are_read_at_their_sharpness_and_clips_are_not(untrained: Detector, files: dict[str, Path]) -> None:
+    network = copy.copy(untrained.network)
+    network.config = replace(network.config, by_sharpness=(9.0, 0.0, 1.0, 0.0))  # 9 more, less the log-sharpness
+    reading = Detector.of(network, untrained.info)
+    still, still_read = (d.analyze(files["astronaut.png"]) for d in (untrained, reading))
+    crop = still.faces[0].track.crops[0].rgb
+    assert still_read.verdict.logit == pytest.approx(still.verdict.logit + 9 - np.log1p(sharpness(crop)), abs=0.05)
+    clip, clip_read = (d.analyze(files["clip.mp4"], n_frames=3) for d in (untrained, reading))
+    assert clip_read.verdict.logit == pytest.approx(clip.verdict.logit, abs=1e-4)
+    light = Settings(methods=("evidence map",), lime=False, check=False)
+    for analysis in (still_read, clip_read):  # what is explained is what was scored
+        told = explain_face(reading, analysis, 0, 0, light)
+        assert told.logit == pytest.approx(analysis.faces[0].evidence[0].logit, abs=0.02)
 
 
 def test_a_photo_is_one_face_in_one_frame(untrained: Detector, files: dict[str, Path]) -> None:

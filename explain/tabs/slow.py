@@ -65,6 +65,10 @@ class Slow:
             concurrency_id="explain", api_visibility="private", show_progress_on=texts,
         )  # fmt: skip
 
+    def _looking(self, session: Session) -> Detector:
+        """The detector as it looked at this session's file."""
+        return self.service.detector(session.model).for_kind(session.analysis.media.kind)
+
     # ------------------------------------------------------------------------------------------------ heat maps
 
     def _cam(self) -> None:
@@ -78,7 +82,7 @@ class Slow:
 
         def draw(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
-            heat = cam.heat(self.service.detector(session.model), crop.rgb, name)
+            heat = cam.heat(self._looking(session), crop.rgb, name)
             text = cards.sentences([caption(session, face, frame), *of(heat)])
             return {shown: alone(session, crop, heat), about: text}
 
@@ -100,7 +104,7 @@ class Slow:
 
         def draw(session: Session, face: int, frame: int) -> Update:
             crop = session.analysis.faces[face].track.crops[frame].rgb
-            regions = explain_regions(self.service.detector(session.model), crop)
+            regions = explain_regions(self._looking(session), crop)
             scale = figures.shared_scale([regions.heat()])
             return {
                 positive: figures.regions_positive(crop, regions),
@@ -170,7 +174,7 @@ class Slow:
 
         def shuffle(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
-            result = faithfulness.shuffle_weights(self.service.detector(session.model), crop.rgb, (name,))[name]
+            result = faithfulness.shuffle_weights(self._looking(session), crop.rgb, (name,))[name]
             said = "changed, as it should" if result.changed else "hardly changed: do not rely on this map"
             text = f"{name}: rank correlation {result.correlation:.2f} between the two maps; it {said}."
             return {
