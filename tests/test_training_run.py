@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from detector.benchmark.accuracy import PairScores
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.training import ship
 from detector.training.denoise import gains_db
 from detector.training.export import fit, fit_sharpness
 from detector.training.train import TrainConfig, Trainer, ValidationSet, assemble, half, loss_of, schedule, validate
@@ -155,3 +157,18 @@ def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:
 
 def test_configurations_are_values() -> None:
     assert replace(TrainConfig(), minutes=2.0) == TrainConfig(minutes=2.0)
+
+
+def test_calibration_falls_back_on_fresh_pairs_for_kinds_that_a_devset_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "devset.csv").write_text("file,label\na.png,0\nb.png,1\nc.mp4,0\n")
+    found = [{"kind": k, "logit": v, "sharpness": 5.0} for k, v in (("image", -2.0), ("image", 2.0), ("video", 0.0))]
+    pairs = PairScores(np.array([[-1.0, 1.0]]), np.array([[4.0, 4.0]]), ("a",), np.zeros((0,)), np.zeros((0,)))
+    monkeypatch.setattr(ship, "score_pairs", lambda *args, **options: pairs)
+    monkeypatch.setattr(ship, "score_files", lambda *args: found)
+    material = ship.collect(None, (), tmp_path / "devset", None)  # type: ignore[arg-type]
+    (made, _), (authentic, forged) = material["image"]
+    assert made.tolist() == [[-1.0, pytest.approx(np.log(5))]] * len(ship.CALIBRATION_MIX)
+    assert (authentic[0, 0], forged[0, 0]) == (-2.0, 2.0)
+    assert [part[0, 0] for part in material["video"][0]] == [-1.0, 1.0]  # one authentic clip alone says nothing

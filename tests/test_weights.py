@@ -69,19 +69,16 @@ def test_weights_of_another_shape_are_said(folder: Path) -> None:
         load_model(folder)
 
 
-@pytest.mark.parametrize("share", ["half", 1.5, -0.1])
-def test_a_share_of_the_soft_look_that_is_none_is_said(folder: Path, share: object) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("soft_share", share) for share in ("half", 1.5, -0.1)),
+        *(("by_sharpness", by) for by in ([2.0, -0.5], ["a", 0, 0, 0], 3)),
+    ],
+)
+def test_an_option_of_the_network_that_is_none_is_said(folder: Path, option: str, value: object) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["models"]["tiny"]["network"]["soft_share"] = share
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(WeightsError, match="describes a network that cannot be built"):
-        load_model(folder)
-
-
-@pytest.mark.parametrize("by", [[2.0, -0.5], ["a", 0, 0, 0], 3])
-def test_a_reading_by_sharpness_that_is_none_is_said(folder: Path, by: object) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["models"]["tiny"]["network"]["by_sharpness"] = by
+    manifest["models"]["tiny"]["network"][option] = value
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(WeightsError, match="describes a network that cannot be built"):
         load_model(folder)

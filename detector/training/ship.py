@@ -67,9 +67,13 @@ def collect(detector: Detector, held: Sequence[Any], devset: Path | None, cache:
     for row, score in zip(rows, score_files(detector, [devset / r["file"] for r in rows], cache), strict=True):
         if score.get("logit") is not None:
             found.setdefault((score["kind"], row["label"]), []).append((score["logit"], np.log1p(score["sharpness"])))
-    stills, clips = ((np.array(found[kind, "0"]), np.array(found[kind, "1"])) for kind in ("image", "video"))
+    genuine = {
+        kind: [(np.array(found[kind, "0"]), np.array(found[kind, "1"]))]
+        for kind in ("image", "video")
+        if (kind, "0") in found and (kind, "1") in found
+    }
     # Clips are averages over frames, which single crops cannot stand for: where there are clips, only they count.
-    return {"image": [made, stills], "video": [clips]}
+    return {"image": [made, *genuine.get("image", [])], "video": genuine.get("video", [made])}
 
 
 def calibrate(material: dict[str, Material]) -> dict[str, Any]:
