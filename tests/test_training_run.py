@@ -172,3 +172,10 @@ def test_calibration_falls_back_on_fresh_pairs_for_kinds_that_a_devset_lacks(
     assert made.tolist() == [[-1.0, pytest.approx(np.log(5))]] * len(ship.CALIBRATION_MIX)
     assert (authentic[0, 0], forged[0, 0]) == (-2.0, 2.0)
     assert [part[0, 0] for part in material["video"][0]] == [-1.0, 1.0]  # one authentic clip alone says nothing
+
+
+def test_material_read_at_its_sharpness_keeps_sharp_crops_and_changes_soft_ones() -> None:
+    soft_and_sharp = np.array([[2.0, 1.0], [2.0, 3.0]])
+    ((authentic, forged),) = ship.read_at_sharpness([(soft_and_sharp, soft_and_sharp[1:])], (2.0, 0.5, -1.0, 0.5))
+    assert authentic.tolist() == [[1.5 * 2 - 1, 1.0], [2.0, 3.0]]
+    assert forged.tolist() == [[2.0, 3.0]]

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from detector.benchmark.accuracy import score_files, score_pairs
 from detector.benchmark.metrics import expected_calibration_error
 from detector.decide import Decision
+from detector.nets.network import at_sharpness
 from detector.pipeline import Detector
 from detector.training.__main__ import load_all
 from detector.training.export import FPR_TARGET, fit, fit_sharpness, write_model
@@ -76,6 +77,16 @@ def collect(detector: Detector, held: Sequence[Any], devset: Path | None, cache:
     return {"image": [made, *genuine.get("image", [])], "video": genuine.get("video", [made])}
 
 
+def read_at_sharpness(sets: Material, by: tuple[float, float, float, float]) -> Material:
+    """Material as the network would have given it with `by_sharpness`: the same crops need not be looked at again."""
+
+    def read(part: NDArray) -> NDArray:
+        logit, detail = torch.from_numpy(part).unbind(1)
+        return torch.stack([at_sharpness(logit, detail, by), detail], 1).numpy()
+
+    return [(read(authentic), read(forged)) for authentic, forged in sets]
+
+
 def calibrate(material: dict[str, Material]) -> dict[str, Any]:
     """Calibrations for stills and clips, and the error of the first on fresh pairs."""
     fitted = {kind: fit([(a[:, 0], f[:, 0]) for a, f in sets]) for kind, sets in material.items()}
@@ -108,9 +119,11 @@ def main() -> None:
     network.config = replace(network.config, whole_picture=whole, soft_share=args.soft_share)
     network.frame_head.whole_picture = network.config.whole_picture
     detector, cache = Detector.of(network, ModelInfo(args.name, "0" * 64)), args.cache / "devset"
-    by_sharpness = fit_sharpness(collect(detector, held, args.devset, cache)["image"])
+    material = collect(detector, held, args.devset, cache)
+    by_sharpness = fit_sharpness(material["image"])
     network.config = replace(network.config, by_sharpness=by_sharpness)
-    found = calibrate(collect(detector, held, args.devset, cache))
+    # Only stills are read at their sharpness (Detector.for_kind).
+    found = calibrate(material | {"image": read_at_sharpness(material["image"], by_sharpness)})
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
