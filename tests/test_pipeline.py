@@ -57,6 +57,18 @@ def test_stills_are_read_at_their_sharpness_and_clips_are_not(untrained: Detecto
         assert told.logit == pytest.approx(analysis.faces[0].evidence[0].logit, abs=0.02)
 
 
+def test_the_soft_look_has_a_share_of_its_own_in_clips(untrained: Detector, files: dict[str, Path]) -> None:
+    """Half in stills and none in clips: a clip is then seen as by a network of one look, a still is not."""
+    network = copy.copy(untrained.network)
+    network.config = replace(network.config, soft_share=0.5, soft_share_clips=0.0)
+    apart = Detector.of(network, untrained.info)
+    for name, same in (("clip.mp4", True), ("astronaut.png", False)):
+        once, seen = (d.analyze(files[name], n_frames=3).verdict.logit for d in (untrained, apart))
+        assert (abs(once - seen) < 1e-4) == same
+    network.config = replace(network.config, soft_share_clips=None)
+    assert apart.for_kind("video").network.config.soft_share == 0.5
+
+
 def test_a_photo_is_one_face_in_one_frame(untrained: Detector, files: dict[str, Path]) -> None:
     stages: list[tuple[float, str]] = []
     analysis = untrained.analyze(files["astronaut.png"], progress=lambda share, stage: stages.append((share, stage)))

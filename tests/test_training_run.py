@@ -8,11 +8,21 @@ import pytest
 import torch
 
 from detector.benchmark.accuracy import PairScores
-from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.nets.network import DeepfakeNetwork, FrameOutput, NetworkConfig
 from detector.training import ship
 from detector.training.denoise import gains_db
 from detector.training.export import fit, fit_sharpness
-from detector.training.train import TrainConfig, Trainer, ValidationSet, assemble, half, loss_of, schedule, validate
+from detector.training.train import (
+    TrainConfig,
+    Trainer,
+    ValidationSet,
+    assemble,
+    half,
+    loss_of,
+    schedule,
+    validate,
+    visible,
+)
 
 
 def tiny() -> DeepfakeNetwork:
@@ -50,6 +60,32 @@ def test_an_unknown_mask_is_read_by_no_loss() -> None:
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
 
 
+def test_what_is_left_to_see_of_a_forgery() -> None:
+    """Twins 20 levels apart inside the mask and 5 elsewhere; equal ones; 30 apart all over; an unknown mask."""
+    images = torch.full((8, 3, 64, 64), 100 / 255)
+    masks = torch.zeros(8, 8, 8)
+    masks[1, 2:5, 2:5] = masks[3, 2:5, 2:5] = 1
+    images[1] += 5 / 255
+    images[1, :, 16:40, 16:40] += 15 / 255
+    images[5] += 30 / 255
+    masks[5] = 1
+    masks[7] = float("nan")
+    assert visible(images, masks).tolist() == pytest.approx([15, 0, 30, float("inf")], abs=0.01)
+
+
+def test_a_forgery_that_cannot_be_seen_counts_for_a_tenth() -> None:
+    class Answers(torch.nn.Module):
+        def frames(self, images: torch.Tensor) -> FrameOutput:
+            return FrameOutput(torch.tensor([0.0, 0.0, 0.0, 3.0]), None, torch.zeros(4, 2))
+
+    images, masks = torch.zeros(4, 3, 64, 64), torch.zeros(4, 8, 8)
+    masks[1::2] = 1
+    images[1] += 80 / 255
+    loss, _ = loss_of(Answers(), images, masks)  # type: ignore[arg-type]
+    log2, wrong_way = np.log(2), np.log1p(np.exp(-3))
+    assert float(loss) == pytest.approx((2 * log2 + 0.55 * log2 + 0.1 * wrong_way) / 2.65, abs=1e-5)
+
+
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     config = TrainConfig(minutes=1)
     first = Trainer(tiny(), config, tmp_path)
@@ -76,6 +112,7 @@ def test_the_curriculum_and_the_rate_follow_the_time_spent(tmp_path: Path) -> No
     trainer.set_stage()
     assert list(trainer.stage)[:3] == pytest.approx([0.4, 1.0, 224.0])
     assert [round(schedule(s), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [0.1, 1.0, 0.51, 0.02]
+    assert [round(schedule(s, constant=True), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [0.1, 1.0, 1.0, 1.0]
 
 
 def test_shipped_weights_are_half_precision_and_load_again(tmp_path: Path) -> None:

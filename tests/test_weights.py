@@ -72,7 +72,7 @@ def test_weights_of_another_shape_are_said(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *(("soft_share", share) for share in ("half", 1.5, -0.1)),
+        *((name, share) for name in ("soft_share", "soft_share_clips") for share in ("half", 1.5, -0.1)),
         *(("by_sharpness", by) for by in ([2.0, -0.5], ["a", 0, 0, 0], 3)),
     ],
 )

@@ -34,7 +34,15 @@ class NetworkConfig:
         None  # gain, offset: from the map's lower half to a logit; see FrameHead
     )
     soft_share: float = 0.0  # share of a second look, at a soft copy, in the logit; 0: one look
-    by_sharpness: tuple[float, float, float, float] | None = None  # see at_sharpness
+    soft_share_clips: float | None = None  # the same in clips; None: as in stills
+    by_sharpness: tuple[float, float, float, float] | None = None  # see at_sharpness; for stills alone
+
+    def of_kind(self, kind: str) -> NetworkConfig:
+        """What stills ("image") or clips ("video") are looked at with."""
+        if kind != "video":
+            return self
+        share = self.soft_share if self.soft_share_clips is None else self.soft_share_clips
+        return replace(self, soft_share=share, by_sharpness=None)
 
     def bare(self) -> NetworkConfig:
         """The same network without where its weights start from: what is stored beside trained weights."""
@@ -123,8 +131,9 @@ class DeepfakeNetwork(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or NetworkConfig()
-        if not 0 <= config.soft_share < 1:
-            raise ValueError(f"expected a share of the soft look from 0 to below 1, but got {config.soft_share}")
+        for share in (config.soft_share, config.of_kind("video").soft_share):
+            if not 0 <= share < 1:
+                raise ValueError(f"expected a share of the soft look from 0 to below 1, but got {share}")
         self.embedder = build_embedder(config.embedder, **config.embedder_options)
         has_map = getattr(self.embedder, "map_head", None) is not None
         self.frame_head = FrameHead(self.embedder.dim, has_map, config.whole_picture)  # type: ignore[arg-type]

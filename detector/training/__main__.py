@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         args.minutes or 100.0, seed=args.seed, workers=args.workers, threads=args.threads, retouched=args.retouched
     )
     if is_whole(args.init):  # no gentle start, and a lower rate, for weights that are already trained
-        config = replace(config, gentle_until=0.02, small_until=0.15, lr_scale=0.6)
+        config = replace(config, gentle_until=0.02, small_until=0.1, lr_scale=0.3, constant_rate=True, ema_decay=0.9992)
     net = new_network(args.init, use_noise=args.without != "noise", use_map=args.without != "map")
     pictures = load_all(Path(args.data), args.out.parent / "cache", args.generators)
     train(net, pictures, config, args.out)
