@@ -30,7 +30,7 @@ MEASURED = (
      "Error among the surest answers against the share of files that are answered"),
 )  # fmt: skip
 LEARNT = (
-    ("training.png", "Training curves of the last run (one of the two whose mean ships)",
+    ("training.png", "Training curves of the last run (most of the mean of weights that ships)",
      "The training loss of the last run, which began from an earlier one's weights, and the area under the curve on "
      "held-back faces, over all and by kind of forgery, against the number of pictures seen"),
 )  # fmt: skip
