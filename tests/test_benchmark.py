@@ -17,6 +17,7 @@ from detector.benchmark.metrics import (
     error_at,
     expected_calibration_error,
     figures,
+    reliability,
     risk_coverage,
 )
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
@@ -45,6 +46,17 @@ def test_calibration_error_of_a_liar_and_of_an_honest_one() -> None:
     labels = np.array([0, 1] * 50)
     assert expected_calibration_error(labels, np.full(100, 0.5), bins=1) == 0.0
     assert expected_calibration_error(labels, np.full(100, 0.9), bins=1) == pytest.approx(0.4)
+
+
+def test_calibration_is_told_at_even_odds() -> None:
+    """One in ten is forged: a score of .5 for all is right where both are equally common, one of .1 is not."""
+    labels = np.array([1] + [0] * 9)
+    assert expected_calibration_error(labels, np.full(10, 0.5), bins=1) == pytest.approx(0.0)
+    assert expected_calibration_error(labels, np.full(10, 0.1), bins=1) == pytest.approx(0.4)
+    confidence, frequency, weight = reliability(labels, np.linspace(0.9, 0.0, 10), bins=2)
+    assert confidence.tolist() == pytest.approx([0.2, (0.9 * 0.5 + 2.6 / 18) / (0.5 + 4 / 18)])
+    assert frequency.tolist() == pytest.approx([0.0, 9 / 13])
+    assert weight.tolist() == pytest.approx([5 / 18, 13 / 18])
 
 
 def test_risk_falls_when_only_sure_answers_count() -> None:

@@ -10,11 +10,25 @@ Scores = NDArray[np.float64]
 BOOTSTRAPS = 400  # 95% intervals settle to two digits
 
 
+def even_odds(labels: NDArray) -> Scores:
+    """Weights (N,), sum 1, with which authentic and forged files are equally common, whatever the set's own shares."""
+    return 1 / len(np.unique(labels)) / np.where(labels == 1, (labels == 1).sum(), (labels != 1).sum())
+
+
+def reliability(labels: NDArray, p: Scores, bins: int = 10) -> tuple[Scores, Scores, Scores]:
+    """Mean score, share that was forged, and weight of each of `bins` equally filled bins, at even odds: what a score
+    says holds if forged and authentic files are equally common."""
+    weight = even_odds(labels)
+    parts = [part for part in np.array_split(np.argsort(p, kind="stable"), bins) if len(part)]
+    means = [[np.average(values[part], weights=weight[part]) for part in parts] for values in (p, labels)]
+    return np.array(means[0]), np.array(means[1]), np.array([weight[part].sum() for part in parts])
+
+
 def expected_calibration_error(labels: NDArray, p: Scores, bins: int = 10) -> float:
-    """Mean distance of confidence and frequency over equally filled bins, weighted by their size (Guo et al., 2017)."""
-    order = np.argsort(p)
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    return float(sum(len(part) * abs(labels[part].mean() - p[part].mean()) for part in parts) / len(p))
+    """Mean distance of confidence and frequency over equally filled bins, weighted by their size (Guo et al., 2017); at
+    even odds, as the scores are meant."""
+    confidence, frequency, weight = reliability(labels, p, bins)
+    return float((weight * np.abs(frequency - confidence)).sum())
 
 
 def equal_error_rate(labels: NDArray, scores: Scores) -> float:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from detector.benchmark.accuracy import Answers
-from detector.benchmark.metrics import risk_coverage
+from detector.benchmark.metrics import reliability, risk_coverage
 
 
 def draw_accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -40,9 +40,9 @@ def draw_reliability(answers: Answers, bins: int = 10) -> bytes:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
     for mark, (name, (labels, p)) in zip(MARKS, sorted(answers.items()), strict=False):
-        parts = np.array_split(np.argsort(p), bins)
-        axes.plot([p[i].mean() for i in parts], [labels[i].mean() for i in parts], mark, label=f"{name} ({len(p)})")
-    axes.set(xlabel="calibrated score", ylabel="share that was forged", xlim=(0, 1), ylim=(0, 1))
+        confidence, frequency, _ = reliability(labels, p, bins)
+        axes.plot(confidence, frequency, mark, label=f"{name} ({len(p)})")
+    axes.set(xlabel="calibrated score", ylabel="share that was forged, at even odds", xlim=(0, 1), ylim=(0, 1))
     axes.set_title("Reliability: does a score of 0.8 mean 8 in 10?")
     axes.legend(loc="upper left", fontsize=8)
     return _png(figure)

@@ -25,7 +25,8 @@ MEASURED = (
      "Table of the area under the curve by kind of forgery and degradation, and genuine forgeries by type with their "
      "intervals; the model card below has the numbers"),
     ("reliability.png", "Reliability: does a score of 0.8 mean 8 in 10?",
-     "Share of forged files against the calibrated score, beside the diagonal of perfect calibration"),
+     "Share of forged files, if forged and authentic ones were equally common, against the calibrated score, beside "
+     "the diagonal of perfect calibration"),
     ("risk_coverage.png", "Risk and coverage: what abstaining buys",
      "Error among the surest answers against the share of files that are answered"),
 )  # fmt: skip
