@@ -126,7 +126,7 @@ def test_shipped_weights_are_half_precision_and_load_again(tmp_path: Path) -> No
     assert torch.equal(again.state_dict()[key], net.state_dict()[key].half().float())
 
 
-def test_runs_from_one_start_are_averaged_and_the_start_has_its_share(tmp_path: Path) -> None:
+def test_runs_from_one_start_are_averaged_and_each_has_its_share(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     key = "frame_head.out.bias"
@@ -137,8 +137,11 @@ def test_runs_from_one_start_are_averaged_and_the_start_has_its_share(tmp_path: 
         save_file(half(net), tmp_path / name / "ema.safetensors")
     mean = assemble([tmp_path / "a", tmp_path / "b"], None)
     assert float(mean.state_dict()[key]) == 1.5
-    shared = assemble([tmp_path / "a", tmp_path / "b"], None, tmp_path / "start" / "ema.safetensors", 0.2)
+    parts = [tmp_path / "a", tmp_path / "b", tmp_path / "start" / "ema.safetensors"]
+    shared = assemble(parts, None, [2, 2, 1])
     assert float(shared.state_dict()[key]) == pytest.approx(0.4 * 1 + 0.4 * 2 + 0.2 * 7)
+    with pytest.raises(ValueError, match="shorter"):
+        assemble(parts, None, [1, 1])
 
 
 def test_validation_figures_of_a_known_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,12 +99,16 @@ def calibrate(material: dict[str, Material]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m detector.training.ship", description=__doc__)
-    parser.add_argument("--run", type=Path, nargs="+", required=True, help="one, or several from one start: their mean")
-    parser.add_argument("--denoiser", type=Path, help="a run's folder, or weights as they are shipped")
-    parser.add_argument("--earlier", type=Path, help="weights that the run started from, averaged in")
-    parser.add_argument("--share", type=float, default=0.3, help="how much those count")
     parser.add_argument(
-        "--seen-before", type=int, default=0, help="images behind the weights that the runs started from"
+        "--run", type=Path, nargs="+", required=True, help="a run's folder, or several or files of weights: their mean"
+    )
+    parser.add_argument("--shares", type=float, nargs="+", help="how much each of them counts; alike when left out")
+    parser.add_argument("--denoiser", type=Path, help="a run's folder, or weights as they are shipped")
+    parser.add_argument(
+        "--seen-before",
+        type=int,
+        default=0,
+        help="images behind what the runs started from, and behind files of weights",
     )
     parser.add_argument("--soft-share", type=float, default=SOFT_SHARE, help="how much the soft look counts")
     parser.add_argument("--soft-share-clips", type=float, default=SOFT_SHARE_CLIPS, help="the same in clips")
@@ -115,7 +119,9 @@ def main() -> None:
     parser.add_argument("--name", default="deepfake-lens")
     parser.add_argument("--out", type=Path, default=Path("weights"))
     args = parser.parse_args()
-    network = assemble(args.run, args.denoiser, args.earlier, args.share)
+    if args.shares and len(args.shares) != len(args.run):
+        parser.error(f"expected a share for each of {len(args.run)} runs, but got {len(args.shares)}")
+    network = assemble(args.run, args.denoiser, args.shares)
     held = load_all(args.data, args.cache, args.generators, splits=("val",))
     whole = whole_picture(network, make_validation(held, 240))  # of one look
     shares = {"soft_share": args.soft_share, "soft_share_clips": args.soft_share_clips}
@@ -130,7 +136,7 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    seen = sum(torch.load(run / "last.pt", weights_only=True)["images"] for run in args.run)
+    seen = sum(torch.load(run / "last.pt", weights_only=True)["images"] for run in args.run if run.is_dir())
     facts = {
         "decision": found["decision"].to_dict(), "validation_ece": round(found["validation_ece"], 4),
         "false_positive_target": FPR_TARGET, "images_seen": seen + args.seen_before,

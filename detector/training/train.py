@@ -317,28 +317,26 @@ def new_network(start: Path | None, **options: Any) -> DeepfakeNetwork:
     return net
 
 
-def assemble(
-    runs: Sequence[Path], denoiser: Path | None, earlier: Path | None = None, share: float = 0.3
-) -> DeepfakeNetwork:
-    """The mean of the averaged weights of runs from one start, with the denoiser of another run (a folder or a file).
+def assemble(runs: Sequence[Path], denoiser: Path | None, shares: Sequence[float] | None = None) -> DeepfakeNetwork:
+    """The mean of the averaged weights of runs from one start (folders, or files of weights), and a run's denoiser.
 
-    earlier: weights that the runs started from; they count for `share` in the average. Along a line of training, or
-    between two from one start, such an average is often better than any of its parts (Izmailov et al. 2018, arXiv
-    1803.05407; Wortsman et al. 2022, arXiv 2203.05482).
+    shares: how much each counts, alike when None. Along a line of training, or between runs from one start, such a mean
+    is often better than any of its parts (Izmailov et al. 2018, arXiv 1803.05407; Wortsman et al. 2022, arXiv
+    2203.05482). Raises ValueError for another number of shares than of runs.
     """
     widths = NetworkConfig().denoiser_widths if denoiser is not None else ()
     network = DeepfakeNetwork(NetworkConfig(denoiser_widths=widths))
-    own = 1.0 if earlier is None else 1 - share
-    parts = [(load_file(run / "ema.safetensors"), own / len(runs)) for run in runs]
-    if earlier is not None:
-        parts.append((load_file(earlier), share))
+    shares = [1.0] * len(runs) if shares is None else shares
+    weights = [load_file(run if run.is_file() else run / "ema.safetensors") for run in runs]
+    parts = [(part, share / sum(shares)) for part, share in zip(weights, shares, strict=True)]
     state = {
-        k: sum((part[k].float() * weight for part, weight in parts), torch.zeros(())) if v.is_floating_point() else v
-        for k, v in parts[0][0].items()
+        k: sum((part[k].float() * share for part, share in parts), torch.zeros(())) if v.is_floating_point() else v
+        for k, v in weights[0].items()
+        if not k.startswith("denoiser.")
     }
     if denoiser is not None:
-        found = load_file(denoiser if denoiser.is_file() else denoiser / "denoiser.safetensors")
-        state |= {f"denoiser.{k.removeprefix('denoiser.')}": v for k, v in found.items()}
+        own = load_file(denoiser if denoiser.is_file() else denoiser / "denoiser.safetensors")
+        state |= {f"denoiser.{k.removeprefix('denoiser.')}": v for k, v in own.items()}
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network
 
