@@ -74,9 +74,20 @@ class Detector:
 
     def _set(self, network: DeepfakeNetwork, info: ModelInfo, decision: Decision, device: torch.device) -> None:
         self.network = network.to(device)
-        self.info, self.decision, self.device = info, decision, device
+        self.info, self.decision = info, decision
         self.finder = FaceFinder(device=str(device))
         self.lock = threading.RLock()  # for work that hooks the network or needs its gradients
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are: detectors that share them never differ about it."""
+        return next(self.network.parameters()).device
+
+    def with_network(self, network: DeepfakeNetwork) -> Detector:
+        """The same detector around another network."""
+        twin = copy.copy(self)
+        twin.network = network
+        return twin
 
     def for_kind(self, kind: str) -> Detector:
         """The detector that looks at stills ("image") or at clips ("video"), with the same weights.
@@ -87,10 +98,9 @@ class Detector:
         config = self.network.config.of_kind(kind)
         if config == self.network.config:
             return self
-        twin = copy.copy(self)
-        twin.network = copy.copy(self.network)
-        twin.network.config = config
-        return twin
+        network = copy.copy(self.network)
+        network.config = config
+        return self.with_network(network)
 
     def tensor(self, crops: NDArray[np.uint8]) -> torch.Tensor:
         """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in [0, 1] on the device, channels last."""
@@ -146,8 +156,7 @@ class Detector:
 
     def _leave_gpu(self) -> None:
         """Go on with the CPU: something else fills the GPU's memory."""
-        self.device = torch.device("cpu")
-        self.network = self.network.to(self.device)
+        self.network = self.network.to(torch.device("cpu"))
         self.finder = FaceFinder(device="cpu")
 
     @torch.inference_mode()

@@ -31,7 +31,7 @@ from detector.pipeline import Detector
 from detector.training.data import WORK_MARGIN, PairMaker, Picture, load_pictures
 from detector.types import Analysis, Evidence, FaceAnalysis, FaceCrop, FaceTrack, Frame, Label, Media, Verdict
 from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, heat, heats, method_names
-from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise, report_card, shuffled, with_network
+from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise, report_card, shuffled
 from explain.pipeline import default_methods, explain_face
 from explain.ranks import rank_correlation
 from explain.regions import METHOD as LIME
@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             pictures = [p for p in load_pictures(options.data / "faces") if p.split == "val"]
         rng = np.random.default_rng(options.seed)
-        others = [with_network(detector, shuffled(detector.network, rng)) for _ in range(SHUFFLES)]
+        others = [detector.with_network(shuffled(detector.network, rng)) for _ in range(SHUFFLES)]
         pairs = forge_pairs(pictures, options.faces, rng)
         rows = measure(detector, others, pairs, options.slow_faces, lambda i: _count(i, options.faces))
     except DetectorError as err:

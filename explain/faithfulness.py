@@ -249,13 +249,6 @@ def shuffled(network: DeepfakeNetwork, rng: np.random.Generator) -> DeepfakeNetw
     return twin
 
 
-def with_network(detector: Detector, network: DeepfakeNetwork) -> Detector:
-    """The same detector around another network."""
-    twin = copy.copy(detector)
-    twin.network = network
-    return twin
-
-
 @dataclass(frozen=True, eq=False)
 class Shuffle:
     """A method's map before and after the weights were shuffled."""
@@ -273,6 +266,6 @@ def shuffle_weights(
     detector: Detector, crop: NDArray[np.uint8], methods: Sequence[str], seed: int = 0
 ) -> dict[str, Shuffle]:
     """Weight randomisation of one crop's maps."""
-    other = with_network(detector, shuffled(detector.network, np.random.default_rng(seed)))
+    other = detector.with_network(shuffled(detector.network, np.random.default_rng(seed)))
     before, after = heats(detector, crop, methods), heats(other, crop, methods)
     return {m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map)) for m in methods}

@@ -167,9 +167,7 @@ def test_any_network_has_a_layer() -> None:
     torch.manual_seed(0)
     plain = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval().requires_grad_(False)
     plain.embedder, plain.frame_head.out = Plain().requires_grad_(False), nn.Linear(8, 1).requires_grad_(False)
-    from explain.faithfulness import with_network
-
-    small = with_network(detector(), plain)
+    small = detector().with_network(plain)
     assert cam.method_names(plain)[0] == "Grad-CAM, last convolution"
     kept = cam.capture_pass(small, CROP[:64, :64])
     assert kept.activations["last convolution"].min() < 0  # as it was before the ReLU

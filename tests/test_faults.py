@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -30,6 +31,12 @@ ROOT = Path(app.__file__).parent
 # ----------------------------------------------------------------------------------------------------------- memory
 
 
+class OnPretendedGpu(Detector):
+    """There is no GPU in a test: the device is what is said, until the network is moved."""
+
+    device = torch.device("cuda")
+
+
 def short_of_memory(detector: Detector, most: int) -> list[int]:
     """Let the network run out of memory above a batch of `most` unless it is on the CPU; return the batches tried."""
     tried: list[int] = []
@@ -46,8 +53,13 @@ def short_of_memory(detector: Detector, most: int) -> list[int]:
         finally:
             detector.device = here
 
+    def moved(device: torch.device) -> torch.nn.Module:
+        detector.device = device
+        return detector.network
+
+    detector.__class__ = OnPretendedGpu
     detector.tensor = careful  # type: ignore[method-assign]
-    detector.device = torch.device("cuda")
+    detector.network.to = moved  # type: ignore[assignment]
     return tried
 
 
@@ -65,6 +77,16 @@ def test_a_full_gpu_means_smaller_batches_and_then_the_cpu(most: int, batches: l
     assert tried[: len(batches)] == batches
     assert detector.device.type == device
     np.testing.assert_allclose(looked.logits, expected, atol=1e-3)
+
+
+def test_where_the_clips_weights_go_the_stills_weights_are() -> None:
+    """They are the same: a clip that leaves a full GPU must not leave the next photo there. (No GPU here: "meta".)"""
+    detector = Detector.untrained()
+    detector.network.config = replace(detector.network.config, soft_share=0.5, soft_share_clips=0.0)
+    clips = detector.for_kind("video")
+    assert clips is not detector and detector.device.type == "cpu"
+    clips.network.to("meta")
+    assert (clips.device.type, detector.device.type) == ("meta", "meta")
 
 
 def test_memory_that_is_short_on_the_cpu_too_is_an_error() -> None:

@@ -4,7 +4,6 @@ import torch
 from explain_faces import astronaut, detector, face_crop
 
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
-from explain.faithfulness import with_network
 from explain.restore import compare, noise_residual, restore, sentence
 
 CROP = face_crop(astronaut()).rgb
@@ -33,7 +32,7 @@ def test_the_untrained_denoiser_gives_the_picture_back() -> None:
 
 def test_a_model_without_a_denoiser() -> None:
     torch.manual_seed(0)
-    bare = with_network(detector(), DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval())
+    bare = detector().with_network(DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval())
     assert restore(bare, CROP) is None
 
 

@@ -93,15 +93,13 @@ def visible(images: Tensor, masks: Tensor) -> Tensor:
     """
     change = 255 * (images[1::2] - images[0::2]).abs().mean(1, keepdim=True)
     change = F.interpolate(change, size=masks.shape[-2:], mode="area")[:, 0]
-    inside = torch.nan_to_num(masks[1::2], nan=1.0)
-    outside = 1 - inside
+    inside, outside = masks[1::2], 1 - masks[1::2]
 
     def mean(share: Tensor) -> Tensor:
         return (change * share).sum((1, 2)) / share.sum((1, 2)).clamp(min=1e-3)
 
     elsewhere = torch.where(outside.mean((1, 2)) > 0.1, mean(outside), 0.0)
-    known = ~torch.isnan(masks[1::2]).any(2).any(1)
-    return torch.where(known, (mean(inside) - elsewhere).clamp(min=0), torch.inf)
+    return torch.nan_to_num((mean(inside) - elsewhere).clamp(min=0), nan=torch.inf)
 
 
 def loss_of(net: DeepfakeNetwork, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
