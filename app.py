@@ -1,7 +1,8 @@
 """Deepfake Lens: the web page and its API.
 
-python app.py serves on GRADIO_SERVER_PORT (7860) at GRADIO_SERVER_NAME (127.0.0.1; a Space sets 0.0.0.0).
-With --models DIR (or DEEPFAKE_LENS_MODELS) the page's menu offers the model folders in DIR beside the shipped models.
+python app.py serves on GRADIO_SERVER_PORT (7860) at GRADIO_SERVER_NAME (127.0.0.1; a Space sets
+0.0.0.0). With --models DIR (or DEEPFAKE_LENS_MODELS) the page's menu offers the model folders in
+DIR beside the shipped models.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ TABS = (
 )
 MAX_UPLOAD_MB = 300  # a few minutes of phone video; kept on disk for an hour at most
 MAX_WAITING = 32  # requests in line; the next one is told that the page is busy
-MAX_VISITORS = 1000  # whose state is kept, half a megabyte each: one more, and the one longest away starts anew
+# whose state is kept, half a megabyte each: one more, and the one longest away starts anew
+MAX_VISITORS = 1000
 CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
 M_ARENA_MAX = -8  # glibc's number for it
-DRAIN_S = 4  # for answers under way when the server is told to end; with closing connections it ends within 10 s
+# for answers under way when the server is told to end; with closing connections it ends within 10 s
+DRAIN_S = 4
 
 
 def build_app(service: Service) -> ForgetfulBlocks:
@@ -80,7 +83,8 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
         max_file_size=MAX_UPLOAD_MB << 20,
         allowed_paths=[],
         show_error=False,
-        # Everything through one door, which is guarded; nothing kept about visits, nothing lent to other programs.
+        # Everything through one door, which is guarded; nothing kept about visits, nothing lent to
+        # other programs.
         ssr_mode=False,
         mcp_server=False,
         enable_monitoring=False,
@@ -103,15 +107,24 @@ def drain(page: gr.Blocks, service: Service) -> None:
 
 
 def share_heaps() -> None:
-    """Two heaps for all threads, where the C library is glibc: otherwise each thread that answered keeps its own."""
+    """Two heaps for all threads, where the C library is glibc: otherwise each thread that answered
+    keeps its own.
+    """
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 2)
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C. All files, uploads included, lie in one folder, which goes with the process."""
+    """Serve until SIGTERM or Ctrl-C. All files, uploads included, lie in one folder, which goes
+    with the process.
+    """
     parser = argparse.ArgumentParser(prog="python app.py", description="Serve the page.")
-    parser.add_argument("--models", metavar="DIR", default=os.environ.get("DEEPFAKE_LENS_MODELS"), help="model folders")
+    parser.add_argument(
+        "--models",
+        metavar="DIR",
+        default=os.environ.get("DEEPFAKE_LENS_MODELS"),
+        help="model folders",
+    )
     models = parser.parse_args().models
     if models and not Path(models).is_dir():
         parser.error(f"there is no folder {models}")

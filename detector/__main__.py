@@ -1,6 +1,8 @@
-"""python -m detector analyze PATH [PATH ...] [--json] [--frames N] [--device auto|cpu|cuda] [--model NAME|DIR]
+"""python -m detector analyze PATH [PATH ...] [--json] [--frames N] [--device auto|cpu|cuda]
+[--model NAME|DIR]
 
-python -m detector scan INPUT [INPUT ...] --out results.parquet [--engine local|ray] [--workers N]: one table
+python -m detector scan INPUT [INPUT ...] --out results.parquet [--engine local|ray] [--workers N]:
+one table
 
 Exit status: 0 if every file was read, 1 if any was not, 2 for usage.
 """
@@ -34,7 +36,9 @@ def in_words(analysis: Analysis) -> str:
 
 
 def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool) -> int:
-    """Analyse files in order, one line each on stdout; a file that cannot be read is reported and the run goes on."""
+    """Analyse files in order, one line each on stdout; a file that cannot be read is reported and
+    the run goes on.
+    """
     status = 0
     for path in paths:
         try:
@@ -49,24 +53,40 @@ def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--frames", type=int, default=DEFAULT_FRAMES, metavar="N", help="frames sampled of a clip")
+    command.add_argument(
+        "--frames", type=int, default=DEFAULT_FRAMES, metavar="N", help="frames sampled of a clip"
+    )
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument("--model", metavar="NAME|DIR", help="a shipped model's name or a model folder")
+    command.add_argument(
+        "--model", metavar="NAME|DIR", help="a shipped model's name or a model folder"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m detector", description="How forged does a face look?")
+    parser = argparse.ArgumentParser(
+        prog="python -m detector", description="How forged does a face look?"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("analyze", help="analyse photos and clips")
     command.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     command.add_argument("--json", action="store_true", help="one JSON object per file and line")
     _add_common(command)
-    command = commands.add_parser("scan", help="analyse many files into a table; goes on where it was stopped")
-    command.add_argument("inputs", nargs="+", metavar="INPUT", help="a file, a folder, a glob, or @LIST of these")
-    command.add_argument("--out", type=Path, required=True, metavar="TABLE.parquet")
-    command.add_argument("--engine", choices=list(ENGINES), default="local", help="this machine, or a Ray cluster")
+    command = commands.add_parser(
+        "scan", help="analyse many files into a table; goes on where it was stopped"
+    )
     command.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="one per core without it"
+        "inputs", nargs="+", metavar="INPUT", help="a file, a folder, a glob, or @LIST of these"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="TABLE.parquet")
+    command.add_argument(
+        "--engine", choices=list(ENGINES), default="local", help="this machine, or a Ray cluster"
+    )
+    command.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="one per core without it",
     )
     _add_common(command)
     args = parser.parse_args(argv)
@@ -75,7 +95,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "scan":
         if args.workers < 1:
             parser.error("--workers must be at least 1")
-        return run(args.inputs, args.out, Job(args.model, args.device, args.frames), args.engine, args.workers)
+        return run(
+            args.inputs,
+            args.out,
+            Job(args.model, args.device, args.frames),
+            args.engine,
+            args.workers,
+        )
     try:
         detector = Detector(args.model, args.device)
     except DetectorError as err:

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from detector.types import FaceAnalysis, FaceCrop, Label, Verdict
 
 MIN_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
-MIN_SHARPNESS = 4.0  # Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
+# Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
+MIN_SHARPNESS = 4.0
 MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
 MIN_RUN = 3  # sampled frames in a row that look forged before a clip counts as forged in part
 MIN_STRETCH = 6  # or in a row whose mean leans towards forged: a quarter of a clip's
-MAIN_FACE = 0.4  # faces smaller than this share of the largest are listed but cannot disagree with it
+# faces smaller than this share of the largest are listed but cannot disagree with it
+MAIN_FACE = 0.4
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Decision:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Decision:
-        return cls(**{kind: Calibration(**stored[kind]) for kind in ("image", "video") if kind in stored})
+        return cls(
+            **{kind: Calibration(**stored[kind]) for kind in ("image", "video") if kind in stored}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,10 +73,12 @@ def judge_face(
     p_reencoded: float | None = None,
     p_frames: Sequence[float] = (),
 ) -> Verdict:
-    """The verdict on one person: three-way, abstaining with a reason where the material cannot carry an answer.
+    """The verdict on one person: three-way, abstaining with a reason where the material cannot
+    carry an answer.
 
-    p_reencoded: probability of the same face after a mild JPEG, when it was measured. p_frames: probability per crop of
-    a clip; a stretch of forged-looking frames in a clip that as a whole looks authentic is said, not averaged away.
+    p_reencoded: probability of the same face after a mild JPEG, when it was measured. p_frames:
+    probability per crop of a clip; a stretch of forged-looking frames in a clip that as a whole
+    looks authentic is said, not averaged away.
     """
     calibration = decision.of(kind)
     p = calibration.probability(logit)
@@ -82,24 +88,45 @@ def judge_face(
 
     size = float(np.median([crop.face_px for crop in crops]))
     if size < MIN_FACE_PX:
-        return answer(Label.UNCERTAIN, f"The face is too small to judge: {size:.0f} pixels, {MIN_FACE_PX} are needed.")
+        return answer(
+            Label.UNCERTAIN,
+            f"The face is too small to judge: {size:.0f} pixels, {MIN_FACE_PX} are needed.",
+        )
     if float(np.median([sharpness(crop.rgb) for crop in crops])) < MIN_SHARPNESS:
         return answer(Label.UNCERTAIN, "The face is too blurred: no fine detail is left to judge.")
     if kind == "video" and len(crops) < MIN_CLIP_FRAMES:
         return answer(
-            Label.UNCERTAIN, f"The face is seen in too few frames: {len(crops)}, {MIN_CLIP_FRAMES} are needed."
+            Label.UNCERTAIN,
+            f"The face is seen in too few frames: {len(crops)}, {MIN_CLIP_FRAMES} are needed.",
         )
     leaning = (calibration.authentic_below + calibration.forged_above) / 2
-    in_part = longest_run(p_frames, calibration.forged_above) >= MIN_RUN or highest_stretch(p_frames) > leaning
+    in_part = (
+        longest_run(p_frames, calibration.forged_above) >= MIN_RUN
+        or highest_stretch(p_frames) > leaning
+    )
     if p <= calibration.forged_above and in_part:
-        return answer(Label.UNCERTAIN, "Part of the clip looks forged and the rest does not: the timeline shows where.")
+        return answer(
+            Label.UNCERTAIN,
+            "Part of the clip looks forged and the rest does not: the timeline shows where.",
+        )
     if calibration.authentic_below <= p <= calibration.forged_above:
-        return answer(Label.UNCERTAIN, "The score lies in the band where this detector is often wrong.")
+        return answer(
+            Label.UNCERTAIN, "The score lies in the band where this detector is often wrong."
+        )
     if p_reencoded is not None and abs(p_reencoded - p) > MAX_SHIFT:
-        return answer(Label.UNCERTAIN, "The score changes a lot when the picture is saved once more as a JPEG.")
+        return answer(
+            Label.UNCERTAIN,
+            "The score changes a lot when the picture is saved once more as a JPEG.",
+        )
     if p > calibration.forged_above:
-        return answer(Label.FORGED, "The face carries traces like those of the forgeries this detector was trained on.")
-    return answer(Label.AUTHENTIC, "No trace like those of the forgeries this detector was trained on was found.")
+        return answer(
+            Label.FORGED,
+            "The face carries traces like those of the forgeries this detector was trained on.",
+        )
+    return answer(
+        Label.AUTHENTIC,
+        "No trace like those of the forgeries this detector was trained on was found.",
+    )
 
 
 def longest_run(values: Sequence[float], above: float) -> int:
@@ -113,16 +140,18 @@ def longest_run(values: Sequence[float], above: float) -> int:
 
 def highest_stretch(values: Sequence[float], length: int = MIN_STRETCH) -> float:
     """The highest mean of `length` values in a row; 0 where there are fewer."""
-    return max((fmean(values[k : k + length]) for k in range(len(values) - length + 1)), default=0.0)
+    return max(
+        (fmean(values[k : k + length]) for k in range(len(values) - length + 1)), default=0.0
+    )
 
 
 def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
     """The file's verdict: that of its largest face, the subject; none without a face.
 
-    The most forged-looking of several faces is one too often by chance: on authentic group photos the highest of k
-    scores grows with k (measured on genuine forgeries: AUC of stills .646 by the highest score, .675 by the largest
-    face). Where another face of comparable size carries traces that the subject lacks, the faces disagree and the file
-    gets no answer; each face keeps its own.
+    The most forged-looking of several faces is one too often by chance: on authentic group photos
+    the highest of k scores grows with k (measured on genuine forgeries: AUC of stills .646 by the
+    highest score, .675 by the largest face). Where another face of comparable size carries traces
+    that the subject lacks, the faces disagree and the file gets no answer; each face keeps its own.
     """
     if not faces:
         return Verdict(Label.NO_FACE, "No face was found, and this detector judges faces only.")
@@ -134,7 +163,9 @@ def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
         return verdict
     traces = f"{forged} of {len(main)} faces carr{'ies' if forged == 1 else 'y'} traces like those of known forgeries"
     if verdict.label is Label.FORGED:
-        return Verdict(Label.FORGED, f"{traces}, the largest among them.", verdict.p_fake, verdict.logit)
+        return Verdict(
+            Label.FORGED, f"{traces}, the largest among them.", verdict.p_fake, verdict.logit
+        )
     reason = f"The faces disagree: {traces}, but not the largest. Each face has its own score."
     return Verdict(Label.UNCERTAIN, reason, verdict.p_fake, verdict.logit)
 

@@ -1,12 +1,14 @@
 """What happens to a picture on its way to us: compression, rescaling, blur, noise, colour.
 
-One definition for training, benchmark and user interface. Every operation takes and returns (H, W, 3) uint8 sRGB of the
-same size, changes nothing in place, and raises ValueError for a bad parameter.
+One definition for training, benchmark and user interface. Every operation takes and returns (H, W,
+3) uint8 sRGB of the same size, changes nothing in place, and raises ValueError for a bad parameter.
 
-Drawing and applying are apart: `draw_preset` and `draw_training` return a Recipe, `apply` carries it out and always
-gives the same result, so that a real face and its forged twin can get the identical nuisance.
+Drawing and applying are apart: `draw_preset` and `draw_training` return a Recipe, `apply` carries
+it out and always gives the same result, so that a real face and its forged twin can get the
+identical nuisance.
 
-The file is longer than most because operations, their registry and the recipes drawn from it have to agree.
+The file is longer than most because operations, their registry and the recipes drawn from it have
+to agree.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ JPEG_SUBSAMPLING = {
     "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
     "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 }
-CHROMA_STEP = {"4:2:0": (2, 2), "4:2:2": (2, 1), "4:1:1": (4, 1)}  # luma px per chroma sample: across, down
+# luma px per chroma sample: across, down
+CHROMA_STEP = {"4:2:0": (2, 2), "4:2:2": (2, 1), "4:1:1": (4, 1)}
 INTERPOLATION = {
     "area": cv2.INTER_AREA,
     "bilinear": cv2.INTER_LINEAR,
@@ -42,7 +45,8 @@ INTERPOLATION = {
 }
 CODECS = {"h264": ("libx264", "h264"), "h265": ("libx265", "hevc")}  # encoder, decoder
 PRESETS = ("ultrafast", "veryfast", "medium")
-MIN_CODED_PX = 64  # one H.265 coding tree; x265's look-ahead writes past its memory on smaller pictures
+# one H.265 coding tree; x265's look-ahead writes past its memory on smaller pictures
+MIN_CODED_PX = 64
 # Quiet and single-threaded: the caller's workers are the parallelism.
 X265_PARAMS = "log-level=none:pools=none:frame-threads=1:wpp=0"
 
@@ -64,7 +68,9 @@ _K = np.arange(8)
 # Orthonormal DCT-II; one row per frequency.
 DCT_8 = (0.5 * np.cos((2 * _K + 1) * _K[:, None] * math.pi / 16)).astype(np.float32)
 DCT_8[0] = math.sqrt(1 / 8)
-RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+RGB_TO_YIQ = np.array(
+    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]]
+)
 
 
 def _require(ok: bool, message: str) -> None:
@@ -81,13 +87,20 @@ def _require_odd(name: str, px: float, low: int, high: int) -> None:
     _require(fits, f"{name} must be odd and between {low} and {high} px, but is {px}.")
 
 
-def _require_choice(name: str, value: object, choices: Sequence[object] | Mapping[str, object]) -> None:
-    _require(value in choices, f"{name} must be one of {', '.join(map(str, choices))}, but is {value}.")
+def _require_choice(
+    name: str, value: object, choices: Sequence[object] | Mapping[str, object]
+) -> None:
+    _require(
+        value in choices, f"{name} must be one of {', '.join(map(str, choices))}, but is {value}."
+    )
 
 
 def _require_rgb(rgb: np.ndarray) -> None:
     fits = rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.size > 0 and rgb.dtype == np.uint8
-    _require(fits, f"A picture must have shape (H, W, 3) and type uint8, but has {rgb.shape} and {rgb.dtype}.")
+    _require(
+        fits,
+        f"A picture must have shape (H, W, 3) and type uint8, but has {rgb.shape} and {rgb.dtype}.",
+    )
 
 
 def _u8(picture: np.ndarray) -> Rgb:
@@ -130,10 +143,17 @@ def webp(rgb: Rgb, quality: int) -> Rgb:
 
 
 def gaussian_blur(rgb: Rgb, sigma: float = 0.0, kernel_px: int = 0) -> Rgb:
-    """Blur by `sigma` px, or by an odd kernel whose sigma OpenCV derives (3, 5, 7 px: 0.8, 1.1, 1.4 px)."""
-    _require((sigma > 0) != (kernel_px > 0), "Gaussian blur needs either sigma or kernel_px, and not both.")
+    """Blur by `sigma` px, or by an odd kernel whose sigma OpenCV derives (3, 5, 7 px: 0.8, 1.1, 1.4
+    px).
+    """
+    _require(
+        (sigma > 0) != (kernel_px > 0),
+        "Gaussian blur needs either sigma or kernel_px, and not both.",
+    )
     _require_within("Blur sigma", sigma, 0, 50)
-    _require(kernel_px == 0 or kernel_px % 2 == 1, f"The blur kernel must be odd, but is {kernel_px} px.")
+    _require(
+        kernel_px == 0 or kernel_px % 2 == 1, f"The blur kernel must be odd, but is {kernel_px} px."
+    )
     return _u8(cv2.GaussianBlur(rgb, (int(kernel_px), int(kernel_px)), sigma))
 
 
@@ -144,12 +164,18 @@ def motion_blur(rgb: Rgb, length_px: int, angle_deg: float) -> Rgb:
     kernel = np.zeros((length_px, length_px), np.float32)
     kernel[length_px // 2] = 1
     centre = (length_px // 2, length_px // 2)
-    kernel = np.asarray(cv2.warpAffine(kernel, cv2.getRotationMatrix2D(centre, angle_deg, 1), (length_px, length_px)))
+    kernel = np.asarray(
+        cv2.warpAffine(
+            kernel, cv2.getRotationMatrix2D(centre, angle_deg, 1), (length_px, length_px)
+        )
+    )
     return _u8(cv2.filter2D(rgb, -1, kernel / kernel.sum()))
 
 
 def rescale(rgb: Rgb, factor: float, down: str = "area", up: str = "bilinear") -> Rgb:
-    """Scale both sides by `factor` (0.05..1) with the method `down`, and back to the original size with `up`."""
+    """Scale both sides by `factor` (0.05..1) with the method `down`, and back to the original size
+    with `up`.
+    """
     _require_within("The scale", factor, 0.05, 1)
     _require_choice("The interpolation downwards", down, INTERPOLATION)
     _require_choice("The interpolation upwards", up, INTERPOLATION)
@@ -166,7 +192,8 @@ def sharpen(rgb: Rgb, amount: float) -> Rgb:
 
 
 def bilateral(rgb: Rgb, sigma_levels: float, sigma_px: float) -> Rgb:
-    """Smooth what differs by less than about `sigma_levels` (1..150) within `sigma_px` (0.5..10), and keep the edges.
+    """Smooth what differs by less than about `sigma_levels` (1..150) within `sigma_px` (0.5..10),
+    and keep the edges.
 
     What a phone's noise reduction and a beauty filter do to skin (Tomasi & Manduchi, ICCV 1998).
     """
@@ -176,9 +203,11 @@ def bilateral(rgb: Rgb, sigma_levels: float, sigma_px: float) -> Rgb:
 
 
 def non_local_means(rgb: Rgb, strength: float) -> Rgb:
-    """Average each patch of 5 px with those like it within 11 px; `strength` (1..30) is how unlike they may be.
+    """Average each patch of 5 px with those like it within 11 px; `strength` (1..30) is how unlike
+    they may be.
 
-    Stronger noise reduction, as in photo editors: flat skin, sharp edges (Buades et al., CVPR 2005).
+    Stronger noise reduction, as in photo editors: flat skin, sharp edges (Buades et al., CVPR
+    2005).
     """
     _require_within("The strength of noise reduction", strength, 1, 30)
     return _u8(cv2.fastNlMeansDenoisingColored(rgb, None, strength, strength, 5, 11))
@@ -201,7 +230,9 @@ def colour_shift(rgb: Rgb, red: float = 0, green: float = 0, blue: float = 0) ->
 
 
 def brightness_contrast(rgb: Rgb, brightness: float = 0.0, contrast: float = 1.0) -> Rgb:
-    """Multiply the distance from mid-grey by `contrast` (0..4), then add `brightness` (8-bit levels)."""
+    """Multiply the distance from mid-grey by `contrast` (0..4), then add `brightness` (8-bit
+    levels).
+    """
     _require_within("Brightness", brightness, -255, 255)
     _require_within("Contrast", contrast, 0, 4)
     return _u8(cv2.LUT(rgb, _to_u8((np.arange(256) - 127.5) * contrast + 127.5 + brightness)))
@@ -214,7 +245,8 @@ def gamma(rgb: Rgb, exponent: float) -> Rgb:
 
 
 def hue_saturation(rgb: Rgb, hue_deg: float = 0.0, saturation: float = 1.0) -> Rgb:
-    """Turn hue by `hue_deg` (red towards yellow) and multiply saturation (0..4) in the YIQ plane, so that luma stays.
+    """Turn hue by `hue_deg` (red towards yellow) and multiply saturation (0..4) in the YIQ plane,
+    so that luma stays.
 
     A linear map rather than 8-bit HSV, whose 180 hue steps would leave a trace of their own.
     """
@@ -226,10 +258,15 @@ def hue_saturation(rgb: Rgb, hue_deg: float = 0.0, saturation: float = 1.0) -> R
 
 
 def vignette(rgb: Rgb, amount: float) -> Rgb:
-    """Darken towards the corners, by `amount` (0..1) there, with the square of the distance from the centre."""
+    """Darken towards the corners, by `amount` (0..1) there, with the square of the distance from
+    the centre.
+    """
     _require_within("The vignette's amount", amount, 0, 1)
     height, width = rgb.shape[:2]
-    across, down = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+    across, down = (
+        np.linspace(-1, 1, width, dtype=np.float32),
+        np.linspace(-1, 1, height, dtype=np.float32),
+    )
     light = 1 - amount * (across[None] ** 2 + down[:, None] ** 2) / 2
     return _to_u8(rgb * light[..., None])
 
@@ -245,20 +282,25 @@ def noise(rgb: Rgb, sigma: float, seed: int | np.random.Generator) -> Rgb:
 
 
 def block_artifacts(rgb: Rgb, strength: float) -> Rgb:
-    """Quantise the 8x8 DCT of every channel with JPEG's quality-50 luminance table times `strength` (0..10)."""
+    """Quantise the 8x8 DCT of every channel with JPEG's quality-50 luminance table times `strength`
+    (0..10).
+    """
     _require_within("The strength of block artefacts", strength, 0, 10)
     if strength == 0:
         return rgb.copy()
     height, width = rgb.shape[:2]
     padded = cv2.copyMakeBorder(rgb, 0, -height % 8, 0, -width % 8, cv2.BORDER_REPLICATE)
     tall, wide = padded.shape[:2]
-    # Planes one below the other: the transform down a column is then one batched product, along a row a single one.
+    # Planes one below the other: the transform down a column is then one batched product, along a
+    # row a single one.
     planes = padded.transpose(2, 0, 1).astype(np.float32).reshape(-1, 8, wide) - 128
     coefficients = ((DCT_8 @ planes).reshape(-1, 8) @ DCT_8.T).reshape(-1, 8, wide // 8, 8)
     table = strength * JPEG_LUMINANCE[:, None, :]
     coefficients = np.rint(coefficients / table) * table
     planes = DCT_8.T @ (coefficients.reshape(-1, 8) @ DCT_8).reshape(-1, 8, wide) + 128
-    return np.ascontiguousarray(_to_u8(planes).reshape(3, tall, wide).transpose(1, 2, 0)[:height, :width])
+    return np.ascontiguousarray(
+        _to_u8(planes).reshape(3, tall, wide).transpose(1, 2, 0)[:height, :width]
+    )
 
 
 def chroma_subsampling(rgb: Rgb, mode: str = "4:2:0") -> Rgb:
@@ -267,7 +309,9 @@ def chroma_subsampling(rgb: Rgb, mode: str = "4:2:0") -> Rgb:
     across, down = CHROMA_STEP[mode]
     height, width = rgb.shape[:2]
     ycc = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb))
-    chroma = cv2.resize(ycc[..., 1:], (-(-width // across), -(-height // down)), interpolation=cv2.INTER_AREA)
+    chroma = cv2.resize(
+        ycc[..., 1:], (-(-width // across), -(-height // down)), interpolation=cv2.INTER_AREA
+    )
     ycc[..., 1:] = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
     return _u8(cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB))
 
@@ -275,8 +319,12 @@ def chroma_subsampling(rgb: Rgb, mode: str = "4:2:0") -> Rgb:
 # Video codecs
 
 
-def _code(frames: Sequence[Rgb], codec: str, crf: int, preset: str, options: Mapping[str, str]) -> list[Rgb]:
-    """Code and decode, in memory and without a container, frames whose sides are even and large enough."""
+def _code(
+    frames: Sequence[Rgb], codec: str, crf: int, preset: str, options: Mapping[str, str]
+) -> list[Rgb]:
+    """Code and decode, in memory and without a container, frames whose sides are even and large
+    enough.
+    """
     _require_choice("The video codec", codec, CODECS)
     _require_within("CRF", crf, 0, 51)
     _require_choice("The encoder's preset", preset, PRESETS)
@@ -286,7 +334,8 @@ def _code(frames: Sequence[Rgb], codec: str, crf: int, preset: str, options: Map
     encoder.pix_fmt, encoder.time_base, encoder.thread_count = "yuv420p", Fraction(1, 25), 1
     encoder.options = {"crf": str(int(crf)), "preset": preset, **options}
     if codec == "h265":
-        # No look-ahead for clips either: it is the part of x265 that has crashed (see MIN_CODED_PX).
+        # No look-ahead for clips either: it is the part of x265 that has crashed (see
+        # MIN_CODED_PX).
         encoder.options |= {"tune": "zerolatency", "x265-params": X265_PARAMS}
     decoder: Any = av.CodecContext.create(decoder_name, "r")
     decoder.thread_count = 1
@@ -302,16 +351,21 @@ def _code(frames: Sequence[Rgb], codec: str, crf: int, preset: str, options: Map
 
 
 def _pad_for_codec(rgb: Rgb, margin_px: int = 0) -> Rgb:
-    """Repeat the last row and column until the sides are even and large enough, then by `margin_px` (even) more."""
+    """Repeat the last row and column until the sides are even and large enough, then by `margin_px`
+    (even) more.
+    """
     bottom, right = (max(MIN_CODED_PX - side, side % 2) + margin_px for side in rgb.shape[:2])
     return _u8(cv2.copyMakeBorder(rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE))
 
 
-def video_codec(rgb: Rgb, codec: str, crf: int, preset: str = "veryfast", as_p_frame: bool = False) -> Rgb:
-    """Code and decode one picture as H.264 or H.265, 4:2:0, at a constant rate factor 0..51 (larger is worse).
+def video_codec(
+    rgb: Rgb, codec: str, crf: int, preset: str = "veryfast", as_p_frame: bool = False
+) -> Rgb:
+    """Code and decode one picture as H.264 or H.265, 4:2:0, at a constant rate factor 0..51 (larger
+    is worse).
 
-    Alone it becomes an I frame. With `as_p_frame` it follows two copies shifted by 2 and 1 px and is predicted from
-    them, as most frames of a real clip are.
+    Alone it becomes an I frame. With `as_p_frame` it follows two copies shifted by 2 and 1 px and
+    is predicted from them, as most frames of a real clip are.
     """
     height, width = rgb.shape[:2]
     if as_p_frame:
@@ -325,10 +379,16 @@ def video_codec(rgb: Rgb, codec: str, crf: int, preset: str = "veryfast", as_p_f
     return np.ascontiguousarray(last[:height, :width])
 
 
-def video_codec_clip(frames: Sequence[Rgb], codec: str, crf: int, preset: str = "veryfast") -> list[Rgb]:
-    """Code and decode a clip of equally large frames as a whole; the result has as many frames, in the same order."""
+def video_codec_clip(
+    frames: Sequence[Rgb], codec: str, crf: int, preset: str = "veryfast"
+) -> list[Rgb]:
+    """Code and decode a clip of equally large frames as a whole; the result has as many frames, in
+    the same order.
+    """
     _require(len(frames) > 0, "A clip must have at least one frame.")
-    _require(len({frame.shape for frame in frames}) == 1, "All frames of a clip must have the same size.")
+    _require(
+        len({frame.shape for frame in frames}) == 1, "All frames of a clip must have the same size."
+    )
     height, width = frames[0].shape[:2]
     decoded = _code([_pad_for_codec(frame) for frame in frames], codec, crf, preset, {})
     return [np.ascontiguousarray(frame[:height, :width]) for frame in decoded]
@@ -355,7 +415,9 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """A degradation: its function, its knobs, and a phrase with a place for each knob worth telling."""
+    """A degradation: its function, its knobs, and a phrase with a place for each knob worth
+    telling.
+    """
 
     function: Callable[..., Rgb]
     label: str
@@ -363,7 +425,9 @@ class Operation:
     parameters: tuple[Parameter, ...]
 
 
-def _choice(name: str, label: str, choices: Sequence[Value] | Mapping[str, object], default: Value) -> Parameter:
+def _choice(
+    name: str, label: str, choices: Sequence[Value] | Mapping[str, object], default: Value
+) -> Parameter:
     return Parameter(name, label, default, choices=tuple(choices))
 
 
@@ -377,7 +441,9 @@ OPERATIONS: dict[str, Operation] = {
             _choice("subsampling", "Chroma subsampling", JPEG_SUBSAMPLING, "4:2:0"),
         ),
     ),
-    "webp": Operation(webp, "WebP", "WebP at quality {quality}", (Parameter("quality", "Quality", 50, 10, 100),)),
+    "webp": Operation(
+        webp, "WebP", "WebP at quality {quality}", (Parameter("quality", "Quality", 50, 10, 100),)
+    ),
     "video_codec": Operation(
         video_codec,
         "Video codec",
@@ -415,7 +481,10 @@ OPERATIONS: dict[str, Operation] = {
         ),
     ),
     "sharpen": Operation(
-        sharpen, "Sharpen", "sharpened by {amount:.2g}", (Parameter("amount", "Amount", 1.0, 0, 3, 0.1),)
+        sharpen,
+        "Sharpen",
+        "sharpened by {amount:.2g}",
+        (Parameter("amount", "Amount", 1.0, 0, 3, 0.1),),
     ),
     "bilateral": Operation(
         bilateral,
@@ -433,16 +502,24 @@ OPERATIONS: dict[str, Operation] = {
         (Parameter("strength", "Strength", 5.0, 1, 15, 0.5),),
     ),
     "median": Operation(
-        median, "Median", "median over {kernel_px} px", (Parameter("kernel_px", "Side (px)", 3, 3, 9, 2),)
+        median,
+        "Median",
+        "median over {kernel_px} px",
+        (Parameter("kernel_px", "Side (px)", 3, 3, 9, 2),),
     ),
     "vignette": Operation(
-        vignette, "Vignette", "corners darkened by {amount:.0%}", (Parameter("amount", "Amount", 0.5, 0, 1, 0.05),)
+        vignette,
+        "Vignette",
+        "corners darkened by {amount:.0%}",
+        (Parameter("amount", "Amount", 0.5, 0, 1, 0.05),),
     ),
     "colour_shift": Operation(
         colour_shift,
         "Colour shift",
         "red, green, blue shifted by {red:+.0f}, {green:+.0f}, {blue:+.0f}",
-        tuple(Parameter(name, name.capitalize(), 0.0, -40, 40) for name in ("red", "green", "blue")),
+        tuple(
+            Parameter(name, name.capitalize(), 0.0, -40, 40) for name in ("red", "green", "blue")
+        ),
     ),
     "brightness_contrast": Operation(
         brightness_contrast,
@@ -453,7 +530,12 @@ OPERATIONS: dict[str, Operation] = {
             Parameter("contrast", "Contrast", 1.0, 0.3, 2, 0.05),
         ),
     ),
-    "gamma": Operation(gamma, "Gamma", "gamma {exponent:.2f}", (Parameter("exponent", "Exponent", 1.0, 0.3, 3, 0.05),)),
+    "gamma": Operation(
+        gamma,
+        "Gamma",
+        "gamma {exponent:.2f}",
+        (Parameter("exponent", "Exponent", 1.0, 0.3, 3, 0.05),),
+    ),
     "hue_saturation": Operation(
         hue_saturation,
         "Hue and saturation",
@@ -467,7 +549,10 @@ OPERATIONS: dict[str, Operation] = {
         noise,
         "Noise",
         "noise of sigma {sigma:.2g}",
-        (Parameter("sigma", "Sigma (8-bit levels)", 10.0, 0, 50), Parameter("seed", "Seed", 0, 0, 2**31 - 1)),
+        (
+            Parameter("sigma", "Sigma (8-bit levels)", 10.0, 0, 50),
+            Parameter("seed", "Seed", 0, 0, 2**31 - 1),
+        ),
     ),
     "block_artifacts": Operation(
         block_artifacts,
@@ -504,7 +589,8 @@ class Step:
                 _require_choice(f"The parameter {name} of {self.name}", value, known[name].choices)
                 params[name] = value
             else:
-                params[name] = type(known[name].default)(value)  # a slider hands over 50.0 where 50 is meant
+                # a slider hands over 50.0 where 50 is meant
+                params[name] = type(known[name].default)(value)
         object.__setattr__(self, "params", params)
 
 
@@ -520,7 +606,9 @@ def apply(rgb: Rgb, recipe: Recipe) -> Rgb:
 
 
 def apply_clip(frames: Sequence[Rgb], recipe: Recipe) -> list[Rgb]:
-    """Carry out the steps on a clip: a video codec sees it as a whole, noise differs from frame to frame."""
+    """Carry out the steps on a clip: a video codec sees it as a whole, noise differs from frame to
+    frame.
+    """
     clip = list(frames)
     for step in recipe:
         if step.name == "video_codec":
@@ -528,15 +616,23 @@ def apply_clip(frames: Sequence[Rgb], recipe: Recipe) -> list[Rgb]:
             clip = video_codec_clip(clip, **params)  # type: ignore[arg-type]  # checked by Step and by the codec
         elif step.name == "noise":
             seed = int(step.params["seed"])
-            clip = [apply(rgb, (Step("noise", {**step.params, "seed": seed + i}),)) for i, rgb in enumerate(clip)]
+            clip = [
+                apply(rgb, (Step("noise", {**step.params, "seed": seed + i}),))
+                for i, rgb in enumerate(clip)
+            ]
         else:
             clip = [apply(rgb, (step,)) for rgb in clip]
     return clip
 
 
 def describe(recipe: Recipe) -> str:
-    """The recipe in plain words, e.g. 'noise of sigma 5, then JPEG at quality 50 (4:2:0)'; 'unchanged' if empty."""
-    return ", then ".join(OPERATIONS[step.name].phrase.format(**step.params) for step in recipe) or "unchanged"
+    """The recipe in plain words, e.g. 'noise of sigma 5, then JPEG at quality 50 (4:2:0)';
+    'unchanged' if empty.
+    """
+    return (
+        ", then ".join(OPERATIONS[step.name].phrase.format(**step.params) for step in recipe)
+        or "unchanged"
+    )
 
 
 @dataclass(frozen=True)
@@ -549,12 +645,16 @@ class Severity:
     noise_sigma: tuple[float, float] | None = None
 
 
-# The blurs of medium and heavy are those of kernels of 3..5 and 5..7 px; that of light is hardly seen.
+# The blurs of medium and heavy are those of kernels of 3..5 and 5..7 px; that of light is hardly
+# seen.
 SEVERITIES: dict[str, Severity] = {
     "light": Severity(jpeg_quality=(70, 90), blur_sigma_px=(0.3, 0.6)),
     "medium": Severity(jpeg_quality=(50, 70), blur_sigma_px=(0.8, 1.1), rescale_factor=(0.7, 0.9)),
     "heavy": Severity(
-        jpeg_quality=(30, 50), blur_sigma_px=(1.1, 1.4), rescale_factor=(0.5, 0.7), noise_sigma=(5.0, 15.0)
+        jpeg_quality=(30, 50),
+        blur_sigma_px=(1.1, 1.4),
+        rescale_factor=(0.5, 0.7),
+        noise_sigma=(5.0, 15.0),
     ),
 }
 
@@ -576,7 +676,9 @@ def _one_of(rng: np.random.Generator, names: Sequence[str] | Mapping[str, object
 
 
 def draw_preset(severity: str, rng: np.random.Generator) -> Recipe:
-    """Draw from 'none', 'light', 'medium' or 'heavy', in the order of a real upload: shrink, blur, noise, JPEG."""
+    """Draw from 'none', 'light', 'medium' or 'heavy', in the order of a real upload: shrink, blur,
+    noise, JPEG.
+    """
     _require_choice("The severity", severity, ("none", *SEVERITIES))
     if severity == "none":
         return ()
@@ -586,7 +688,9 @@ def draw_preset(severity: str, rng: np.random.Generator) -> Recipe:
         steps.append(Step("rescale", {"factor": _between(rng, *ranges.rescale_factor)}))
     steps.append(Step("gaussian_blur", {"sigma": _between(rng, *ranges.blur_sigma_px)}))
     if ranges.noise_sigma:
-        steps.append(Step("noise", {"sigma": _between(rng, *ranges.noise_sigma), "seed": _seed(rng)}))
+        steps.append(
+            Step("noise", {"sigma": _between(rng, *ranges.noise_sigma), "seed": _seed(rng)})
+        )
     steps.append(Step("jpeg", {"quality": _integer(rng, *ranges.jpeg_quality)}))
     return tuple(steps)
 
@@ -602,15 +706,23 @@ P_UNTOUCHED = 0.1  # the network must also know pictures as they came
 
 
 def draw_training(rng: np.random.Generator, strength: float = 1.0) -> Recipe:
-    """Draw a training nuisance. `strength` in [0, 1] scales how often an operation occurs and how far it goes."""
+    """Draw a training nuisance. `strength` in [0, 1] scales how often an operation occurs and how
+    far it goes.
+    """
     _require_within("The strength of augmentation", strength, 0, 1)
     if rng.random() < P_UNTOUCHED:
         return ()
-    return (*_draw_colour(rng, strength), *_draw_detail(rng, strength), *_draw_codecs(rng, strength))
+    return (
+        *_draw_colour(rng, strength),
+        *_draw_detail(rng, strength),
+        *_draw_codecs(rng, strength),
+    )
 
 
 def draw_retouch(rng: np.random.Generator) -> Recipe:
-    """What may have been done to one picture alone before anybody saw it: nothing, enlarged, softened, sharpened."""
+    """What may have been done to one picture alone before anybody saw it: nothing, enlarged,
+    softened, sharpened.
+    """
     kind = rng.random()
     if kind < 0.3:
         return ()
@@ -628,7 +740,9 @@ def draw_retouch(rng: np.random.Generator) -> Recipe:
 
 
 def draw_smoothing(rng: np.random.Generator, s: float) -> Step:
-    """Noise reduction or a beauty filter: without it smooth skin, a phone's too, means forged (measured)."""
+    """Noise reduction or a beauty filter: without it smooth skin, a phone's too, means forged
+    (measured).
+    """
     kind = rng.random()
     if kind < 0.2:
         return Step("median", {"kernel_px": 3 if rng.random() < 0.6 else 5})
@@ -646,14 +760,29 @@ def _hit(rng: np.random.Generator, p: float) -> bool:
 def _draw_colour(rng: np.random.Generator, s: float) -> list[Step]:
     steps = []
     if _hit(rng, 0.25 * s):
-        steps.append(Step("colour_shift", {c: _integer(rng, -15 * s, 15 * s) for c in ("red", "green", "blue")}))
+        steps.append(
+            Step(
+                "colour_shift",
+                {c: _integer(rng, -15 * s, 15 * s) for c in ("red", "green", "blue")},
+            )
+        )
     if _hit(rng, 0.3 * s):
         contrast = _between(rng, 1 - 0.25 * s, 1 + 0.25 * s)
-        steps.append(Step("brightness_contrast", {"brightness": _between(rng, -25 * s, 25 * s), "contrast": contrast}))
+        steps.append(
+            Step(
+                "brightness_contrast",
+                {"brightness": _between(rng, -25 * s, 25 * s), "contrast": contrast},
+            )
+        )
     if _hit(rng, 0.15 * s):
-        steps.append(Step("gamma", {"exponent": round(math.exp(_between(rng, -0.3 * s, 0.3 * s)), 3)}))
+        steps.append(
+            Step("gamma", {"exponent": round(math.exp(_between(rng, -0.3 * s, 0.3 * s)), 3)})
+        )
     if _hit(rng, 0.25 * s):
-        hue_deg, saturation = _between(rng, -12 * s, 12 * s), _between(rng, 1 - 0.4 * s, 1 + 0.4 * s)
+        hue_deg, saturation = (
+            _between(rng, -12 * s, 12 * s),
+            _between(rng, 1 - 0.4 * s, 1 + 0.4 * s),
+        )
         steps.append(Step("hue_saturation", {"hue_deg": hue_deg, "saturation": saturation}))
     if _hit(rng, 0.1 * s):
         steps.append(Step("vignette", {"amount": _between(rng, 0.1, 0.1 + 0.7 * s)}))
@@ -675,7 +804,9 @@ def _draw_detail(rng: np.random.Generator, s: float) -> list[Step]:
         steps.append(Step("gaussian_blur", {"sigma": _between(rng, 0.3, 0.4 + 1.4 * s)}))
     elif _hit(rng, 0.08 * s):
         length_px = 2 * _integer(rng, 1, 1 + 3 * s) + 1
-        steps.append(Step("motion_blur", {"length_px": length_px, "angle_deg": _between(rng, 0, 180)}))
+        steps.append(
+            Step("motion_blur", {"length_px": length_px, "angle_deg": _between(rng, 0, 180)})
+        )
     if _hit(rng, 0.15 * s):
         steps.append(Step("sharpen", {"amount": _between(rng, 0.1, 0.2 + 1.3 * s)}))
     if _hit(rng, 0.25 * s):
@@ -687,10 +818,15 @@ def _draw_video(rng: np.random.Generator, s: float) -> list[Step]:
     kind = rng.random() * (1 - P_UNTOUCHED)
     if kind >= 0.48 * s:
         return []
-    # H.265 is rarer because it takes three times as long, and even then only with its fastest preset.
+    # H.265 is rarer because it takes three times as long, and even then only with its fastest
+    # preset.
     codec, preset = ("h264", "veryfast") if kind < 0.4 * s else ("h265", "ultrafast")
     crf, as_p_frame = _integer(rng, 18, 18 + 20 * s), bool(rng.random() < 0.35)
-    return [Step("video_codec", {"codec": codec, "crf": crf, "preset": preset, "as_p_frame": as_p_frame})]
+    return [
+        Step(
+            "video_codec", {"codec": codec, "crf": crf, "preset": preset, "as_p_frame": as_p_frame}
+        )
+    ]
 
 
 def _draw_jpeg(rng: np.random.Generator, s: float) -> Step:

@@ -1,6 +1,8 @@
-"""Embeddings for people: files in, one vector each out; what is like a face, and how unlike everything known it is.
+"""Embeddings for people: files in, one vector each out; what is like a face, and how unlike
+everything known it is.
 
-A reference index holds embeddings only, never pictures: vectors of unit length, a label and a kind for each.
+A reference index holds embeddings only, never pictures: vectors of unit length, a label and a kind
+for each.
 """
 
 from __future__ import annotations
@@ -25,8 +27,11 @@ REFERENCE = "reference.safetensors"  # the shipped model's index, in the folder 
 Vectors = NDArray[np.float32]
 
 
-def embed(paths: Sequence[str | Path], detector: Detector | None = None, n_frames: int = DEFAULT_FRAMES) -> Vectors:
-    """(N, D) float32, one unit vector per file: the mean over the main face's frames; NaN where there is no face.
+def embed(
+    paths: Sequence[str | Path], detector: Detector | None = None, n_frames: int = DEFAULT_FRAMES
+) -> Vectors:
+    """(N, D) float32, one unit vector per file: the mean over the main face's frames; NaN where
+    there is no face.
 
     Without a detector the shipped one is used. Raises MediaError for a file that cannot be read.
     """
@@ -35,7 +40,9 @@ def embed(paths: Sequence[str | Path], detector: Detector | None = None, n_frame
     for path in paths:
         tracks = detector.finder.find_tracks(open_media(Path(path), n_frames=n_frames).frames)
         if tracks:
-            rows.append(detector.look(np.stack([crop.rgb for crop in tracks[0].crops])).embeddings.mean(0))
+            rows.append(
+                detector.look(np.stack([crop.rgb for crop in tracks[0].crops])).embeddings.mean(0)
+            )
         else:
             rows.append(np.full(dimension(detector), np.nan, np.float32))
     return unit(np.array(rows, np.float32).reshape(len(rows), dimension(detector)))
@@ -52,7 +59,9 @@ def unit(vectors: Vectors) -> Vectors:
 
 
 def frame_similarity(embeddings: Vectors) -> Vectors:
-    """(T, D) in time -> (T - 1,) cosine of each frame with the next: a sudden fall is an inconsistency."""
+    """(T, D) in time -> (T - 1,) cosine of each frame with the next: a sudden fall is an
+    inconsistency.
+    """
     vectors = unit(embeddings)
     return np.sum(vectors[1:] * vectors[:-1], axis=1)
 
@@ -70,16 +79,23 @@ class Index:
 
     def __post_init__(self) -> None:
         if not len(self.vectors) == len(self.labels) == len(self.kinds) > 0:
-            raise ValueError(f"expected as many labels and kinds as vectors, but got {self.vectors.shape}")
+            raise ValueError(
+                f"expected as many labels and kinds as vectors, but got {self.vectors.shape}"
+            )
         if self.axes.shape != (2, *self.mean.shape) or self.mean.shape != self.vectors.shape[1:]:
-            raise ValueError(f"expected a plane among the vectors, but got {self.mean.shape} and {self.axes.shape}")
+            raise ValueError(
+                f"expected a plane among the vectors, but got {self.mean.shape} and {self.axes.shape}"
+            )
 
     @classmethod
-    def of(cls, vectors: Vectors, labels: Sequence[int], kinds: Sequence[str], model_sha256: str) -> Index:
+    def of(
+        cls, vectors: Vectors, labels: Sequence[int], kinds: Sequence[str], model_sha256: str
+    ) -> Index:
         """An index of unit vectors, its plane found by principal components."""
         mean = vectors.mean(0)
         _, _, axes = np.linalg.svd(vectors - mean, full_matrices=False)
-        signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(1)])  # a component has no sign of its own
+        # a component has no sign of its own
+        signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(1)])
         axes = (axes[:2] * signs[:, None]).astype(np.float32)
         return cls(vectors, np.array(labels, np.int64), tuple(kinds), model_sha256, mean, axes)
 
@@ -90,7 +106,9 @@ class Index:
         return nearest, np.take_along_axis(similarity, nearest, 1)
 
     def anomaly(self, query: Vectors, k: int = 5) -> Vectors:
-        """(M, D) -> (M,) mean cosine distance to the k nearest authentic entries: 0 known, towards 2 never seen."""
+        """(M, D) -> (M,) mean cosine distance to the k nearest authentic entries: 0 known, towards
+        2 never seen.
+        """
         similarity = unit(query) @ self.vectors[self.labels == 0].T
         return np.asarray(1 - np.sort(similarity, axis=1)[:, -k:].mean(1), np.float32)
 
@@ -103,18 +121,26 @@ class Index:
         return float((own < score).mean())
 
     def on_map(self, query: Vectors) -> Vectors:
-        """(M, D) -> (M, 2) coordinates on the plane; of the entries themselves with query=index.vectors."""
+        """(M, D) -> (M, 2) coordinates on the plane; of the entries themselves with
+        query=index.vectors.
+        """
         return np.asarray((unit(query) - self.mean) @ self.axes.T, np.float32)
 
     def save(self, path: Path) -> None:
         """As safetensors, the vectors in half precision."""
         facts = {"kinds": json.dumps(self.kinds), "model_sha256": self.model_sha256}
         half = self.vectors.astype(np.float16)
-        save_file({"vectors": half, "labels": self.labels, "mean": self.mean, "axes": self.axes}, path, facts)
+        save_file(
+            {"vectors": half, "labels": self.labels, "mean": self.mean, "axes": self.axes},
+            path,
+            facts,
+        )
 
     @classmethod
     def load(cls, path: Path, detector: Detector | None = None) -> Index:
-        """Raises WeightsError when there is no such file or it is none, or was made with another model's weights."""
+        """Raises WeightsError when there is no such file or it is none, or was made with another
+        model's weights.
+        """
         if not path.is_file():
             raise WeightsError(f"There is no index of embeddings {path.name}.")
         try:
@@ -122,15 +148,26 @@ class Index:
                 facts = file.metadata() or {}
                 vectors = unit(file.get_tensor("vectors").astype(np.float32))
                 labels, mean, axes = (file.get_tensor(name) for name in ("labels", "mean", "axes"))
-            index = cls(vectors, labels, tuple(json.loads(facts["kinds"])), facts["model_sha256"], mean, axes)
+            index = cls(
+                vectors,
+                labels,
+                tuple(json.loads(facts["kinds"])),
+                facts["model_sha256"],
+                mean,
+                axes,
+            )
         except (SafetensorError, OSError, KeyError, ValueError) as err:
             raise WeightsError(f"{path.name} is not an index of embeddings.") from err
         if detector is not None and index.model_sha256 != detector.info.sha256:
-            raise WeightsError(f"The index {path.name} was made with other weights than those of {detector.info.name}.")
+            raise WeightsError(
+                f"The index {path.name} was made with other weights than those of {detector.info.name}."
+            )
         return index
 
 
-def build_index(detector: Detector, crops: NDArray[np.uint8], labels: Sequence[int], kinds: Sequence[str]) -> Index:
+def build_index(
+    detector: Detector, crops: NDArray[np.uint8], labels: Sequence[int], kinds: Sequence[str]
+) -> Index:
     """An index of (N, 224, 224, 3) uint8 crops; the pictures are not kept."""
     with torch.inference_mode():
         vectors = unit(detector.look(crops).embeddings)

@@ -24,31 +24,48 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in frame px; pixel i c
 CROP_PX = 224  # what the network sees
 CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam of a swap
 
-DETECT_PX = 640  # longer side MTCNN sees: 32 frames of 720p take 1.5 s of one core; at 1280 four times that
-FINE_PX = 1600  # the same of a photo: one more look costs little there, and group pictures are full of small faces
-MIN_FACE_PX = 32  # longer side of a face in frame px; smaller ones are no more than a dozen pixels of features
-MIN_DETECT_PX = 20  # the same on the scaled frame: MTCNN was trained on faces down to 12 px and errs below 20
-MIN_CONFIDENCE = 0.9  # of 1,163 frames with a face 99.5 % score above 0.98; most false alarms lie below 0.9
-MIN_VISIBLE = 0.5  # share of the box inside the frame; of a face cut in half there is too little to judge
-BORDER = 0.3  # second try, for pictures cut tightly around a face: repeat the border by this share of the longer side
-KEY_S = 1.3  # between two frames of a clip that are searched whole; those between only where the face must be...
+# longer side MTCNN sees: 32 frames of 720p take 1.5 s of one core; at 1280 four times that
+DETECT_PX = 640
+# the same of a photo: one more look costs little there, and group pictures are full of small faces
+FINE_PX = 1600
+# longer side of a face in frame px; smaller ones are no more than a dozen pixels of features
+MIN_FACE_PX = 32
+# the same on the scaled frame: MTCNN was trained on faces down to 12 px and errs below 20
+MIN_DETECT_PX = 20
+# of 1,163 frames with a face 99.5 % score above 0.98; most false alarms lie below 0.9
+MIN_CONFIDENCE = 0.9
+# share of the box inside the frame; of a face cut in half there is too little to judge
+MIN_VISIBLE = 0.5
+# second try, for pictures cut tightly around a face: repeat the border by this share of the longer
+# side
+BORDER = 0.3
+# between two frames of a clip that are searched whole; those between only where the face must be...
+KEY_S = 1.3
 KEY_EVERY = 4  # ...and at most so many frames apart
-NEAR = 2.5  # side of the square that is searched between, in face sizes: half a second of a quick turn
-NEAR_PX = 192  # to which it is scaled; the face is then 77 px, more than MTCNN's last stage takes in
+# side of the square that is searched between, in face sizes: half a second of a quick turn
+NEAR = 2.5
+# to which it is scaled; the face is then 77 px, more than MTCNN's last stage takes in
+NEAR_PX = 192
 NEAR_BATCH = 64  # squares at a time
 
 BATCH = 16  # frames at a time: larger is no faster on a CPU and takes more memory
 THRESHOLDS = [0.6, 0.7, 0.7]  # of MTCNN's three stages, and
 PYRAMID = 0.709  # the factor between its scales: the defaults of facenet_pytorch
 
-MAX_FACES = 12  # tracks kept: 12 faces x 32 frames are 384 crops, some 10 s of two cores; more is no readable report
+# tracks kept: 12 faces x 32 frames are 384 crops, some 10 s of two cores; more is no readable
+# report
+MAX_FACES = 12
 MAX_GAP_FRAMES = 5  # missed detections in a row that are filled in, at most...
 MAX_GAP_S = 2.0  # ...over this time: longer, and a straight line is a guess
-GATE_STD = 4.0  # standard deviations of the prediction within which a detection may be the same person...
-GATE_SIZES = (0.5, 1.0)  # ...but at least and at most this many face sizes: after a cut, faces apart stay apart
+# standard deviations of the prediction within which a detection may be the same person...
+GATE_STD = 4.0
+# ...but at least and at most this many face sizes: after a cut, faces apart stay apart
+GATE_SIZES = (0.5, 1.0)
 GATE_ZOOM = 1.8  # and at most this factor between the sizes
-RETURN_S = 5.0  # after this time out of sight a face is a new track, unless frames are sampled more sparsely
-FLICKER_BESIDE = 8  # a face detected once beside a track of this many detections is taken for a false alarm
+# after this time out of sight a face is a new track, unless frames are sampled more sparsely
+RETURN_S = 5.0
+# a face detected once beside a track of this many detections is taken for a false alarm
+FLICKER_BESIDE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +73,8 @@ class Detection:
     """One face as MTCNN found it, in pixels of the whole frame."""
 
     box_xyxy_px: Box
-    landmarks_px: NDArray[np.float32]  # (5, 2): left eye, right eye, nose, left and right mouth corner, as seen
+    # (5, 2): left eye, right eye, nose, left and right mouth corner, as seen
+    landmarks_px: NDArray[np.float32]
     confidence: float  # in [0, 1]; 0.0 for one that was interpolated
 
     @property
@@ -80,22 +98,28 @@ class FaceFinder:
         self._mtcnn: MTCNN | None = None
 
     def detect_faces(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """Return the faces of one (H, W, 3) uint8 picture, largest first; empty if there is none."""
+        """Return the faces of one (H, W, 3) uint8 picture, largest first; empty if there is
+        none.
+        """
         return tuple(self._detect_all([rgb])[0])
 
-    def find_tracks(self, frames: Sequence[Frame], max_faces: int = MAX_FACES) -> tuple[FaceTrack, ...]:
-        """Return the people of a clip, at most max_faces, those seen longest and largest first; empty without a face.
+    def find_tracks(
+        self, frames: Sequence[Frame], max_faces: int = MAX_FACES
+    ) -> tuple[FaceTrack, ...]:
+        """Return the people of a clip, at most max_faces, those seen longest and largest first;
+        empty without a face.
 
-        frames in ascending time, as Media holds them. Short gaps are filled with interpolated boxes (confidence 0.0);
-        a face that comes back after RETURN_S is a new track.
+        frames in ascending time, as Media holds them. Short gaps are filled with interpolated boxes
+        (confidence 0.0); a face that comes back after RETURN_S is a new track.
         """
         return tracks_of(self.detect(frames), frames, max_faces)
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         """Return the faces of every frame, in no particular order.
 
-        Where frames lie close in time, only some are searched whole; in those between, a face is looked for around
-        where it is before and after. A face that is in none of the former is missed.
+        Where frames lie close in time, only some are searched whole; in those between, a face is
+        looked for around where it is before and after. A face that is in none of the former is
+        missed.
         """
         pictures, times_s = [frame.rgb for frame in frames], [frame.t for frame in frames]
         step = (times_s[-1] - times_s[0]) / max(1, len(times_s) - 1) if frames else 0.0
@@ -115,23 +139,32 @@ class FaceFinder:
     def _detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Detect on every picture; if none shows a face, once more with a border around each.
 
-        A single large picture is searched a second time, on a finer scale, for what is too small on the first.
+        A single large picture is searched a second time, on a finer scale, for what is too small on
+        the first.
         """
         found = self._detect(pictures, 0.0)
         if len(pictures) == 1 and max(pictures[0].shape) >= 2 * DETECT_PX:
             fine = self._detect_batch(list(pictures), 0.0, FINE_PX)[0]
-            found = [found[0] + [face for face in fine if not any(_same(face, known) for known in found[0])]]
+            found = [
+                found[0]
+                + [face for face in fine if not any(_same(face, known) for known in found[0])]
+            ]
         return found if any(found) else self._detect(pictures, BORDER)
 
-    def _detect(self, pictures: Sequence[NDArray[np.uint8]], border: float) -> list[list[Detection]]:
-        same_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)  # MTCNN's batches need pictures of one size
+    def _detect(
+        self, pictures: Sequence[NDArray[np.uint8]], border: float
+    ) -> list[list[Detection]]:
+        # MTCNN's batches need pictures of one size
+        same_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, rgb in enumerate(pictures):
             same_shape[rgb.shape].append(index)
         found: list[list[Detection]] = [[] for _ in pictures]
         for indices in same_shape.values():
             for start in range(0, len(indices), BATCH):
                 batch = indices[start : start + BATCH]
-                for index, faces in zip(batch, self._detect_batch([pictures[i] for i in batch], border), strict=True):
+                for index, faces in zip(
+                    batch, self._detect_batch([pictures[i] for i in batch], border), strict=True
+                ):
                     found[index] = faces
         return found
 
@@ -142,12 +175,15 @@ class FaceFinder:
         pad = round(border * max(height, width))
         scale = min(1.0, longer_px / (max(height, width) + 2 * pad))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        edge = round(pad * scale)  # added after scaling: around a panorama it would take gigabytes before
+        # added after scaling: around a panorama it would take gigabytes before
+        edge = round(pad * scale)
         min_px = max(MIN_DETECT_PX, MIN_FACE_PX * scale)
         if min(size) + 2 * edge < min_px:  # no scale to search; MTCNN would raise
             return [[] for _ in pictures]
         small = [cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) for rgb in pictures]
-        scaled = np.stack([cv2.copyMakeBorder(rgb, edge, edge, edge, edge, cv2.BORDER_REPLICATE) for rgb in small])
+        scaled = np.stack(
+            [cv2.copyMakeBorder(rgb, edge, edge, edge, edge, cv2.BORDER_REPLICATE) for rgb in small]
+        )
         boxes, points = self._search(scaled, min_px)
         zoom = np.array([size[0] / width, size[1] / height])
         faces = [
@@ -155,7 +191,9 @@ class FaceFinder:
                 Detection(
                     box_xyxy_px=_box((np.reshape(row[:4], (2, 2)) - edge) / zoom),
                     # Pixel centres at integers, unlike the edges of a box.
-                    landmarks_px=((np.asarray(five, np.float64) + 0.5 - edge) / zoom - 0.5).astype(np.float32),
+                    landmarks_px=((np.asarray(five, np.float64) + 0.5 - edge) / zoom - 0.5).astype(
+                        np.float32
+                    ),
                     confidence=float(row[4]),
                 )
                 for row, five in zip(rows, fives, strict=True)
@@ -163,22 +201,36 @@ class FaceFinder:
             for rows, fives in zip(boxes, points, strict=True)
         ]
         return [
-            sorted((face for face in some if _usable(face, width, height)), key=lambda face: -face.size_px)
+            sorted(
+                (face for face in some if _usable(face, width, height)),
+                key=lambda face: -face.size_px,
+            )
             for some in faces
         ]
 
     def _detect_near(
-        self, places: Sequence[tuple[int, NDArray[np.float64]]], pictures: Sequence[NDArray[np.uint8]]
+        self,
+        places: Sequence[tuple[int, NDArray[np.float64]]],
+        pictures: Sequence[NDArray[np.uint8]],
     ) -> list[Detection | None]:
-        """Return for each (index of a picture, expected centre and size) the face that is nearest there, or None."""
+        """Return for each (index of a picture, expected centre and size) the face that is nearest
+        there, or None.
+        """
         cuts = []
         for index, (x, y, size) in places:
             cuts.append(
-                cut_square(pictures[index], (x - size / 2, y - size / 2, x + size / 2, y + size / 2), NEAR_PX, NEAR)
+                cut_square(
+                    pictures[index],
+                    (x - size / 2, y - size / 2, x + size / 2, y + size / 2),
+                    NEAR_PX,
+                    NEAR,
+                )
             )
         boxes, points = self._search(np.stack([crop for crop, _ in cuts]), NEAR_PX / NEAR / 2)
         nearest: list[Detection | None] = []
-        for (index, expected), (_, to_frame), rows, fives in zip(places, cuts, boxes, points, strict=True):
+        for (index, expected), (_, to_frame), rows, fives in zip(
+            places, cuts, boxes, points, strict=True
+        ):
             scale, shift = float(to_frame[0, 0]), to_frame[:, 2].astype(np.float64)
             faces = [
                 Detection(
@@ -200,17 +252,22 @@ class FaceFinder:
         return nearest
 
     def _search(self, scaled: NDArray[np.uint8], min_px: float) -> tuple[Any, Any]:
-        """MTCNN on (N, H, W, 3) uint8: rows of x0, y0, x1, y1, confidence and (5, 2) points of each."""
+        """MTCNN on (N, H, W, 3) uint8: rows of x0, y0, x1, y1, confidence and (5, 2) points of
+        each.
+        """
         mtcnn = self.mtcnn()
         with torch.inference_mode():
-            return detect_face(scaled, min_px, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, THRESHOLDS, PYRAMID, self.device)
+            return detect_face(
+                scaled, min_px, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, THRESHOLDS, PYRAMID, self.device
+            )
 
     def mtcnn(self) -> MTCNN:
         """The network itself, loaded at the first call."""
         with self._lock:
             if self._mtcnn is None:
                 mtcnn = MTCNN(keep_all=True, device=self.device).eval()
-                self._mtcnn = mtcnn.to(memory_format=torch.channels_last)  # a third off its time on a CPU
+                # a third off its time on a CPU
+                self._mtcnn = mtcnn.to(memory_format=torch.channels_last)
             return self._mtcnn
 
 
@@ -230,7 +287,9 @@ def _usable(face: Detection, width: int, height: int) -> bool:
 
 
 def _same(face: Detection, other: Detection) -> bool:
-    """Whether two boxes of one picture are of the same face: the centre of either lies in the other."""
+    """Whether two boxes of one picture are of the same face: the centre of either lies in the
+    other.
+    """
 
     def holds(box: Box, point: NDArray[np.float64]) -> bool:
         return bool(box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3])
@@ -241,10 +300,11 @@ def _same(face: Detection, other: Detection) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class KalmanBox:
-    """Constant-velocity Kalman filter of a face box: centre x, centre y and longer side in px, and their rates per s.
+    """Constant-velocity Kalman filter of a face box: centre x, centre y and longer side in px, and
+    their rates per s.
 
-    The usual equations (Kalman 1960) with white-noise acceleration. All noise is measured in face sizes, so that the
-    filter behaves alike for near and far faces.
+    The usual equations (Kalman 1960) with white-noise acceleration. All noise is measured in face
+    sizes, so that the filter behaves alike for near and far faces.
     """
 
     state: NDArray[np.float64]  # (6,)
@@ -253,7 +313,8 @@ class KalmanBox:
     MEASURED_STD = 0.05  # jitter of MTCNN's boxes, in face sizes
     RATE_STD = 1.0  # face sizes per second before anything is known
     ACCELERATION_STD = 3.0  # face sizes per second squared: a quick turn of the head
-    HORIZON_S = 0.25  # heads go back and forth: beyond it the last speed says nothing, and only the uncertainty grows
+    # heads go back and forth: beyond it the last speed says nothing, and only the uncertainty grows
+    HORIZON_S = 0.25
 
     @classmethod
     def start(cls, centre_size_px: NDArray[np.float64]) -> KalmanBox:
@@ -281,7 +342,9 @@ class KalmanBox:
     @property
     def centre_std_px(self) -> float:
         """How far from the predicted centre a measurement is expected, one standard deviation."""
-        return float(np.sqrt(self.covariance[:2, :2].trace() / 2 + (self.MEASURED_STD * self.state[2]) ** 2))
+        return float(
+            np.sqrt(self.covariance[:2, :2].trace() / 2 + (self.MEASURED_STD * self.state[2]) ** 2)
+        )
 
 
 @dataclass(eq=False)
@@ -296,7 +359,9 @@ class _Trail:
 def _between(
     keys: Sequence[int], found: Sequence[Sequence[Detection]], times_s: Sequence[float]
 ) -> list[tuple[int, NDArray[np.float64]]]:
-    """Return (index, centre and size) of where faces must be in the frames between the key frames they are seen in."""
+    """Return (index, centre and size) of where faces must be in the frames between the key frames
+    they are seen in.
+    """
     places = []
     for trail in _link(found, [times_s[key] for key in keys]):
         seen = {keys[number]: face.centre_size_px for number, face in trail.seen.items()}
@@ -314,10 +379,15 @@ def _between(
 def tracks_of(
     found: Sequence[Sequence[Detection]], frames: Sequence[Frame], max_faces: int = MAX_FACES
 ) -> tuple[FaceTrack, ...]:
-    """Return the people behind the detections of successive frames, cut out; see FaceFinder.find_tracks."""
+    """Return the people behind the detections of successive frames, cut out; see
+    FaceFinder.find_tracks.
+    """
     trails = _without_flicker(_link(found, [frame.t for frame in frames]))
     filled = [_fill_gaps(trail, frames) for trail in trails]
-    filled.sort(key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))), reverse=True)
+    filled.sort(
+        key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))),
+        reverse=True,
+    )
     return tuple(
         FaceTrack(number, tuple(_crop(frames[index], seen[index]) for index in sorted(seen)))
         for number, seen in enumerate(filled[:max_faces], start=1)
@@ -325,11 +395,16 @@ def tracks_of(
 
 
 def _misfit(trail: _Trail, predicted: KalmanBox, face: Detection) -> float:
-    """Return how ill a detection fits the predicted box: 1 - IoU + mean landmark distance; inf out of reach."""
+    """Return how ill a detection fits the predicted box: 1 - IoU + mean landmark distance; inf out
+    of reach.
+    """
     centre, size = predicted.state[:2], float(predicted.state[2])
     reach_px = float(np.clip(GATE_STD * predicted.centre_std_px / size, *GATE_SIZES)) * size
     zoom = face.size_px / size
-    if np.linalg.norm(face.centre_size_px[:2] - centre) > reach_px or not 1 / GATE_ZOOM <= zoom <= GATE_ZOOM:
+    if (
+        np.linalg.norm(face.centre_size_px[:2] - centre) > reach_px
+        or not 1 / GATE_ZOOM <= zoom <= GATE_ZOOM
+    ):
         return float("inf")
     # The last detection, moved and scaled to the predicted box.
     last = next(reversed(trail.seen.values()))
@@ -348,7 +423,9 @@ def _iou(first: Sequence[float] | NDArray, second: Sequence[float] | NDArray) ->
 
 
 def _link(found: Sequence[Sequence[Detection]], times_s: Sequence[float]) -> list[_Trail]:
-    """Link the detections of successive frames into trails, the cheapest assignment frame by frame."""
+    """Link the detections of successive frames into trails, the cheapest assignment frame by
+    frame.
+    """
     trails: list[_Trail] = []
     step = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
     patience = max(RETURN_S, 2.5 * step)  # sparsely sampled, a face may still be missed once
@@ -378,7 +455,9 @@ def _without_flicker(trails: list[_Trail]) -> list[_Trail]:
 
 
 def _fill_gaps(trail: _Trail, frames: Sequence[Frame]) -> dict[int, Detection]:
-    """Return the detections by position of their frame, short gaps filled along straight lines in time."""
+    """Return the detections by position of their frame, short gaps filled along straight lines in
+    time.
+    """
     filled = dict(trail.seen)
     known = sorted(trail.seen)
     for before, after in pairwise(known):
@@ -397,7 +476,9 @@ def _fill_gaps(trail: _Trail, frames: Sequence[Frame]) -> dict[int, Detection]:
 
 def _crop(frame: Frame, face: Detection) -> FaceCrop:
     rgb, to_frame = cut_square(frame.rgb, face.box_xyxy_px)
-    return FaceCrop(rgb, to_frame, frame.index, frame.t, face.box_xyxy_px, face.landmarks_px, face.confidence)
+    return FaceCrop(
+        rgb, to_frame, frame.index, frame.t, face.box_xyxy_px, face.landmarks_px, face.confidence
+    )
 
 
 def cut_square(
@@ -408,10 +489,10 @@ def cut_square(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Cut the square around a face box; return the crop and its affine back to the frame.
 
-    rgb: (H, W, 3) uint8. The square is centred on the box, its side is margin x the box's longer side; what lies
-    outside the frame repeats the border. Returns ((size, size, 3) uint8, (2, 3) float32 mapping crop pixel centres to
-    frame pixel centres). Large faces are averaged down first (area), so no aliasing passes for a forgery's trace.
-    Raises ValueError on an empty box.
+    rgb: (H, W, 3) uint8. The square is centred on the box, its side is margin x the box's longer
+    side; what lies outside the frame repeats the border. Returns ((size, size, 3) uint8, (2, 3)
+    float32 mapping crop pixel centres to frame pixel centres). Large faces are averaged down first
+    (area), so no aliasing passes for a forgery's trace. Raises ValueError on an empty box.
     """
     x0, y0, x1, y1 = box_xyxy_px
     side = margin * max(x1 - x0, y1 - y0)
@@ -420,7 +501,9 @@ def cut_square(
     left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
     scale = side / size_px  # frame px per crop px
     # Pixel centres at integers: crop px 0 covers [left, left + scale) of the frame.
-    to_frame = np.array([[scale, 0, left + scale / 2 - 0.5], [0, scale, top + scale / 2 - 0.5]], np.float32)
+    to_frame = np.array(
+        [[scale, 0, left + scale / 2 - 0.5], [0, scale, top + scale / 2 - 0.5]], np.float32
+    )
     # Work on the neighbourhood only, so that a 12-megapixel photo is not warped whole.
     height, width = rgb.shape[:2]
     pad = 4 + int(2 * scale)
@@ -439,6 +522,10 @@ def cut_square(
     back[0] = [back[0, 0] / sx, 0, (back[0, 2] - u0 + 0.5) / sx - 0.5]
     back[1] = [0, back[1, 1] / sy, (back[1, 2] - v0 + 0.5) / sy - 0.5]
     crop = cv2.warpAffine(
-        part, back, (size_px, size_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        part,
+        back,
+        (size_px, size_px),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     return crop, to_frame

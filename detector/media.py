@@ -1,9 +1,11 @@
-"""Media: the only door to image and video codecs. A path in, upright RGB frames with their times out.
+"""Media: the only door to image and video codecs. A path in, upright RGB frames with their times
+out.
 
-Whether a file is a picture or a clip is decided by its content, never by its name. A clip is read twice: the first
-pass only lists the packets (no decoding), so the true times, length and keyframes are known whatever the header
-says; the second pass decodes just what leads to the wanted frames, and only those are kept in memory. All of that
-happens in a child process (sandbox.py): what a hostile file does to a codec, it does not do to this process.
+Whether a file is a picture or a clip is decided by its content, never by its name. A clip is read
+twice: the first pass only lists the packets (no decoding), so the true times, length and keyframes
+are known whatever the header says; the second pass decodes just what leads to the wanted frames,
+and only those are kept in memory. All of that happens in a child process (sandbox.py): what a
+hostile file does to a codec, it does not do to this process.
 """
 
 from __future__ import annotations
@@ -39,29 +41,44 @@ from detector.types import Frame, Media
 N_FRAMES = 32  # sampled from a clip unless told otherwise: enough for a vote, seconds on two cores
 
 # The limits. Each protects something; beyond them open_media raises MediaError.
-MAX_BYTES = 2 << 30  # 2 GiB: every byte is hashed and every packet listed, which takes about 10 s at this size
-MAX_PIXELS = 80_000_000  # per picture: 240 MB as RGB and some copies; below Pillow's own warning at 89 million
-MAX_SECONDS = 1800.0  # half an hour: with frames a minute apart nothing can be said about the time between them
+# 2 GiB: every byte is hashed and every packet listed, which takes about 10 s at this size
+MAX_BYTES = 2 << 30
+# per picture: 240 MB as RGB and some copies; below Pillow's own warning at 89 million
+MAX_PIXELS = 80_000_000
+# half an hour: with frames a minute apart nothing can be said about the time between them
+MAX_SECONDS = 1800.0
 MAX_FRAMES = 256  # sampled frames: 1.6 GB in memory at 1920 x 1080
-MAX_CLIP_FRAMES = 432_000  # frames in the file: MAX_SECONDS at 240 per second; bounds the list of packets
-MAX_ANIMATION_PIXELS = 2_000_000_000  # pixels x frames of a GIF: these cannot be skipped, so 10-20 s of decoding
-MAX_VIDEO_SIDE_PX = 1920  # longer side of a kept video frame: beyond it, 32 frames of 4K would take 0.8 GB
-MAX_TAGS, MAX_TAG_CHARS = 64, 200  # metadata is shown to people; nobody reads more, and a file may hold megabytes
+# frames in the file: MAX_SECONDS at 240 per second; bounds the list of packets
+MAX_CLIP_FRAMES = 432_000
+# pixels x frames of a GIF: these cannot be skipped, so 10-20 s of decoding
+MAX_ANIMATION_PIXELS = 2_000_000_000
+# longer side of a kept video frame: beyond it, 32 frames of 4K would take 0.8 GB
+MAX_VIDEO_SIDE_PX = 1920
+# metadata is shown to people; nobody reads more, and a file may hold megabytes
+MAX_TAGS, MAX_TAG_CHARS = 64, 200
 
-MAX_DECODED = 1500  # video frames decoded for exact sampling: a minute at 25 per second; beyond it keyframes help out
-BAND_ROWS = 256  # of a deep grey picture scaled at a time: as a whole, 80 million pixels would take 2.5 GB
-SNAP = 0.25  # how far a sample of a long clip may move towards a keyframe, in sample distances: still evenly spread
+# video frames decoded for exact sampling: a minute at 25 per second; beyond it keyframes help out
+MAX_DECODED = 1500
+# of a deep grey picture scaled at a time: as a whole, 80 million pixels would take 2.5 GB
+BAND_ROWS = 256
+# how far a sample of a long clip may move towards a keyframe, in sample distances: still evenly
+# spread
+SNAP = 0.25
 
 Image.init()
 _IMAGE_FORMATS = tuple(  # never EPS and the like, which run code; older builds of Pillow lack AVIF
     name for name in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF") if name in Image.OPEN
 )
-_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a TIFF's or MPO's further pages are no animation
-# Demuxers for files that are a clip by themselves; playlists (hls, concat) could reach other files and the network.
+# a TIFF's or MPO's further pages are no animation
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+# Demuxers for files that are a clip by themselves; playlists (hls, concat) could reach other files
+# and the network.
 _CLIP_FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,dv,mxf"
-_SPARING_CODECS = ("h264", "hevc")  # which heed skip_frame packet by packet; half of a clip's frames, often
+# which heed skip_frame packet by packet; half of a clip's frames, often
+_SPARING_CODECS = ("h264", "hevc")
 _HEIC_BRANDS = ("hei", "hev", "mif", "msf")
-_PRIVATE_TAGS = ("gps", "location")  # where a picture was taken has no place in a report that gets passed on
+# where a picture was taken has no place in a report that gets passed on
+_PRIVATE_TAGS = ("gps", "location")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -73,25 +90,39 @@ _UPRIGHT = {
 }
 # What Pillow raises on damaged bytes, as its plugins parse them.
 _DAMAGE = (
-    *(ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, Warning),
+    *(
+        ArithmeticError,
+        EOFError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        Warning,
+    ),
     *(struct.error, Image.DecompressionBombError),
 )
 
 # Filters of this process rather than catch_warnings, which mixes up threads.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF and the like
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # an error of ours, never a line on stderr
+# damaged EXIF and the like
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# an error of ours, never a line on stderr
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
     """Open a picture or a clip; return its sampled frames as upright sRGB.
 
-    A picture has one frame at t = 0. A clip is cut into n_frames equal slices of time and the frame shown in the
-    middle of each is taken (all frames if there are no more than that); in clips where this would decode more than
-    MAX_DECODED frames, a sample may move by SNAP slices towards a keyframe. Frame.t is always the taken frame's own
-    time, counted from the first frame. Frames of a clip longer than MAX_VIDEO_SIDE_PX are scaled down.
+    A picture has one frame at t = 0. A clip is cut into n_frames equal slices of time and the frame
+    shown in the middle of each is taken (all frames if there are no more than that); in clips where
+    this would decode more than MAX_DECODED frames, a sample may move by SNAP slices towards a
+    keyframe. Frame.t is always the taken frame's own time, counted from the first frame. Frames of
+    a clip longer than MAX_VIDEO_SIDE_PX are scaled down.
 
-    Raises MediaError, in one sentence without folders, for anything unreadable or beyond a limit, time and memory for
-    decoding among them. Of a damaged clip what decodes is taken; a damaged picture is refused.
+    Raises MediaError, in one sentence without folders, for anything unreadable or beyond a limit,
+    time and memory for decoding among them. Of a damaged clip what decodes is taken; a damaged
+    picture is refused.
     """
     path = Path(path)
     if not 1 <= n_frames <= MAX_FRAMES:
@@ -103,27 +134,41 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
         if size == 0:
             raise MediaError(f"{path.name} is empty.")
         if size > MAX_BYTES:
-            raise MediaError(f"{path.name} has {size / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:.0f} GiB are read.")
+            raise MediaError(
+                f"{path.name} has {size / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:.0f} GiB are read."
+            )
         most_bytes = max(MAX_PIXELS, n_frames * MAX_VIDEO_SIDE_PX**2) * 3
         apart = hasattr(os, "fork")  # Windows has none, and decodes here
-        header, pictures = sandbox.read(path, n_frames, most_bytes) if apart else decode(path, n_frames)
+        header, pictures = (
+            sandbox.read(path, n_frames, most_bytes) if apart else decode(path, n_frames)
+        )
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         return _media(path.name, sha256, header, pictures)
     except OSError as err:  # permissions, a vanished file
         raise MediaError(f"{path.name} cannot be read from disk.") from err
-    except (KeyError, TypeError, ValueError) as err:  # only what a hijacked child says does not fit the types
+    # only what a hijacked child says does not fit the types
+    except (KeyError, TypeError, ValueError) as err:
         raise MediaError(f"{path.name} is not a picture or a clip that can be read.") from err
 
 
-def _media(name: str, sha256: str, header: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]]) -> Media:
-    frames = tuple(Frame(index, t, rgb) for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True))
+def _media(
+    name: str, sha256: str, header: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]]
+) -> Media:
+    frames = tuple(
+        Frame(index, t, rgb)
+        for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True)
+    )
     height, width = pictures[0].shape[:2]
-    return Media(name, sha256, header["kind"], width, height, header["duration_s"], frames, header["tags"])
+    return Media(
+        name, sha256, header["kind"], width, height, header["duration_s"], frames, header["tags"]
+    )
 
 
 def decode(path: Path, n_frames: int) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
-    """What open_media does in a child process: plain facts, which JSON can carry, and the frames. Raises MediaError."""
+    """What open_media does in a child process: plain facts, which JSON can carry, and the frames.
+    Raises MediaError.
+    """
     opened = _open_image(path, n_frames) or _open_video(path, n_frames)
     header = {
         "kind": opened.kind,
@@ -143,18 +188,22 @@ def write_video(
     crf: int = 20,
     pix_fmt: str = "yuv420p",
 ) -> None:
-    """Encode frames of (H, W, 3) uint8 sRGB, all of one size, into the container named by the path's ending.
+    """Encode frames of (H, W, 3) uint8 sRGB, all of one size, into the container named by the
+    path's ending.
 
-    fps in frames per second. crf is the constant rate factor of x264, x265, VP9 and AV1 (lower is better); other
-    codecs ignore it. An odd width or height is padded by repeating the last column or row, since yuv420p needs even
-    ones. Raises ValueError without frames or with frames of unequal size, MediaError if the codec is not available.
+    fps in frames per second. crf is the constant rate factor of x264, x265, VP9 and AV1 (lower is
+    better); other codecs ignore it. An odd width or height is padded by repeating the last column
+    or row, since yuv420p needs even ones. Raises ValueError without frames or with frames of
+    unequal size, MediaError if the codec is not available.
     """
     path = Path(path)
     options = {"crf": str(crf)} | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
     shape: tuple[int, ...] | None = None
     try:
         with av.open(path, "w") as container:
-            stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+            stream = container.add_stream(
+                codec, rate=Fraction(fps).limit_denominator(1001), options=options
+            )
             if not isinstance(stream, VideoStream):
                 raise MediaError(f"{codec} is not a video codec.")
             stream.pix_fmt = pix_fmt
@@ -165,7 +214,11 @@ def write_video(
                 if rgb.shape != shape:
                     raise ValueError(f"expected frames of shape {shape}, but got {rgb.shape}")
                 even = np.pad(rgb, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
-                container.mux(stream.encode(VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")))
+                container.mux(
+                    stream.encode(
+                        VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+                    )
+                )
             if shape is None:
                 raise ValueError("expected at least one frame, but got 0")
             container.mux(stream.encode(None))
@@ -183,21 +236,28 @@ class _Opened:
 
 def _check_size(name: str, width: int, height: int, count: int = 1) -> None:
     if width * height > MAX_PIXELS:
-        raise MediaError(f"{name} has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million are read.")
+        raise MediaError(
+            f"{name} has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million are read."
+        )
     if count > 1 and width * height * count > MAX_ANIMATION_PIXELS:
         raise MediaError(f"{name} is an animation of too many frames of {width} x {height} pixels.")
 
 
 def _check_seconds(name: str, seconds: float) -> None:
     if seconds > MAX_SECONDS:
-        raise MediaError(f"{name} lasts {seconds / 60:.0f} minutes; at most {MAX_SECONDS / 60:.0f} are read.")
+        raise MediaError(
+            f"{name} lasts {seconds / 60:.0f} minutes; at most {MAX_SECONDS / 60:.0f} are read."
+        )
 
 
 def _slices(times: NDArray[np.float64], duration: float, n: int) -> list[int]:
-    """Return the ascending indices of the frames shown in the middle of n equal slices of [0, duration]."""
+    """Return the ascending indices of the frames shown in the middle of n equal slices of [0,
+    duration].
+    """
     if len(times) <= n:
         return list(range(len(times)))
-    middles = (np.arange(n) + 0.5) * duration / n + 1e-6  # on the start of a frame means this frame, despite rounding
+    # on the start of a frame means this frame, despite rounding
+    middles = (np.arange(n) + 0.5) * duration / n + 1e-6
     return np.unique(np.searchsorted(times, middles, side="right") - 1).tolist()
 
 
@@ -207,7 +267,9 @@ def _clean(tags: Iterable[tuple[object, object]]) -> dict[str, str]:
     for key, value in tags:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         name = "".join(c for c in str(key)[:MAX_TAG_CHARS] if c.isprintable())
-        text = "".join(c for c in text[: 2 * MAX_TAG_CHARS] if c.isprintable())[:MAX_TAG_CHARS].strip()
+        text = "".join(c for c in text[: 2 * MAX_TAG_CHARS] if c.isprintable())[
+            :MAX_TAG_CHARS
+        ].strip()
         if name and text and not any(word in name.lower() for word in _PRIVATE_TAGS):
             cleaned[name] = text
         if len(cleaned) == MAX_TAGS:
@@ -215,7 +277,8 @@ def _clean(tags: Iterable[tuple[object, object]]) -> dict[str, str]:
     return cleaned
 
 
-# ---------------------------------------------------------------------------------------------------- pictures
+# ----------------------------------------------------------------------------------------------------
+# pictures
 
 
 def _open_image(path: Path, n_frames: int) -> _Opened | None:
@@ -225,7 +288,9 @@ def _open_image(path: Path, n_frames: int) -> _Opened | None:
     except UnidentifiedImageError:
         return None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
-        raise MediaError(f"{path.name} has too many pixels; at most {MAX_PIXELS // 10**6} million are read.") from err
+        raise MediaError(
+            f"{path.name} has too many pixels; at most {MAX_PIXELS // 10**6} million are read."
+        ) from err
     except _DAMAGE as err:
         raise MediaError(f"{path.name} is a damaged or incomplete picture.") from err
     with image:
@@ -247,7 +312,9 @@ def _is_animation(image: Image.Image) -> bool:
 
 
 def _open_animation(name: str, image: Image.Image, n_frames: int) -> _Opened:
-    """Read an animated GIF, WebP, APNG or AVIF: once for the durations, once for the wanted frames."""
+    """Read an animated GIF, WebP, APNG or AVIF: once for the durations, once for the wanted
+    frames.
+    """
     starts, end = [], 0.0
     for _, picture in _animation(name, image):
         starts.append(end)
@@ -267,7 +334,8 @@ def _open_animation(name: str, image: Image.Image, n_frames: int) -> _Opened:
 
 def _animation(name: str, image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """Yield (index, loaded picture) up to the end or the first damage."""
-    first = 1 if getattr(image, "default_image", False) else 0  # an APNG's fallback picture is not part of it
+    # an APNG's fallback picture is not part of it
+    first = 1 if getattr(image, "default_image", False) else 0
     for index in count():
         try:
             image.seek(first + index)
@@ -288,7 +356,9 @@ def _within_side(image: Image.Image) -> Image.Image:
 
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8 sRGB of any Pillow picture, turned upright, transparency over white."""
+    """Return (H, W, 3) uint8 sRGB of any Pillow picture, turned upright, transparency over
+    white.
+    """
     turn = _UPRIGHT.get(_exif(image).get(ExifTags.Base.Orientation, 1))
     if turn is not None:
         image = image.transpose(turn)
@@ -301,7 +371,9 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if profile and image.mode in ("RGB", "CMYK"):
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
             image = converted or image
         except (ImageCms.PyCMSError, OSError):
             pass  # a broken profile is ignored, as browsers do
@@ -311,7 +383,8 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
 def _eight_bit(grey: NDArray) -> NDArray[np.uint8]:
     """Scale 16-bit, 32-bit or float grey values (H, W) to (H, W, 3) uint8.
 
-    White is 65535 for integers; for floats the least of 1, 255 and 65535 that holds them; beyond, the highest value.
+    White is 65535 for integers; for floats the least of 1, 255 and 65535 that holds them; beyond,
+    the highest value.
     """
     tops = (65535.0,) if np.issubdtype(grey.dtype, np.integer) else (1.0, 255.0, 65535.0)
     bands = range(0, len(grey), BAND_ROWS)
@@ -326,7 +399,9 @@ def _eight_bit(grey: NDArray) -> NDArray[np.uint8]:
 
 def _finite(grey: NDArray, start: int) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore"):  # a signalling NaN, in a damaged file
-        return np.nan_to_num(grey[start : start + BAND_ROWS].astype(np.float64), posinf=0.0, neginf=0.0)
+        return np.nan_to_num(
+            grey[start : start + BAND_ROWS].astype(np.float64), posinf=0.0, neginf=0.0
+        )
 
 
 def _exif(image: Image.Image) -> Image.Exif:
@@ -342,14 +417,22 @@ def _image_tags(image: Image.Image) -> dict[str, str]:
         details = exif.get_ifd(ExifTags.IFD.Exif)
     except _DAMAGE:
         details = {}
-    named = [(ExifTags.TAGS.get(tag, tag), value) for tag, value in (*exif.items(), *details.items())]
-    # Text chunks of a PNG, comments of a GIF or JPEG; Pillow's own notes in the same place are no strings.
-    texts = [(key, value) for key, value in image.info.items() if isinstance(value, str) or key == "comment"]
+    named = [
+        (ExifTags.TAGS.get(tag, tag), value) for tag, value in (*exif.items(), *details.items())
+    ]
+    # Text chunks of a PNG, comments of a GIF or JPEG; Pillow's own notes in the same place are no
+    # strings.
+    texts = [
+        (key, value)
+        for key, value in image.info.items()
+        if isinstance(value, str) or key == "comment"
+    ]
     readable = [(key, value) for key, value in named if key not in ("MakerNote", "ExifOffset")]
     return _clean([("Format", image.format), *readable, *texts])
 
 
-# ------------------------------------------------------------------------------------------------------- clips
+# -------------------------------------------------------------------------------------------------------
+# clips
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,7 +454,10 @@ def _open_video(path: Path, n_frames: int) -> _Opened:
     try:
         with _clip(path) as (container, stream):
             timeline = _list_frames(path.name, container, stream)
-            tags = {"Format": container.format.long_name, "Codec": stream.codec_context.codec.long_name}
+            tags = {
+                "Format": container.format.long_name,
+                "Codec": stream.codec_context.codec.long_name,
+            }
             tags |= container.metadata | stream.metadata
         _check_seconds(path.name, timeline.duration_s)
         wanted = _choose(timeline, n_frames)
@@ -388,13 +474,21 @@ def _open_video(path: Path, n_frames: int) -> _Opened:
 
 @contextmanager
 def _clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a clip at its first video stream that is no cover art. Raises MediaError if it holds none, or too large."""
+    """Open a clip at its first video stream that is no cover art. Raises MediaError if it holds
+    none, or too large.
+    """
     options = {"format_whitelist": _CLIP_FORMATS, "protocol_whitelist": "file"}
     with av.open(str(path.resolve()), options=options, metadata_errors="replace") as container:
-        if container.metadata.get("major_brand", "").startswith(_HEIC_BRANDS):  # would decode to a tile of the photo
-            raise MediaError(f"{path.name} is a HEIC photo, which is not supported; save it as JPEG.")
+        # would decode to a tile of the photo
+        if container.metadata.get("major_brand", "").startswith(_HEIC_BRANDS):
+            raise MediaError(
+                f"{path.name} is a HEIC photo, which is not supported; save it as JPEG."
+            )
         for stream in container.streams.video:
-            if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
+            if (
+                stream.codec_context is not None
+                and not stream.disposition & Disposition.attached_pic
+            ):
                 _check_size(path.name, stream.codec_context.width, stream.codec_context.height)
                 stream.codec_context.thread_type = ThreadType.AUTO
                 yield container, stream
@@ -403,7 +497,9 @@ def _clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _list_frames(name: str, container: InputContainer, stream: VideoStream) -> _Timeline:
-    """List the frames' times and keyframes from the packets alone, up to the end or the first unreadable byte."""
+    """List the frames' times and keyframes from the packets alone, up to the end or the first
+    unreadable byte.
+    """
     packets = []  # (presentation time, decoding time, keyframe)
     try:
         for packet in container.demux(stream):
@@ -411,17 +507,25 @@ def _list_frames(name: str, container: InputContainer, stream: VideoStream) -> _
                 continue
             packets.append((packet.pts, packet.dts, packet.is_keyframe))
             if len(packets) > MAX_CLIP_FRAMES:
-                raise MediaError(f"{name} has more than {MAX_CLIP_FRAMES} frames, which is too much.")
+                raise MediaError(
+                    f"{name} has more than {MAX_CLIP_FRAMES} frames, which is too much."
+                )
     except av.FFmpegError:
         pass  # cut off in the middle: what was listed can still be decoded
     if not packets:
         raise MediaError(f"{name} holds no frame that can be decoded.")
     shown, decoded, keys = zip(*packets, strict=True)
-    time_base, frame_s = stream.time_base or Fraction(1, 1000), 1 / (stream.average_rate or Fraction(25))
-    # AVI stores no presentation times, and what libav makes up is wrong where frames are reordered. The decoding times
-    # are the same set up to a shift; a raw stream has not even these, so its frames are taken as evenly spaced. Either
-    # way the file is decoded through and its frames are counted.
-    exact = None not in shown and not ("avi" in container.format.name and stream.codec_context.has_b_frames)
+    time_base, frame_s = (
+        stream.time_base or Fraction(1, 1000),
+        1 / (stream.average_rate or Fraction(25)),
+    )
+    # AVI stores no presentation times, and what libav makes up is wrong where frames are reordered.
+    # The decoding times are the same set up to a shift; a raw stream has not even these, so its
+    # frames are taken as evenly spaced. Either way the file is decoded through and its frames are
+    # counted.
+    exact = None not in shown and not (
+        "avi" in container.format.name and stream.codec_context.has_b_frames
+    )
     if not exact and None in decoded:
         time_base, decoded = frame_s, tuple(range(len(packets)))
     ticks = np.array(shown if exact else decoded, np.int64)
@@ -434,7 +538,9 @@ def _list_frames(name: str, container: InputContainer, stream: VideoStream) -> _
 
 
 def _choose(timeline: _Timeline, n: int) -> list[int]:
-    """Return the ascending indices to decode: the middles of n slices, near a keyframe where exactness costs much."""
+    """Return the ascending indices to decode: the middles of n slices, near a keyframe where
+    exactness costs much.
+    """
     times = timeline.times_s
     wanted = _slices(times, timeline.duration_s, n)
     starts = np.maximum(timeline.keyframe[wanted], [0, *(index + 1 for index in wanted[:-1])])
@@ -443,7 +549,9 @@ def _choose(timeline: _Timeline, n: int) -> list[int]:
     slack = SNAP * timeline.duration_s / n
     near = set()
     for index in wanted:
-        low, high = np.searchsorted(times, (times[index] - slack, times[index] + slack), side="right")
+        low, high = np.searchsorted(
+            times, (times[index] - slack, times[index] + slack), side="right"
+        )
         window = np.arange(min(low, index), max(high, index + 1))
         cost, shift = window - timeline.keyframe[window], np.abs(times[window] - times[index])
         near.add(int(window[np.lexsort((shift, cost))[0]]))  # the cheapest, of these the nearest
@@ -461,7 +569,8 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
         while left:
             key = int(timeline.keyframe[left[0]])
             if seek and key > position:
-                if container.format.name in ("mpegts", "mpeg"):  # without an index, libav may land behind a keyframe
+                # without an index, libav may land behind a keyframe
+                if container.format.name in ("mpegts", "mpeg"):
                     key = int(timeline.keyframe[key - 1])
                 container.seek(int(timeline.ticks[key]), stream=stream)
             for index, picture in _pictures(container, stream, timeline, left):
@@ -479,7 +588,8 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
 def _pictures(
     container: InputContainer, stream: VideoStream, timeline: _Timeline, wanted: Iterable[int]
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield (index in presentation order, decoded frame) from where the container stands, skipping damage.
+    """Yield (index in presentation order, decoded frame) from where the container stands, skipping
+    damage.
 
     Frames that are not wanted and that no other frame is built on may be left out.
     """
@@ -506,13 +616,16 @@ def _pictures(
 
 
 def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:
-    """Return (a, b, c, d) of the frame's display matrix, (x, y) -> (ax + cy, bx + dy), y downwards."""
+    """Return (a, b, c, d) of the frame's display matrix, (x, y) -> (ax + cy, bx + dy), y
+    downwards.
+    """
     try:
         side_data: Any = picture.side_data  # PyAV's stub names motion vectors only
         if "DISPLAYMATRIX" not in side_data:
             return (1, 0, 0, 1)
         a, b, _, c, d = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)[:5].tolist()
-    except ValueError:  # a kind of side data beside it that PyAV does not know; this loses mirroring
+    # a kind of side data beside it that PyAV does not know; this loses mirroring
+    except ValueError:
         quarter = round(picture.rotation / 90) % 4  # counterclockwise
         return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[quarter]
     return a, b, c, d
@@ -520,7 +633,9 @@ def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """How a clip's decoded frames become upright RGB of one size, even if the stream changes its size on the way."""
+    """How a clip's decoded frames become upright RGB of one size, even if the stream changes its
+    size on the way.
+    """
 
     width: int  # px as stored, with square pixels, within MAX_VIDEO_SIDE_PX
     height: int
@@ -530,7 +645,8 @@ class _View:
     def of(cls, name: str, picture: VideoFrame, stream: VideoStream) -> _View:
         _check_size(name, picture.width, picture.height)
         aspect = float(stream.sample_aspect_ratio or 1)
-        width = picture.width * (aspect if 0.25 <= aspect <= 4 else 1)  # beyond that a damaged header speaks
+        # beyond that a damaged header speaks
+        width = picture.width * (aspect if 0.25 <= aspect <= 4 else 1)
         scale = min(1.0, MAX_VIDEO_SIDE_PX / max(width, picture.height))
         a, b, c, d = _display_matrix(picture)
         # Players turn by quarters; the larger diagonal says which.
@@ -540,7 +656,9 @@ class _View:
 
     def rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
         same = (picture.width, picture.height) == (self.width, self.height)
-        resized = picture.reformat(self.width, self.height, "rgb24", interpolation="BILINEAR" if same else "AREA")
+        resized = picture.reformat(
+            self.width, self.height, "rgb24", interpolation="BILINEAR" if same else "AREA"
+        )
         rgb = resized.to_ndarray()
         a, b, c, d = self.turn
         if a == 0:

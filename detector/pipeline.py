@@ -24,9 +24,11 @@ from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.types import Analysis, Evidence, FaceAnalysis, FaceTrack, Media, ModelInfo
 from detector.weights import frozen, load_model
 
-DEFAULT_FRAMES = 24  # sampled frames of a clip: twice as many move the score by less than its own noise
+# sampled frames of a clip: twice as many move the score by less than its own noise
+DEFAULT_FRAMES = 24
 BATCH = 16  # crops at a time: on one and on two threads about the fastest of 8 to 32
-BF16_FROM = 8  # below this batch bf16 gains little on the CPUs measured, and a photo's few crops keep all digits
+# below this batch bf16 gains little on the CPUs measured, and a photo's few crops keep all digits
+BF16_FROM = 8
 STABILITY_QUALITY = 75  # the mild JPEG of the stability check
 STABILITY_CROPS = 4  # crops of a track that are looked at again
 
@@ -37,7 +39,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """The network's answer for N crops: logits (N,), maps (N, 28, 28), embeddings (N, D), all float32."""
+    """The network's answer for N crops: logits (N,), maps (N, 28, 28), embeddings (N, D), all
+    float32.
+    """
 
     logits: NDArray[np.float32]
     maps: NDArray[np.float32]
@@ -48,7 +52,8 @@ class Detector:
     """One loaded model on one device. Safe to share between threads."""
 
     def __init__(self, model: str | Path | None = None, device: str = "auto") -> None:
-        """model: a name in the shipped manifest or a model folder; None is the default. device: auto, cpu or cuda.
+        """model: a name in the shipped manifest or a model folder; None is the default. device:
+        auto, cpu or cuda.
 
         Raises WeightsError or DeviceError.
         """
@@ -58,21 +63,27 @@ class Detector:
 
     @classmethod
     def untrained(cls, seed: int = 0) -> Detector:
-        """A detector with random weights and the shipped network's shape, for tests of everything but its judgement."""
+        """A detector with random weights and the shipped network's shape, for tests of everything
+        but its judgement.
+        """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8)))
         return cls.of(network, ModelInfo("untrained", "0" * 64))
 
     @classmethod
-    def of(cls, network: DeepfakeNetwork, info: ModelInfo, decision: Decision | None = None) -> Detector:
+    def of(
+        cls, network: DeepfakeNetwork, info: ModelInfo, decision: Decision | None = None
+    ) -> Detector:
         """A detector around a network that is already in memory, on the CPU."""
         self = cls.__new__(cls)
         self._set(frozen(network), info, decision or Decision(), torch.device("cpu"))
         self.entry = {}
         return self
 
-    def _set(self, network: DeepfakeNetwork, info: ModelInfo, decision: Decision, device: torch.device) -> None:
+    def _set(
+        self, network: DeepfakeNetwork, info: ModelInfo, decision: Decision, device: torch.device
+    ) -> None:
         self.network = network.to(device)
         self.info, self.decision = info, decision
         self.finder = FaceFinder(device=str(device))
@@ -92,8 +103,9 @@ class Detector:
     def for_kind(self, kind: str) -> Detector:
         """The detector that looks at stills ("image") or at clips ("video"), with the same weights.
 
-        Clips' logits are not read at their sharpness, which was fitted on stills (measured: AUC of genuine clips .748
-        with it, .762 without), and the soft look may have a share of its own there.
+        Clips' logits are not read at their sharpness, which was fitted on stills (measured: AUC of
+        genuine clips .748 with it, .762 without), and the soft look may have a share of its own
+        there.
         """
         config = self.network.config.of_kind(kind)
         if config == self.network.config:
@@ -104,7 +116,13 @@ class Detector:
 
     def tensor(self, crops: NDArray[np.uint8]) -> torch.Tensor:
         """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in [0, 1] on the device, channels last."""
-        x = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        x = (
+            torch.from_numpy(np.ascontiguousarray(crops))
+            .to(self.device)
+            .permute(0, 3, 1, 2)
+            .float()
+            .div_(255)
+        )
         return x.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -137,8 +155,12 @@ class Detector:
             rebuilt = self.network.reconstruct(self.tensor(crops))
         return (rebuilt.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
-    def _in_batches(self, work: Callable[[NDArray[np.uint8]], T], crops: NDArray[np.uint8]) -> list[T]:
-        """`work` on batch after batch: on smaller ones where the GPU's memory runs out, and at last on the CPU."""
+    def _in_batches(
+        self, work: Callable[[NDArray[np.uint8]], T], crops: NDArray[np.uint8]
+    ) -> list[T]:
+        """`work` on batch after batch: on smaller ones where the GPU's memory runs out, and at last
+        on the CPU.
+        """
         done: list[T] = []
         start, size = 0, min(BATCH, len(crops))
         while start < len(crops):
@@ -164,10 +186,15 @@ class Detector:
         """The temporal head's logit over one track's crops."""
         embeddings = torch.from_numpy(looked.embeddings)[None].to(self.device)
         logits = torch.from_numpy(looked.logits)[None].to(self.device)
-        return float(self.network.video(embeddings, logits, torch.ones_like(logits, dtype=torch.bool)))
+        return float(
+            self.network.video(embeddings, logits, torch.ones_like(logits, dtype=torch.bool))
+        )
 
-    def analyze(self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None) -> Analysis:
-        """Analyse a photo or a clip. `progress(share, stage)` is called along the way; raising in it cancels.
+    def analyze(
+        self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None
+    ) -> Analysis:
+        """Analyse a photo or a clip. `progress(share, stage)` is called along the way; raising in
+        it cancels.
 
         Raises MediaError when the file cannot be read. No face is an answer, not an error.
         """
@@ -178,7 +205,10 @@ class Detector:
         return self.analyze_media(media, progress, {"open": time.perf_counter() - start})
 
     def analyze_media(
-        self, media: Media, progress: Progress | None = None, timing_s: dict[str, float] | None = None
+        self,
+        media: Media,
+        progress: Progress | None = None,
+        timing_s: dict[str, float] | None = None,
     ) -> Analysis:
         """Analyse opened media; see `analyze`."""
         report = progress or (lambda share, stage: None)
@@ -202,8 +232,13 @@ class Detector:
             return ()
         crops = [crop.rgb for track in tracks for crop in track.crops]
         again = [_spread(track, STABILITY_CROPS) for track in tracks]
-        saved = [jpeg(tracks[i].crops[j].rgb, STABILITY_QUALITY) for i, some in enumerate(again) for j in some]
-        looked = self.for_kind(kind).look(np.stack(crops + saved))  # in one go: full batches are cheaper
+        saved = [
+            jpeg(tracks[i].crops[j].rgb, STABILITY_QUALITY)
+            for i, some in enumerate(again)
+            for j in some
+        ]
+        # in one go: full batches are cheaper
+        looked = self.for_kind(kind).look(np.stack(crops + saved))
         resaved = looked.logits[len(crops) :]
         faces, start, start_again = [], 0, 0
         calibration = self.decision.of(kind)
@@ -211,7 +246,9 @@ class Detector:
             part = slice(start, start + len(track.crops))
             own = Looked(looked.logits[part], looked.maps[part], looked.embeddings[part])
             start = part.stop
-            shift = float(np.mean(resaved[start_again : start_again + len(some)] - own.logits[some]))
+            shift = float(
+                np.mean(resaved[start_again : start_again + len(some)] - own.logits[some])
+            )
             start_again += len(some)
             logit = self.track_logit(own)
             p_frames = tuple(calibration.probability(float(a)) for a in own.logits)
@@ -219,7 +256,8 @@ class Detector:
             seen = p_frames if kind == "video" else ()
             verdict = judge_face(logit, track.crops, kind, self.decision, resaved_p, seen)
             evidence = tuple(
-                Evidence(float(a), b, c) for a, b, c in zip(own.logits, own.maps, own.embeddings, strict=True)
+                Evidence(float(a), b, c)
+                for a, b, c in zip(own.logits, own.maps, own.embeddings, strict=True)
             )
             faces.append(FaceAnalysis(track, evidence, p_frames, verdict))
         return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
@@ -227,7 +265,9 @@ class Detector:
 
 def _spread(track: FaceTrack, most: int) -> list[int]:
     """Indices of up to `most` crops, evenly through the track."""
-    return sorted({round(i) for i in np.linspace(0, len(track.crops) - 1, min(most, len(track.crops)))})
+    return sorted(
+        {round(i) for i in np.linspace(0, len(track.crops) - 1, min(most, len(track.crops)))}
+    )
 
 
 @lru_cache(maxsize=1)
@@ -247,7 +287,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def on_gpu(seconds: int) -> Callable[[Function], Function]:
-    """Decorator: on a Hugging Face Space with ZeroGPU a card is lent to the call for so long; elsewhere nothing."""
+    """Decorator: on a Hugging Face Space with ZeroGPU a card is lent to the call for so long;
+    elsewhere nothing.
+    """
     try:
         import spaces
     except ImportError:

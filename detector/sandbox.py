@@ -1,8 +1,10 @@
-"""Decoding away from everything else: each file is read by a process of its own, with limits on its time and memory.
+"""Decoding away from everything else: each file is read by a process of its own, with limits on its
+time and memory.
 
-Codecs are large, old programs in C, and files come from strangers. A helper process imports the decoders once, touches
-no file, and forks a child for each: so a child costs milliseconds, and what a hostile file breaks ends with its child.
-A child may use LIMIT_S and LIMIT_BYTES, can write no file, and answers over a socket of its own.
+Codecs are large, old programs in C, and files come from strangers. A helper process imports the
+decoders once, touches no file, and forks a child for each: so a child costs milliseconds, and what
+a hostile file breaks ends with its child. A child may use LIMIT_S and LIMIT_BYTES, can write no
+file, and answers over a socket of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from numpy.typing import NDArray
 from detector.errors import MediaError
 
 LIMIT_S = 25  # by the clock; half a minute of 4K decodes in less on two cores
-LIMIT_BYTES = 3 << 30  # of address space, besides the frames that are asked for: the reference frames of an 8K clip fit
+# of address space, besides the frames that are asked for: the reference frames of an 8K clip fit
+LIMIT_BYTES = 3 << 30
 MAX_HEADER_BYTES = 1 << 20  # of an answer before its frames: the tags are capped far below
 SEND_BYTES = 1 << 20  # of the socket's buffer
 
@@ -36,9 +39,11 @@ _helper: subprocess.Popen[bytes] | None = None
 
 
 def read(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDArray[np.uint8]]]:
-    """Have `media.decode` run on a file elsewhere; return what it says of the file, and its frames (H, W, 3).
+    """Have `media.decode` run on a file elsewhere; return what it says of the file, and its frames
+    (H, W, 3).
 
-    frame_bytes: no answer with more pixels than this is taken. Raises MediaError, also when the child dies.
+    frame_bytes: no answer with more pixels than this is taken. Raises MediaError, also when the
+    child dies.
     """
     try:
         with _child() as connection, connection.makefile("rb") as answer:
@@ -57,12 +62,17 @@ def read(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDAr
                 if answer.readinto(frame.data) != frame.size:  # type: ignore[attr-defined]
                     raise EOFError
             return header, frames
-    except (OSError, EOFError, KeyError, ValueError, TypeError) as err:  # killed, crashed, out of time, or hijacked
-        raise MediaError(f"{path.name} could not be decoded within {LIMIT_S} s and the memory allowed.") from err
+    # killed, crashed, out of time, or hijacked
+    except (OSError, EOFError, KeyError, ValueError, TypeError) as err:
+        raise MediaError(
+            f"{path.name} could not be decoded within {LIMIT_S} s and the memory allowed."
+        ) from err
 
 
 def _child() -> socket.socket:
-    """A connection to a fresh child of the helper, which is started at the first call and whenever it is gone."""
+    """A connection to a fresh child of the helper, which is started at the first call and whenever
+    it is gone.
+    """
     ours, theirs = socket.socketpair()
     ours.settimeout(LIMIT_S + 5)  # the child's own alarm comes first
     with theirs:
@@ -105,7 +115,8 @@ def stop() -> None:
         _control = _helper = None
 
 
-# ------------------------------------------------------------------------------------------ in the helper process
+# ------------------------------------------------------------------------------------------ in the
+# helper process
 
 
 def _serve(control: socket.socket) -> None:
@@ -128,7 +139,11 @@ def _answer(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
     request = json.loads(connection.makefile("rb").readline())
     signal.alarm(request["seconds"])  # unhandled, it ends the process wherever it is
-    limits = {resource.RLIMIT_AS: request["bytes"], resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
+    limits = {
+        resource.RLIMIT_AS: request["bytes"],
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+    }
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
     path = Path(request["path"])
@@ -140,7 +155,9 @@ def _answer(connection: socket.socket) -> None:
         header, frames = {"error": f"{path.name} cannot be read from disk."}, []
     except MemoryError:
         header, frames = {"error": f"{path.name} takes more memory to decode than is allowed."}, []
-    connection.sendall(json.dumps(header | {"shapes": [frame.shape[:2] for frame in frames]}).encode() + b"\n")
+    connection.sendall(
+        json.dumps(header | {"shapes": [frame.shape[:2] for frame in frames]}).encode() + b"\n"
+    )
     for frame in frames:
         connection.sendall(frame.data)
 

@@ -62,7 +62,8 @@ class Media:
     height: int
     duration_s: float  # 0.0 for a photo
     frames: tuple[Frame, ...]  # evenly sampled in time, ascending t
-    metadata: Mapping[str, str] = field(default_factory=dict)  # EXIF or container tags; shown, never scored
+    # EXIF or container tags; shown, never scored
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _expect(self.kind in ("image", "video"), "kind image or video", self.kind)
@@ -83,7 +84,8 @@ class FaceCrop:
     landmarks_px: NDArray[
         np.float32
     ]  # (5, 2) frame px: left eye, right eye, nose, left and right mouth corner, as seen
-    confidence: float  # MTCNN's probability in [0, 1]; 0.0 where the box was interpolated between detections
+    # MTCNN's probability in [0, 1]; 0.0 where the box was interpolated between detections
+    confidence: float
 
     def __post_init__(self) -> None:
         _expect_array(self.rgb, (None, None, 3), np.uint8, "rgb")
@@ -140,7 +142,11 @@ class Verdict:
         _expect(bool(self.reason), "a reason", repr(self.reason))
         if self.p_fake is not None:
             _expect(0.0 <= self.p_fake <= 1.0, "p_fake in [0, 1]", self.p_fake)
-        _expect((self.p_fake is None) == (self.label is Label.NO_FACE), "p_fake exactly when there is a face", self)
+        _expect(
+            (self.p_fake is None) == (self.label is Label.NO_FACE),
+            "p_fake exactly when there is a face",
+            self,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +164,11 @@ class FaceAnalysis:
             f"{len(self.track.crops)} pieces of evidence",
             len(self.evidence),
         )
-        _expect(len(self.p_frames) == len(self.evidence), f"{len(self.evidence)} probabilities", len(self.p_frames))
+        _expect(
+            len(self.p_frames) == len(self.evidence),
+            f"{len(self.evidence)} probabilities",
+            len(self.p_frames),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Weights: manifest -> sha256 -> safetensors -> network. Nothing is unpickled anywhere.
 
-A model folder holds `manifest.json` and the safetensors files it names. The shipped folder is `weights/`.
+A model folder holds `manifest.json` and the safetensors files it names. The shipped folder is
+`weights/`.
 """
 
 from __future__ import annotations
@@ -50,8 +51,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except OSError as err:
         raise WeightsError(f"There is no manifest.json in the model folder {folder.name}.") from err
     except ValueError as err:
-        raise WeightsError(f"The manifest of the model folder {folder.name} is not valid JSON.") from err
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("models"), dict) or not manifest["models"]:
+        raise WeightsError(
+            f"The manifest of the model folder {folder.name} is not valid JSON."
+        ) from err
+    if (
+        not isinstance(manifest, dict)
+        or not isinstance(manifest.get("models"), dict)
+        or not manifest["models"]
+    ):
         raise WeightsError(f"The manifest of the model folder {folder.name} names no model.")
     return manifest
 
@@ -64,7 +71,8 @@ def model_names(folder: Path = SHIPPED) -> list[str]:
 
 
 def load_model(model: str | Path | None = None) -> LoadedModel:
-    """Load a model by its name in the shipped manifest, or from a folder with a manifest; None is the default.
+    """Load a model by its name in the shipped manifest, or from a folder with a manifest; None is
+    the default.
 
     Raises WeightsError with one sentence when anything is missing, damaged or of another shape.
     """
@@ -76,16 +84,22 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
     manifest = read_manifest(folder)
     name = name or manifest.get("default") or next(iter(manifest["models"]))
     if name not in manifest["models"]:
-        raise WeightsError(f"No model is called {name!r}; there are {', '.join(model_names(folder))}.")
+        raise WeightsError(
+            f"No model is called {name!r}; there are {', '.join(model_names(folder))}."
+        )
     entry = manifest["models"][name]
     state: dict[str, torch.Tensor] = {}
     for file in entry["files"]:
         state.update(read_verified(folder / file["name"], file["sha256"]))
     network = build_network(entry["network"])
     try:
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        network.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        )
     except RuntimeError as err:
-        raise WeightsError(f"The weights of {name} do not fit the network its manifest describes.") from err
+        raise WeightsError(
+            f"The weights of {name} do not fit the network its manifest describes."
+        ) from err
     if isinstance(network.embedder, TwoStream):
         fold_batch_norm(network.embedder.eval())
     info = ModelInfo(name, entry["files"][0]["sha256"])
@@ -93,7 +107,9 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
 
 
 def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
-    """The network a manifest describes. Raises WeightsError for a description that cannot be built."""
+    """The network a manifest describes. Raises WeightsError for a description that cannot be
+    built.
+    """
     try:
         options = dict(description)
         options["denoiser_widths"] = tuple(options.get("denoiser_widths", ()))
@@ -115,7 +131,8 @@ def frozen(network: DeepfakeNetwork) -> DeepfakeNetwork:
 
 
 def fold_batch_norm(network: nn.Module) -> None:
-    """Draw every batch norm that directly follows a convolution into it, in place: the same answers, 15-25% sooner.
+    """Draw every batch norm that directly follows a convolution into it, in place: the same
+    answers, 15-25% sooner.
 
     For networks in evaluation mode whose modules are defined in the order in which they run.
     """
@@ -125,7 +142,8 @@ def fold_batch_norm(network: nn.Module) -> None:
                 continue
             fused = fuse_conv_bn_eval(conv, norm)
             conv.weight, conv.bias = fused.weight, fused.bias
-            setattr(parent, name, getattr(norm, "act", nn.Identity()))  # timm's norm has the activation in it
+            # timm's norm has the activation in it
+            setattr(parent, name, getattr(norm, "act", nn.Identity()))
 
 
 def read_verified(path: Path, sha256: str) -> dict[str, torch.Tensor]:
@@ -133,7 +151,9 @@ def read_verified(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise WeightsError(f"The weights file {path.name} is missing.")
     if sha256_of(path) != sha256:
-        raise WeightsError(f"The weights file {path.name} is damaged: its sha256 is not the manifest's.")
+        raise WeightsError(
+            f"The weights file {path.name} is damaged: its sha256 is not the manifest's."
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as err:

@@ -2,10 +2,11 @@
 
     python -m explain.benchmark --out DIR [--faces N] [--data DIR]
 
-Forges N validation faces of DIR/faces (or, without --data, the faces that ship inside scikit-image and matplotlib),
-explains each with every method and compares. Writes faces.csv (one row per face and map) and summary.csv, prints the
-table and the claims. Deletion and insertion use the authentic pixels as the cover and are given as shares of the
-distance between the authentic twin's logit and the forgery's, over the forgeries the detector tells from their twins.
+Forges N validation faces of DIR/faces (or, without --data, the faces that ship inside scikit-image
+and matplotlib), explains each with every method and compares. Writes faces.csv (one row per face
+and map) and summary.csv, prints the table and the claims. Deletion and insertion use the authentic
+pixels as the cover and are given as shares of the distance between the authentic twin's logit and
+the forgery's, over the forgeries the detector tells from their twins.
 """
 
 from __future__ import annotations
@@ -29,7 +30,17 @@ from detector.errors import DetectorError
 from detector.faces import cut_square
 from detector.pipeline import Detector
 from detector.training.data import WORK_MARGIN, PairMaker, Picture, load_pictures
-from detector.types import Analysis, Evidence, FaceAnalysis, FaceCrop, FaceTrack, Frame, Label, Media, Verdict
+from detector.types import (
+    Analysis,
+    Evidence,
+    FaceAnalysis,
+    FaceCrop,
+    FaceTrack,
+    Frame,
+    Label,
+    Media,
+    Verdict,
+)
 from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, heat, heats, method_names
 from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise, report_card, shuffled
 from explain.pipeline import default_methods, explain_face
@@ -37,13 +48,19 @@ from explain.ranks import rank_correlation
 from explain.regions import METHOD as LIME
 from explain.regions import explain_regions
 
-FAMILIES = {"self-blend": 0.5, "cross-blend": 0.25, "part splice": 0.25}  # those whose masks are known to the pixel
+# those whose masks are known to the pixel
+FAMILIES = {"self-blend": 0.5, "cross-blend": 0.25, "part splice": 0.25}
 STRENGTH = 0.8  # of the forge: opaque, but not as coarse as the start of its curriculum
 LEAST_MASK = 0.005  # share of the crop; below it a mask is a dot
 TOLD_APART = 0.5  # logits between the twins, from which on a curve says something
 SHUFFLES = 5  # shuffled networks, taken in turn
 MEASURES = ("pixel_auc", "pointing", "iou", "deletion", "insertion", "road", "shuffle")
-BARS = {"evidence map pixel AUC": 0.97, "Grad-CAM s": 0.3, "LIME s": 5.0, "whole explanation s": 8.0}
+BARS = {
+    "evidence map pixel AUC": 0.97,
+    "Grad-CAM s": 0.3,
+    "LIME s": 5.0,
+    "whole explanation s": 8.0,
+}
 
 Row = dict[str, float | int | str]
 
@@ -61,15 +78,22 @@ class Pair:
 def built_in_pictures(detector: Detector) -> list[Picture]:
     """The public-domain faces inside scikit-image and matplotlib."""
     with Image.open(str(get_sample_data("grace_hopper.jpg", asfileobj=False))) as hopper:
-        portraits = {"astronaut": skimage_data.astronaut(), "hopper": np.asarray(hopper.convert("RGB"))}
+        portraits = {
+            "astronaut": skimage_data.astronaut(),
+            "hopper": np.asarray(hopper.convert("RGB")),
+        }
     pictures = []
     for person, rgb in portraits.items():
         found = detector.finder.detect_faces(np.ascontiguousarray(rgb))[0]
-        pictures.append(Picture(rgb, found.box_xyxy_px, found.landmarks_px, "built-in", person, "val", 0))
+        pictures.append(
+            Picture(rgb, found.box_xyxy_px, found.landmarks_px, "built-in", person, "val", 0)
+        )
     return pictures
 
 
-def forge_pairs(pictures: Sequence[Picture], count: int, rng: np.random.Generator) -> Iterator[Pair]:
+def forge_pairs(
+    pictures: Sequence[Picture], count: int, rng: np.random.Generator
+) -> Iterator[Pair]:
     """`count` forgeries of the pictures, each cropped as the detector would crop it."""
     maker = PairMaker(pictures, FAMILIES)
     while count > 0:
@@ -78,7 +102,9 @@ def forge_pairs(pictures: Sequence[Picture], count: int, rng: np.random.Generato
         reach = side / WORK_MARGIN / 2
         box = (side / 2 - reach, side / 2 - reach, side / 2 + reach, side / 2 + reach)
         grey = np.rint(made.mask * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
-        authentic, forged, mask = (cut_square(p, box)[0] for p in (made.authentic, made.forged, grey))
+        authentic, forged, mask = (
+            cut_square(p, box)[0] for p in (made.authentic, made.forged, grey)
+        )
         inside = mask[..., 0] > 127
         if LEAST_MASK <= inside.mean() < 1:
             yield Pair(made.family, authentic, forged, inside)
@@ -107,15 +133,27 @@ def measure(
 
 
 def _face_rows(
-    detector: Detector, index: int, pair: Pair, maps: Mapping[str, Heat], shuffles: Mapping[str, Heat]
+    detector: Detector,
+    index: int,
+    pair: Pair,
+    maps: Mapping[str, Heat],
+    shuffles: Mapping[str, Heat],
 ) -> list[Row]:
     graded = {m: h for m, h in maps.items() if m in (*default_methods(detector), LIME, OCCLUSION)}
     card = report_card(detector, pair.forged, graded, given=pair.authentic, seed=index)
-    authentic, forged = (float(v) for v in detector.look(np.stack([pair.authentic, pair.forged])).logits)
+    authentic, forged = (
+        float(v) for v in detector.look(np.stack([pair.authentic, pair.forged])).logits
+    )
     told = forged - authentic >= TOLD_APART
     rows = []
     for name in (*maps, *CONTROLS):
-        row: Row = {"face": index, "family": pair.family, "map": name, "logit": forged, "logit_authentic": authentic}
+        row: Row = {
+            "face": index,
+            "family": pair.family,
+            "map": name,
+            "logit": forged,
+            "logit_authentic": authentic,
+        }
         if name in maps:
             found = localise(maps[name].map, pair.mask, seed=index)
             row |= {"pixel_auc": found.pixel_auc, "pointing": int(found.pointing), "iou": found.iou}
@@ -132,26 +170,41 @@ def _face_rows(
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Per map: mean and half width of the 95% interval of every measure, and how many faces stand behind it."""
+    """Per map: mean and half width of the 95% interval of every measure, and how many faces stand
+    behind it.
+    """
     summary = []
     for name in dict.fromkeys(str(row["map"]) for row in rows):
         line: Row = {"map": name}
         for key in MEASURES:
-            values = np.array([row[key] for row in rows if row["map"] == name and key in row], np.float64)
+            values = np.array(
+                [row[key] for row in rows if row["map"] == name and key in row], np.float64
+            )
             line[f"{key}_n"] = len(values)
             if len(values):
                 line[key] = float(values.mean())
-                line[f"{key}_ci"] = float(1.96 * values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+                line[f"{key}_ci"] = (
+                    float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
+                    if len(values) > 1
+                    else 0.0
+                )
         summary.append(line)
     return summary
 
 
 def timings(detector: Detector, crop: NDArray[np.uint8]) -> dict[str, float]:
-    """Seconds on this machine: one Grad-CAM, LIME, the whole explanation of one frame; the better of two runs each."""
+    """Seconds on this machine: one Grad-CAM, LIME, the whole explanation of one frame; the better
+    of two runs each.
+    """
     side = crop.shape[0]
     box = (0.12 * side, 0.12 * side, 0.88 * side, 0.88 * side)
-    points = np.array([[0.35, 0.4], [0.65, 0.4], [0.5, 0.57], [0.38, 0.73], [0.62, 0.73]], np.float32) * side
-    face_crop = FaceCrop(crop, np.array([[1, 0, 0], [0, 1, 0]], np.float32), 0, 0.0, box, points, 1.0)
+    points = (
+        np.array([[0.35, 0.4], [0.65, 0.4], [0.5, 0.57], [0.38, 0.73], [0.62, 0.73]], np.float32)
+        * side
+    )
+    face_crop = FaceCrop(
+        crop, np.array([[1, 0, 0], [0, 1, 0]], np.float32), 0, 0.0, box, points, 1.0
+    )
     seen = detector.look(crop[None])
     evidence = Evidence(float(seen.logits[0]), seen.maps[0], seen.embeddings[0])
     verdict = Verdict(Label.UNCERTAIN, "For the clock only.", 0.5, evidence.logit)
@@ -174,7 +227,9 @@ def _seconds(job: Callable[[], object]) -> float:
 
 
 def lead(rows: Sequence[Row], key: str, control: str) -> tuple[float, float]:
-    """By how much the evidence map beats a control on the same faces: mean and half width of its 95% interval."""
+    """By how much the evidence map beats a control on the same faces: mean and half width of its
+    95% interval.
+    """
     ours, theirs = (
         {row["face"]: float(row[key]) for row in rows if row["map"] == name and key in row}
         for name in (EVIDENCE_MAP, control)
@@ -186,7 +241,9 @@ def lead(rows: Sequence[Row], key: str, control: str) -> tuple[float, float]:
     return float(gaps.mean()), float(1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps)))
 
 
-def claims(rows: Sequence[Row], summary: Sequence[Row], seconds: Mapping[str, float]) -> list[tuple[str, bool]]:
+def claims(
+    rows: Sequence[Row], summary: Sequence[Row], seconds: Mapping[str, float]
+) -> list[tuple[str, bool]]:
     """What the explanations should reach, and whether they do."""
     lines = {str(line["map"]): line for line in summary}
     found: list[tuple[str, bool]] = []
@@ -202,13 +259,23 @@ def claims(rows: Sequence[Row], summary: Sequence[Row], seconds: Mapping[str, fl
                 found.append((f"evidence map {key} beats {control}, intervals apart", apart))
                 by, half = lead(rows, key, control)
                 found.append(
-                    (f"evidence map {key} beats {control} on the same faces by {by:.3f} +-{half:.3f}", by > half)
+                    (
+                        f"evidence map {key} beats {control} on the same faces by {by:.3f} +-{half:.3f}",
+                        by > half,
+                    )
                 )
     for name, line in lines.items():
         if "shuffle" in line and not name.startswith("EigenCAM"):
             value = float(line["shuffle"])
-            found.append((f"{name}: rank correlation {value:+.2f} after shuffling", abs(value) < RANDOMISED_BELOW))
-    found += [(f"{name[:-2]} {s:.2f} s <= {BARS[name]} s", s <= BARS[name]) for name, s in seconds.items()]
+            found.append(
+                (
+                    f"{name}: rank correlation {value:+.2f} after shuffling",
+                    abs(value) < RANDOMISED_BELOW,
+                )
+            )
+    found += [
+        (f"{name[:-2]} {s:.2f} s <= {BARS[name]} s", s <= BARS[name]) for name, s in seconds.items()
+    ]
     return found
 
 
@@ -216,7 +283,9 @@ def table(summary: Sequence[Row]) -> str:
     """The summary for a terminal: mean +- half width of the 95% interval."""
     lines = [f"{'map':26s}" + "".join(f"{key:>16s}" for key in MEASURES)]
     for row in summary:
-        cells = [f"{row[key]:.3f} +-{row[f'{key}_ci']:.3f}" if key in row else "" for key in MEASURES]
+        cells = [
+            f"{row[key]:.3f} +-{row[f'{key}_ci']:.3f}" if key in row else "" for key in MEASURES
+        ]
         lines.append(f"{row['map']!s:26s}" + "".join(f"{cell:>16s}" for cell in cells))
     return "\n".join(lines)
 
@@ -226,14 +295,20 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        writer.writerows(
+            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every claim holds, 1 when one doesn't or something is missing."""
-    parser = argparse.ArgumentParser(prog="python -m explain.benchmark", description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(
+        prog="python -m explain.benchmark", description=__doc__.split("\n")[0]
+    )  # type: ignore[union-attr]
     parser.add_argument("--faces", type=int, default=200)
-    parser.add_argument("--slow-faces", type=int, default=50, help="faces that LIME and occlusion are drawn for")
+    parser.add_argument(
+        "--slow-faces", type=int, default=50, help="faces that LIME and occlusion are drawn for"
+    )
     parser.add_argument("--data", type=Path, default=None, help="folder with faces/ and faces.csv")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default=None)
@@ -251,7 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rng = np.random.default_rng(options.seed)
         others = [detector.with_network(shuffled(detector.network, rng)) for _ in range(SHUFFLES)]
         pairs = forge_pairs(pictures, options.faces, rng)
-        rows = measure(detector, others, pairs, options.slow_faces, lambda i: _count(i, options.faces))
+        rows = measure(
+            detector, others, pairs, options.slow_faces, lambda i: _count(i, options.faces)
+        )
     except DetectorError as err:
         print(err, file=sys.stderr)
         return 1
@@ -266,7 +343,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _count(index: int, total: int) -> None:
-    print(f"\rface {index + 1} of {total}", end="\n" if index + 1 == total else "", file=sys.stderr, flush=True)
+    print(
+        f"\rface {index + 1} of {total}",
+        end="\n" if index + 1 == total else "",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Heat maps: a method's name in, one map in logit units out.
 
     evidence map            the network's own 28 x 28 logits
-    Grad-CAM, rgb stream    and Grad-CAM++, LayerCAM, EigenCAM, each on "rgb stream", "noise stream", "map head" or,
+    Grad-CAM, rgb stream    and Grad-CAM++, LayerCAM, EigenCAM, each on "rgb stream", "noise
+    stream", "map head" or,
                             in a network that looks twice, its "soft look"
-    occlusion               how far the frame logit falls when a patch is taken away: the plain control
+    occlusion               how far the frame logit falls when a patch is taken away: the plain
+    control
 
-The formulas of the CAM family are pytorch-grad-cam's, applied to raw activations and gradients: its own pipeline
-rescales every map to [0, 1], and a map a thousand times weaker would look the same.
+The formulas of the CAM family are pytorch-grad-cam's, applied to raw activations and gradients: its
+own pipeline rescales every map to [0, 1], and a map a thousand times weaker would look the same.
 """
 
 from __future__ import annotations
@@ -47,10 +49,12 @@ PARTS = {
 }
 FALLBACK = "last convolution"  # of networks without these parts
 
-PATCH_PX, STRIDE_PX = 32, 24  # occluded patch: an eye's size in a 224 px crop, overlapping a little (81 looks)
-# What stands in for pixels that are taken away. To this detector nearly every cover is a forgery of its own: blurring
-# the *true* region of a forgery raised the logit (1.5 to 2.7, twelve forgeries), so did grey, noise and median filters.
-# Heavy JPEG wipes the traces, leaves no foreign patch, and acts much like putting the authentic pixels back.
+# occluded patch: an eye's size in a 224 px crop, overlapping a little (81 looks)
+PATCH_PX, STRIDE_PX = 32, 24
+# What stands in for pixels that are taken away. To this detector nearly every cover is a forgery of
+# its own: blurring the *true* region of a forgery raised the logit (1.5 to 2.7, twelve forgeries),
+# so did grey, noise and median filters. Heavy JPEG wipes the traces, leaves no foreign patch, and
+# acts much like putting the authentic pixels back.
 COVER_QUALITY = 15
 
 
@@ -66,7 +70,9 @@ class Heat:
 
     def __post_init__(self) -> None:
         if self.map.ndim != 2 or self.map.dtype != np.float32:
-            raise ValueError(f"expected a (h, w) float32 map, but got {self.map.shape} {self.map.dtype}")
+            raise ValueError(
+                f"expected a (h, w) float32 map, but got {self.map.shape} {self.map.dtype}"
+            )
         if not np.isfinite(self.map).all():
             raise ValueError(f"expected a finite map from {self.method}, but got NaN or infinity")
 
@@ -79,7 +85,8 @@ class Heat:
 class Capture:
     """One forward and backward pass over one crop.
 
-    activations and gradients of the frame logit: layer name -> (1, C, h, w) float32; evidence (28, 28) or None.
+    activations and gradients of the frame logit: layer name -> (1, C, h, w) float32; evidence (28,
+    28) or None.
     """
 
     logit: float
@@ -88,14 +95,24 @@ class Capture:
     gradients: dict[str, NDArray[np.float32]]
 
     def stream_shares(self) -> dict[str, float]:
-        """How much of the logit runs through each stream, to first order: |sum of gradient x activation|.
+        """How much of the logit runs through each stream, to first order: |sum of gradient x
+        activation|.
 
         Sums to 1; empty for a network without the two streams.
         """
-        names = [name for name in ("rgb stream", "noise stream", SOFT_LOOK) if name in self.activations]
-        pull = [abs(float((self.activations[n] * self.gradients[n]).sum(dtype=np.float64))) for n in names]
+        names = [
+            name for name in ("rgb stream", "noise stream", SOFT_LOOK) if name in self.activations
+        ]
+        pull = [
+            abs(float((self.activations[n] * self.gradients[n]).sum(dtype=np.float64)))
+            for n in names
+        ]
         total = sum(pull)
-        return {name: p / total for name, p in zip(names, pull, strict=True)} if len(names) > 1 and total > 0 else {}
+        return (
+            {name: p / total for name, p in zip(names, pull, strict=True)}
+            if len(names) > 1 and total > 0
+            else {}
+        )
 
 
 def method_names(network: DeepfakeNetwork) -> tuple[str, ...]:
@@ -113,14 +130,21 @@ def layer_names(network: DeepfakeNetwork) -> tuple[str, ...]:
 
 
 def heat(detector: Detector, crop: NDArray[np.uint8], method: str) -> Heat:
-    """One map of one (S, S, 3) uint8 crop. Raises ValueError for a method this network doesn't have."""
+    """One map of one (S, S, 3) uint8 crop. Raises ValueError for a method this network doesn't
+    have.
+    """
     return heats(detector, crop, (method,))[method]
 
 
 def heats(
-    detector: Detector, crop: NDArray[np.uint8], methods: Sequence[str], capture: Capture | None = None
+    detector: Detector,
+    crop: NDArray[np.uint8],
+    methods: Sequence[str],
+    capture: Capture | None = None,
 ) -> dict[str, Heat]:
-    """Several maps of one crop for the price of one forward and backward pass (and the occlusions, if asked for)."""
+    """Several maps of one crop for the price of one forward and backward pass (and the occlusions,
+    if asked for).
+    """
     known = method_names(detector.network)
     for method in methods:
         if method not in known:
@@ -132,14 +156,17 @@ def heats(
             continue
         capture = capture or capture_pass(detector, crop)
         side = crop.shape[0]
-        found[method] = _evidence(capture, side) if method == EVIDENCE_MAP else _cam(capture, method, side)
+        found[method] = (
+            _evidence(capture, side) if method == EVIDENCE_MAP else _cam(capture, method, side)
+        )
     return found
 
 
 def capture_pass(detector: Detector, crop: NDArray[np.uint8]) -> Capture:
     """Activations and gradients of every layer, in float32, from a private copy of the network.
 
-    Hooks on a shared network would mix two requests; the copy shares the weights but no hooks, so no lock is needed.
+    Hooks on a shared network would mix two requests; the copy shares the weights but no hooks, so
+    no lock is needed.
     """
     network = private_copy(detector.network)
     kept: dict[str, Tensor] = {}
@@ -152,27 +179,38 @@ def capture_pass(detector: Detector, crop: NDArray[np.uint8]) -> Capture:
             if name is None:  # the soft look of a part that has no map for it
                 return output
             kept[name] = output
-            return output.clone()  # what follows may work in place, and must not change what was kept
+            # what follows may work in place, and must not change what was kept
+            return output.clone()
 
         module.register_forward_hook(hook)
 
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(detector.device.type, enabled=False):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(detector.device.type, enabled=False),
+    ):
         layers = _layers(network, detector)
         for module in dict.fromkeys(layers.values()):
-            keep(module, [name for name, own in layers.items() if own is module])  # one name for each look
+            # one name for each look
+            keep(module, [name for name, own in layers.items() if own is module])
         # The weights ask for no gradients, so the input has to.
         images = detector.tensor(crop[None]).clone().requires_grad_()
         out = network.frames(images)
         logit = out.logit[0]  # the explained target: the one frame logit, upwards = forged
         gradients = torch.autograd.grad(logit, list(kept.values()), allow_unused=True)
     arrays = {name: _array(kept[name]) for name in layers}
-    slopes = {n: np.zeros_like(arrays[n]) if g is None else _array(g) for n, g in zip(kept, gradients, strict=True)}
+    slopes = {
+        n: np.zeros_like(arrays[n]) if g is None else _array(g)
+        for n, g in zip(kept, gradients, strict=True)
+    }
     evidence = None if out.map_logits is None else _array(out.map_logits[0])
     return Capture(float(logit.detach()), evidence, arrays, slopes)
 
 
 def private_copy(network: DeepfakeNetwork) -> DeepfakeNetwork:
-    """A copy of the module tree that shares every weight and buffer (some milliseconds, no memory)."""
+    """A copy of the module tree that shares every weight and buffer (some milliseconds, no
+    memory).
+    """
     shared = {id(t): t for t in chain(network.parameters(), network.buffers())}
     return copy.deepcopy(network, shared)  # type: ignore[arg-type]
 
@@ -184,8 +222,8 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 def _layers(network: DeepfakeNetwork, detector: Detector) -> dict[str, nn.Module]:
     """Layer name -> module, found by watching a forward pass: any backbone of any depth will do.
 
-    The layer of a part is the last module in it whose output is a feature map (4-D, several channels); of a network
-    without those parts, the last convolution that gives one.
+    The layer of a part is the last module in it whose output is a feature map (4-D, several
+    channels); of a network without those parts, the last convolution that gives one.
     """
     side = getattr(network.embedder, "input_px", 224)
     ran: list[str] = []
@@ -216,7 +254,12 @@ def _layers(network: DeepfakeNetwork, detector: Detector) -> dict[str, nn.Module
 
 def _evidence(capture: Capture, side: int) -> Heat:
     assert capture.evidence is not None  # held by method_names
-    return Heat(_upsampled(capture.evidence, side), EVIDENCE_MAP, "evidence logit of each place", signed=True)
+    return Heat(
+        _upsampled(capture.evidence, side),
+        EVIDENCE_MAP,
+        "evidence logit of each place",
+        signed=True,
+    )
 
 
 def _cam(capture: Capture, method: str, side: int) -> Heat:
@@ -224,7 +267,9 @@ def _cam(capture: Capture, method: str, side: int) -> Heat:
     cam_name, layer = method.split(", ", 1)
     activations, gradients = capture.activations[layer], capture.gradients[layer]
     formula = CAMS[cam_name](nn.Conv2d(1, 1, 1), [])  # a formula only: it hooks nothing
-    raw = formula.get_cam_image(None, None, None, activations, gradients, False)[0].astype(np.float32)
+    raw = formula.get_cam_image(None, None, None, activations, gradients, False)[0].astype(
+        np.float32
+    )
     blind = cam_name in CLASS_BLIND
     if blind and -raw.min() > raw.max():
         raw = -raw  # a principal component has no sign of its own: the larger side is up
@@ -238,12 +283,16 @@ def _upsampled(small: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def wiped(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The crop without the traces a detector reads: what stands in for a place that is taken away."""
+    """The crop without the traces a detector reads: what stands in for a place that is taken
+    away.
+    """
     return jpeg(crop, COVER_QUALITY)
 
 
 def _occlusion(detector: Detector, crop: NDArray[np.uint8]) -> Heat:
-    """Fall of the frame logit when a patch is wiped, mean over the patches on a pixel (Zeiler & Fergus, 2014)."""
+    """Fall of the frame logit when a patch is wiped, mean over the patches on a pixel (Zeiler &
+    Fergus, 2014).
+    """
     side = crop.shape[0]
     cover = wiped(crop)
     patches = list(_patches(side))
@@ -255,7 +304,9 @@ def _occlusion(detector: Detector, crop: NDArray[np.uint8]) -> Heat:
     for logit, (rows, columns) in zip(logits, patches, strict=False):
         total[rows, columns] += logits[-1] - logit  # the last picture is the whole crop
         times[rows, columns] += 1
-    return Heat((total / times).astype(np.float32), OCCLUSION, "fall of the frame logit", signed=True)
+    return Heat(
+        (total / times).astype(np.float32), OCCLUSION, "fall of the frame logit", signed=True
+    )
 
 
 def _patches(side: int) -> Iterator[tuple[slice, slice]]:

@@ -1,13 +1,14 @@
 """May a heat map be believed? Measured on the face that is shown.
 
-Deletion: the hottest places are taken away first (by `cam.wiped`, or by the authentic pixels where they are known); a
-faithful map makes the frame logit fall fast, so the area under the curve is small. Insertion: they are shown first; it
-rises fast, and the area is large. Both after Petsiuk et al., BMVC 2018 (arXiv:1806.07421), and only worth something
-against maps that know nothing of the network: random, a Gaussian in the centre, and the picture's own edges.
+Deletion: the hottest places are taken away first (by `cam.wiped`, or by the authentic pixels where
+they are known); a faithful map makes the frame logit fall fast, so the area under the curve is
+small. Insertion: they are shown first; it rises fast, and the area is large. Both after Petsiuk et
+al., BMVC 2018 (arXiv:1806.07421), and only worth something against maps that know nothing of the
+network: random, a Gaussian in the centre, and the picture's own edges.
 
-ROAD (Rong et al., ICML 2022, arXiv:2202.00449) fills in what was removed so that the hole itself gives nothing away.
-Weight randomisation (Adebayo et al., NeurIPS 2018, arXiv:1810.03292): a map that stays the same for a network of
-shuffled weights shows the picture, not the network.
+ROAD (Rong et al., ICML 2022, arXiv:2202.00449) fills in what was removed so that the hole itself
+gives nothing away. Weight randomisation (Adebayo et al., NeurIPS 2018, arXiv:1810.03292): a map
+that stays the same for a network of shuffled weights shows the picture, not the network.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_grad_cam.metrics.perturbation_confidence import RemoveLeastRelevantFirst, RemoveMostRelevantFirst
+from pytorch_grad_cam.metrics.perturbation_confidence import (
+    RemoveLeastRelevantFirst,
+    RemoveMostRelevantFirst,
+)
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from detector.nets.network import DeepfakeNetwork
@@ -30,7 +34,8 @@ from explain.ranks import pixel_auc, places_by_heat, rank_correlation
 
 CONTROLS = ("random", "centre", "edges")
 BADGE = "Do not rely on this map"
-STEPS = 12  # points of a curve beyond the first; half of what an explanation costs is looking at them
+# points of a curve beyond the first; half of what an explanation costs is looking at them
+STEPS = 12
 ROAD_PERCENTILE = 80  # above it lies the fifth of the crop that is removed
 RANDOMISED_BELOW = 0.3  # rank correlation under which a map counts as changed by shuffled weights
 
@@ -71,7 +76,8 @@ class Grade:
     method: str
     deletion_auc: float
     insertion_auc: float
-    road: float  # logit kept without the coldest fifth minus logit kept without the hottest; above 0 is right
+    # logit kept without the coldest fifth minus logit kept without the hottest; above 0 is right
+    road: float
     lost_deletion: tuple[str, ...]  # controls that did as well or better
     lost_insertion: tuple[str, ...]
 
@@ -110,10 +116,16 @@ class ReportCard:
         return next(grade for grade in self.grades if grade.method == method)
 
 
-def control_maps(crop: NDArray[np.uint8], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Maps (S, S) that know nothing of the network, as smooth as the maps they are compared with."""
+def control_maps(
+    crop: NDArray[np.uint8], rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """Maps (S, S) that know nothing of the network, as smooth as the maps they are compared
+    with.
+    """
     side = crop.shape[0]
-    noise = cv2.resize(rng.random((14, 14), np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    noise = cv2.resize(
+        rng.random((14, 14), np.float32), (side, side), interpolation=cv2.INTER_LINEAR
+    )
     offset = np.arange(side, dtype=np.float32) - (side - 1) / 2
     bell = np.exp(-((offset / (side / 4)) ** 2) / 2)
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -131,15 +143,20 @@ def curves(
     seed: int = 0,
     steps: int = STEPS,
 ) -> dict[str, Curves]:
-    """Deletion and insertion of every map (S, S); `cover` (S, S, 3) is what stands where the crop was taken away.
+    """Deletion and insertion of every map (S, S); `cover` (S, S, 3) is what stands where the crop
+    was taken away.
 
-    All maps' crops are looked at in one go: full batches are cheaper, and all curves begin and end at the same two.
+    All maps' crops are looked at in one go: full batches are cheaper, and all curves begin and end
+    at the same two.
     """
     looks = [crop, cover]
     for heat in maps.values():
         rank = np.empty(heat.size, np.int64)
         rank[places_by_heat(heat, np.random.default_rng(seed))] = np.arange(heat.size)
-        hot = [(rank < round(heat.size * share)).reshape(*heat.shape, 1) for share in shares(steps)[1:-1]]
+        hot = [
+            (rank < round(heat.size * share)).reshape(*heat.shape, 1)
+            for share in shares(steps)[1:-1]
+        ]
         looks += [np.where(h, cover, crop) for h in hot] + [np.where(h, crop, cover) for h in hot]
     logits = detector.look(np.stack(looks)).logits
     whole, none, inner = logits[:1], logits[1:2], logits[2:].reshape(len(maps), 2, steps - 1)
@@ -157,7 +174,9 @@ def report_card(
     steps: int = STEPS,
     seed: int = 0,
 ) -> ReportCard:
-    """Grade every map of one crop. `given`: the authentic twin, if there is one, to stand where pixels are deleted."""
+    """Grade every map of one crop. `given`: the authentic twin, if there is one, to stand where
+    pixels are deleted.
+    """
     cover = wiped(crop) if given is None else given
     controls = control_maps(crop, np.random.default_rng(seed))
     own = {name: heat.map for name, heat in maps.items()}
@@ -181,11 +200,14 @@ def report_card(
     return ReportCard(tuple(grades), {c: areas[c] for c in CONTROLS}, drawn, fill)
 
 
-# ------------------------------------------------------------------------------------------------------------ ROAD
+# ------------------------------------------------------------------------------------------------------------
+# ROAD
 
 
 class _SeededImputer(NoisyLinearImputer):
-    """pytorch-grad-cam's imputer with its noise drawn from a seed instead of the global generator."""
+    """pytorch-grad-cam's imputer with its noise drawn from a seed instead of the global
+    generator.
+    """
 
     def __init__(self, seed: int) -> None:
         super().__init__(noise=0.0)
@@ -198,7 +220,10 @@ class _SeededImputer(NoisyLinearImputer):
 
 
 def road(
-    detector: Detector, crop: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]], seed: int = 0
+    detector: Detector,
+    crop: NDArray[np.uint8],
+    maps: Mapping[str, NDArray[np.float32]],
+    seed: int = 0,
 ) -> dict[str, float]:
     """Half of the logit without each map's coldest places minus that without its hottest.
 
@@ -209,15 +234,19 @@ def road(
     for heat in maps.values():
         rank = np.empty(heat.size, np.float32)
         order = places_by_heat(heat, np.random.default_rng(seed))
-        rank[order] = np.linspace(1, 0, heat.size, dtype=np.float32)  # no ties, or a percentile would remove everything
+        # no ties, or a percentile would remove everything
+        rank[order] = np.linspace(1, 0, heat.size, dtype=np.float32)
         for remove in (RemoveLeastRelevantFirst, RemoveMostRelevantFirst):
-            filled.append(remove(ROAD_PERCENTILE, imputer)(image, torch.from_numpy(rank).view(heat.shape)))
+            filled.append(
+                remove(ROAD_PERCENTILE, imputer)(image, torch.from_numpy(rank).view(heat.shape))
+            )
     looks = (torch.stack(filled) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     logits = detector.look(looks).logits.reshape(-1, 2)
     return {name: float(cold - hot) / 2 for name, (cold, hot) in zip(maps, logits, strict=True)}
 
 
-# ---------------------------------------------------------------------------------------- true masks, shuffled nets
+# ---------------------------------------------------------------------------------------- true
+# masks, shuffled nets
 
 
 @dataclass(frozen=True)
@@ -236,11 +265,15 @@ def localise(heat: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0) 
     order = places_by_heat(heat, np.random.default_rng(seed))
     flat = mask.ravel()
     both = int(flat[order[: int(flat.sum())]].sum())
-    return Localisation(pixel_auc(heat, mask), bool(flat[order[0]]), both / (2 * int(flat.sum()) - both))
+    return Localisation(
+        pixel_auc(heat, mask), bool(flat[order[0]]), both / (2 * int(flat.sum()) - both)
+    )
 
 
 def shuffled(network: DeepfakeNetwork, rng: np.random.Generator) -> DeepfakeNetwork:
-    """The same network with the weights inside every tensor in random order: it has learnt nothing any more."""
+    """The same network with the weights inside every tensor in random order: it has learnt nothing
+    any more.
+    """
     twin = copy.deepcopy(network)
     with torch.no_grad():
         for parameter in twin.parameters():
@@ -268,4 +301,7 @@ def shuffle_weights(
     """Weight randomisation of one crop's maps."""
     other = detector.with_network(shuffled(detector.network, np.random.default_rng(seed)))
     before, after = heats(detector, crop, methods), heats(other, crop, methods)
-    return {m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map)) for m in methods}
+    return {
+        m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map))
+        for m in methods
+    }

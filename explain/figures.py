@@ -1,7 +1,8 @@
 """The only place where numbers become colours.
 
-Everything returns (H, W, 3) uint8 sRGB. Colours are safe for colour-blind eyes and never alone: every picture with a
-heat map has its scale beside it, every box its number. One scale serves all frames of a report.
+Everything returns (H, W, 3) uint8 sRGB. Colours are safe for colour-blind eyes and never alone:
+every picture with a heat map has its scale beside it, every box its number. One scale serves all
+frames of a report.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ Rgb = NDArray[np.uint8]
 
 ONE_SIDED = "cividis"  # dark blue to yellow
 TWO_SIDED = "PuOr_r"  # purple (authentic) over white to orange (forged)
-STRONGEST_ALPHA = 0.75  # of a heat map at the end of its scale; nothing at all where there is no heat
-NEGATIVE_ALPHA = 0.35  # the same for values below 0: what speaks for an authentic face is the background
+# of a heat map at the end of its scale; nothing at all where there is no heat
+STRONGEST_ALPHA = 0.75
+# the same for values below 0: what speaks for an authentic face is the background
+NEGATIVE_ALPHA = 0.35
 FRAME_PX = 1280  # longer side of a shown frame
 FACE_PX, FACE_MARGIN = 448, 1.7  # side of a shown face, and how much of its surroundings
 LEAST_LIMIT = 1e-6  # a scale never blows up rounding noise
@@ -66,16 +69,22 @@ class Scale:
 
     def rgba(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values (...,) -> (..., 4) in [0, 1]; alpha grows with the size of the value."""
-        colour = matplotlib.colormaps[TWO_SIDED if self.signed else ONE_SIDED](self.unit(values)).astype(np.float32)
+        colour = matplotlib.colormaps[TWO_SIDED if self.signed else ONE_SIDED](
+            self.unit(values)
+        ).astype(np.float32)
         strongest = np.where(values < 0, NEGATIVE_ALPHA, STRONGEST_ALPHA)
         colour[..., 3] = strongest * np.clip(np.abs(values) / self.limit, 0, 1) ** 0.6
         return colour
 
 
 def shared_scale(heats: Sequence[Heat]) -> Scale:
-    """One scale for maps of one method over several frames. Raises ValueError without maps or for mixed methods."""
+    """One scale for maps of one method over several frames. Raises ValueError without maps or for
+    mixed methods.
+    """
     if len({heat.method for heat in heats}) != 1:
-        raise ValueError(f"expected maps of one method, but got {sorted({heat.method for heat in heats})}")
+        raise ValueError(
+            f"expected maps of one method, but got {sorted({heat.method for heat in heats})}"
+        )
     first = heats[0]
     largest = max(float(np.abs(heat.map).max()) for heat in heats)
     limit = max(largest, LEAST_LIMIT)
@@ -83,7 +92,8 @@ def shared_scale(heats: Sequence[Heat]) -> Scale:
     return Scale(limit, first.signed, what)
 
 
-# ------------------------------------------------------------------------------------------------- frames and faces
+# -------------------------------------------------------------------------------------------------
+# frames and faces
 
 
 def view_frame(rgb: Rgb, max_px: int = FRAME_PX) -> View:
@@ -93,7 +103,9 @@ def view_frame(rgb: Rgb, max_px: int = FRAME_PX) -> View:
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = rgb if size == (width, height) else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     fx, fy = size[0] / width, size[1] / height
-    return View(np.asarray(small, np.uint8), np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2]]))
+    return View(
+        np.asarray(small, np.uint8), np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2]])
+    )
 
 
 def view_face(rgb: Rgb, crop: FaceCrop, size_px: int = FACE_PX) -> View:
@@ -105,10 +117,11 @@ def view_face(rgb: Rgb, crop: FaceCrop, size_px: int = FACE_PX) -> View:
 def lay_back(
     values: NDArray[np.float32], to_target: NDArray, shape: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Move a crop's map onto a picture of `shape` (h, w) by the (2, 3) affine crop px -> picture px.
+    """Move a crop's map onto a picture of `shape` (h, w) by the (2, 3) affine crop px -> picture
+    px.
 
-    Exact bilinear interpolation in double precision (OpenCV's rounds positions to 1/32 px). Returns the values (h, w)
-    and where the crop covers the picture.
+    Exact bilinear interpolation in double precision (OpenCV's rounds positions to 1/32 px). Returns
+    the values (h, w) and where the crop covers the picture.
     """
     back = cv2.invertAffineTransform(np.asarray(to_target, np.float64))
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -117,7 +130,9 @@ def lay_back(
     side_y, side_x = values.shape
     covered = (u >= -0.5) & (u <= side_x - 0.5) & (v >= -0.5) & (v <= side_y - 0.5)
     laid = np.zeros(shape, np.float32)
-    laid[covered] = map_coordinates(values, [v[covered], u[covered]], order=1, mode="nearest", output=np.float32)
+    laid[covered] = map_coordinates(
+        values, [v[covered], u[covered]], order=1, mode="nearest", output=np.float32
+    )
     return laid, covered
 
 
@@ -143,9 +158,14 @@ def annotate(view: View, faces: Iterable[tuple[FaceCrop, str]]) -> Rgb:
     side = max(view.rgb.shape[:2])
     width, font = max(2, side // 320), ImageFont.load_default(max(13, side // 45))
     for crop, text in faces:
-        corners = np.array(crop.box_xyxy_px).reshape(2, 2) @ view.from_frame[:, :2].T + view.from_frame[:, 2]
+        corners = (
+            np.array(crop.box_xyxy_px).reshape(2, 2) @ view.from_frame[:, :2].T
+            + view.from_frame[:, 2]
+        )
         (x0, y0), (x1, y1) = corners.tolist()
-        draw.rectangle((x0 - width, y0 - width, x1 + width, y1 + width), outline="black", width=3 * width)
+        draw.rectangle(
+            (x0 - width, y0 - width, x1 + width, y1 + width), outline="black", width=3 * width
+        )
         draw.rectangle((x0, y0, x1, y1), outline="white", width=width)
         _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
         at = (max(min(x0, view.rgb.shape[1] - right - 8), 0), max(y0 - bottom - 8, 0))
@@ -154,7 +174,8 @@ def annotate(view: View, faces: Iterable[tuple[FaceCrop, str]]) -> Rgb:
     return np.asarray(image)
 
 
-# --------------------------------------------------------------------------------------------------- crop pictures
+# ---------------------------------------------------------------------------------------------------
+# crop pictures
 
 
 def heat_picture(crop_rgb: Rgb, heat: Heat, scale: Scale) -> Rgb:
@@ -180,7 +201,9 @@ def regions_positive(crop_rgb: Rgb, regions: Regions, count: int = POSITIVE_SHOW
 
 
 def regions_signed(crop_rgb: Rgb, regions: Regions, scale: Scale, count: int = SIGNED_SHOWN) -> Rgb:
-    """LIME's second picture: the strongest superpixels of either sign, coloured, with boundaries and weights."""
+    """LIME's second picture: the strongest superpixels of either sign, coloured, with boundaries
+    and weights.
+    """
     chosen = regions.strongest(count, positive_only=False)
     shown = np.isin(regions.segments, chosen)
     weights = np.where(shown, regions.weights[regions.segments], 0).astype(np.float32)
@@ -192,7 +215,9 @@ def regions_signed(crop_rgb: Rgb, regions: Regions, scale: Scale, count: int = S
     for segment in chosen:
         y, x = (2 * float(np.mean(axis)) for axis in np.nonzero(regions.segments == segment))
         text = f"{regions.weights[segment]:+.2g}"
-        draw.text((x, y), text, fill="white", font=font, anchor="mm", stroke_width=2, stroke_fill="black")
+        draw.text(
+            (x, y), text, fill="white", font=font, anchor="mm", stroke_width=2, stroke_fill="black"
+        )
     return np.asarray(image)
 
 
@@ -214,11 +239,15 @@ def side_by_side(pictures: Sequence[Rgb], gap_px: int = 8) -> Rgb:
 def stack(pictures: Sequence[Rgb], gap_px: int = 4) -> Rgb:
     """Pictures one below the other, left-aligned, on white."""
     width = max(picture.shape[1] for picture in pictures)
-    parts = [np.pad(p, ((0, gap_px), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
+    parts = [
+        np.pad(p, ((0, gap_px), (0, width - p.shape[1]), (0, 0)), constant_values=255)
+        for p in pictures
+    ]
     return np.vstack(parts)
 
 
-# --------------------------------------------------------------------------------------------------------- charts
+# ---------------------------------------------------------------------------------------------------------
+# charts
 
 
 def colour_bar(scale: Scale) -> Rgb:
@@ -258,12 +287,26 @@ def _draw_scores(axes: Any, timeline: Timeline) -> None:
     axes.axhspan(low, high, color="#bbbbbb", alpha=0.4, label="cannot say", zorder=0)
     for interval in timeline.intervals:
         axes.axvspan(
-            interval.start_s, interval.end_s, facecolor="#e08214", alpha=0.25, hatch="//", edgecolor="#7f3b08", zorder=1
+            interval.start_s,
+            interval.end_s,
+            facecolor="#e08214",
+            alpha=0.25,
+            hatch="//",
+            edgecolor="#7f3b08",
+            zorder=1,
         )
         middle = (interval.start_s + interval.end_s) / 2
         text = f"suspicious\n{interval.start_s:.1f}-{interval.end_s:.1f} s"
         axes.text(middle, 0.03, text, ha="center", va="bottom", fontsize=8, zorder=4)
-    axes.plot(timeline.t, timeline.p, linestyle="none", marker="o", markersize=4, color="#5e3c99", label="frame")
+    axes.plot(
+        timeline.t,
+        timeline.p,
+        linestyle="none",
+        marker="o",
+        markersize=4,
+        color="#5e3c99",
+        label="frame",
+    )
     axes.plot(timeline.t, timeline.p_smooth, color="#000000", linewidth=1.6, label="smoothed")
     axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel("probability of a forgery", fontsize=8)
@@ -274,13 +317,19 @@ def _draw_scores(axes: Any, timeline: Timeline) -> None:
 
 
 def curves_chart(curves: Sequence[tuple[str, Sequence[float], bool]], title: str) -> Rgb:
-    """Deletion or insertion curves: (name, logits at faithfulness.shares, whether it is a control)."""
+    """Deletion or insertion curves: (name, logits at faithfulness.shares, whether it is a
+    control).
+    """
     figure = Figure(figsize=(4.48, 3.0), dpi=100, layout="constrained")
     axes = figure.subplots()
     styles = iter(["--", ":", "-."] * len(curves))
     for name, values, control in curves:
         share = 100 * shares(len(values) - 1)
-        look = {"color": "#888888", "linestyle": next(styles), "linewidth": 1.0} if control else {"linewidth": 1.8}
+        look = (
+            {"color": "#888888", "linestyle": next(styles), "linewidth": 1.0}
+            if control
+            else {"linewidth": 1.8}
+        )
         axes.plot(share, values, label=name, **look)
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("share of the crop, hottest first (%)", fontsize=8)

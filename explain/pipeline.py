@@ -1,4 +1,6 @@
-"""One face of an Analysis in, its Explanation out: maps, LIME, reconstruction, report card, words."""
+"""One face of an Analysis in, its Explanation out: maps, LIME, reconstruction, report card,
+words.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ SHOWN_CAM = "Grad-CAM"  # of the CAM family, the one that is shown unless others
 class Settings:
     """What to compute; part of every report, since the same settings give the same report."""
 
-    methods: tuple[str, ...] = ()  # heat maps by name; empty: the evidence map and Grad-CAM on every layer
+    # heat maps by name; empty: the evidence map and Grad-CAM on every layer
+    methods: tuple[str, ...] = ()
     lime: bool = True
     lime_fill: str = "mean"
     lime_samples: int = N_SAMPLES
@@ -63,8 +66,8 @@ class Explanation:
 def default_methods(detector: Detector) -> tuple[str, ...]:
     """The heat maps shown unless others are asked for.
 
-    The soft look's is not among them: it places forgeries hardly better than chance (pixel AUC .55), and grading one
-    more map takes a second. The evidence map holds both looks.
+    The soft look's is not among them: it places forgeries hardly better than chance (pixel AUC
+    .55), and grading one more map takes a second. The evidence map holds both looks.
     """
     names = [m for m in method_names(detector.network) if not m.endswith(SOFT_LOOK)]
     return tuple(m for m in names if m == EVIDENCE_MAP or m.startswith(f"{SHOWN_CAM}, "))
@@ -72,7 +75,10 @@ def default_methods(detector: Detector) -> tuple[str, ...]:
 
 def most_suspicious(face: FaceAnalysis) -> int:
     """Index of the crop with the highest probability, a detected one before an interpolated one."""
-    return max(range(len(face.p_frames)), key=lambda i: (face.track.crops[i].confidence > 0, face.p_frames[i]))
+    return max(
+        range(len(face.p_frames)),
+        key=lambda i: (face.track.crops[i].confidence > 0, face.p_frames[i]),
+    )
 
 
 def explain_face(
@@ -85,8 +91,8 @@ def explain_face(
 ) -> Explanation:
     """Explain one crop of one face; crop_index None takes the most suspicious one.
 
-    `progress(share, stage)` is called along the way; raising in it cancels. Raises IndexError for a face or crop that
-    is not there and ValueError for an unknown method.
+    `progress(share, stage)` is called along the way; raising in it cancels. Raises IndexError for a
+    face or crop that is not there and ValueError for an unknown method.
     """
     settings, report = settings or Settings(), progress or (lambda share, stage: None)
     detector, face = detector.for_kind(analysis.media.kind), analysis.faces[face_index]
@@ -99,7 +105,11 @@ def explain_face(
     if settings.lime:
         report(0.15, "Covering parts of the face (LIME)")
         regions = explain_regions(
-            detector, crop.rgb, settings.lime_fill, n_samples=settings.lime_samples, seed=settings.seed
+            detector,
+            crop.rgb,
+            settings.lime_fill,
+            n_samples=settings.lime_samples,
+            seed=settings.seed,
         )
         maps[LIME] = regions.heat()
     card = None
@@ -108,7 +118,9 @@ def explain_face(
         card = report_card(detector, crop.rgb, maps, steps=settings.check_steps, seed=settings.seed)
     report(0.95, "Putting it into words")
     timeline = build_timeline(face, calibration)
-    findings = find(detector, face, crop, calibration, maps, card, timeline, capture.stream_shares())
+    findings = find(
+        detector, face, crop, calibration, maps, card, timeline, capture.stream_shares()
+    )
     return Explanation(
         face=face,
         frame=next(frame for frame in analysis.media.frames if frame.index == crop.frame_index),
@@ -136,9 +148,15 @@ def find(
     timeline: Timeline,
     stream_shares: Mapping[str, float],
 ) -> Findings:
-    """Gather the numbers for the sentences; looks at the crop re-saved and with each part of the face wiped."""
+    """Gather the numbers for the sentences; looks at the crop re-saved and with each part of the
+    face wiped.
+    """
     parts, cover = face_parts(crop), wiped(crop.rgb)
-    hidden = {n: np.where(mask[..., None], cover, crop.rgb) for n, mask in parts.items() if n != WHOLE and mask.any()}
+    hidden = {
+        n: np.where(mask[..., None], cover, crop.rgb)
+        for n, mask in parts.items()
+        if n != WHOLE and mask.any()
+    }
     pictures = [crop.rgb, jpeg(crop.rgb, STABILITY_QUALITY), *hidden.values()]
     logits = detector.look(np.stack(pictures)).logits
     p_frame, p_resaved, *p_hidden = (calibration.probability(float(logit)) for logit in logits)

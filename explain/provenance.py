@@ -1,4 +1,6 @@
-"""What the file says about itself: metadata and a C2PA manifest. Shown beside the score, never part of it."""
+"""What the file says about itself: metadata and a C2PA manifest. Shown beside the score, never part
+of it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
 
 def c2pa_manifest(path: Path | None) -> dict[str, Any] | None:
-    """The file's Content Credentials in short; None without a readable manifest or without the c2pa package."""
+    """The file's Content Credentials in short; None without a readable manifest or without the c2pa
+    package.
+    """
     if path is None:
         return None
     try:
@@ -27,7 +31,8 @@ def c2pa_manifest(path: Path | None) -> dict[str, Any] | None:
             return None
         with reader:
             return _summary(json.loads(reader.json()), reader.get_validation_state())
-    except Exception:  # a foreign library on untrusted bytes: whatever goes wrong, the report goes on without it
+    # a foreign library on untrusted bytes: whatever goes wrong, the report goes on without it
+    except Exception:
         return None
 
 

@@ -21,13 +21,17 @@ def rank_correlation(a: NDArray, b: NDArray) -> float:
 
 
 def places_by_heat(heat: NDArray, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Flat indices from the hottest to the coldest; equal ones in random order, so that ties favour no corner."""
+    """Flat indices from the hottest to the coldest; equal ones in random order, so that ties favour
+    no corner.
+    """
     flat = heat.ravel()
     return np.lexsort((rng.random(flat.size), -flat))
 
 
 def pixel_auc(heat: NDArray, mask: NDArray[np.bool_]) -> float:
-    """Chance that a masked pixel is hotter than one outside (Mann-Whitney); NaN when the mask is empty or full."""
+    """Chance that a masked pixel is hotter than one outside (Mann-Whitney); NaN when the mask is
+    empty or full.
+    """
     inside = int(mask.sum())
     outside = mask.size - inside
     if inside == 0 or outside == 0:

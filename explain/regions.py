@@ -1,8 +1,10 @@
-"""LIME: which patches of the face carry the frame logit (Ribeiro et al., KDD 2016, arXiv:1602.04938).
+"""LIME: which patches of the face carry the frame logit (Ribeiro et al., KDD 2016,
+arXiv:1602.04938).
 
-The crop is cut into superpixels, random halves of them are covered, the detector looks at every such picture, and a
-ridge regression from "which are left" to the logit gives each superpixel a weight in logit units. The samples are drawn
-and looked at here, in batches; the regression and its kernel are the lime package's.
+The crop is cut into superpixels, random halves of them are covered, the detector looks at every
+such picture, and a ridge regression from "which are left" to the logit gives each superpixel a
+weight in logit units. The samples are drawn and looked at here, in batches; the regression and its
+kernel are the lime package's.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from explain.ranks import rank_correlation
 METHOD = "LIME"
 FILLS = ("mean", "blur", "wiped", "given")  # what stands in for a covered superpixel
 BLUR_SIGMA_PX = 6.0  # of "blur" in a 224 px crop: no detail left, colours kept
-N_SAMPLES = 256  # four looks per superpixel; half of them for each of the two seeds of the stability check
+# four looks per superpixel; half of them for each of the two seeds of the stability check
+N_SAMPLES = 256
 N_SEGMENTS = 64  # about 28 px a side: an eye is one or two of them
 AT_ONCE = 64  # pictures made before the detector looks at them: 10 MB
 POSITIVE_SHOWN, SIGNED_SHOWN = 5, 10  # superpixels in the two pictures
@@ -35,10 +38,13 @@ class Regions:
     """A linear model of the frame logit over superpixels."""
 
     segments: NDArray[np.int32]  # (S, S), 0..n-1
-    weights: NDArray[np.float32]  # (n,) logits that a superpixel adds by being seen; above 0 speaks for a forgery
+    # (n,) logits that a superpixel adds by being seen; above 0 speaks for a forgery
+    weights: NDArray[np.float32]
     intercept: float  # logit with everything covered, as the model has it
-    score: float  # weighted R^2 of the linear model; low: the network is not linear in these patches
-    stability: float  # rank correlation of the weights between two independent halves of the samples
+    # weighted R^2 of the linear model; low: the network is not linear in these patches
+    score: float
+    # rank correlation of the weights between two independent halves of the samples
+    stability: float
     fill: str
 
     def __post_init__(self) -> None:
@@ -48,12 +54,20 @@ class Regions:
 
     def heat(self) -> Heat:
         """The weights laid out as a map."""
-        return Heat(self.weights[self.segments].astype(np.float32), METHOD, "frame logit", signed=True)
+        return Heat(
+            self.weights[self.segments].astype(np.float32), METHOD, "frame logit", signed=True
+        )
 
     def strongest(self, count: int, positive_only: bool) -> list[int]:
-        """Superpixels by falling weight (positive only) or by falling size of weight, at most `count`."""
+        """Superpixels by falling weight (positive only) or by falling size of weight, at most
+        `count`.
+        """
         order = np.argsort(-self.weights if positive_only else -np.abs(self.weights), kind="stable")
-        return [int(i) for i in order if self.weights[i] > 0 or (not positive_only and self.weights[i] < 0)][:count]
+        return [
+            int(i)
+            for i in order
+            if self.weights[i] > 0 or (not positive_only and self.weights[i] < 0)
+        ][:count]
 
 
 def superpixels(crop: NDArray[np.uint8], count: int = N_SEGMENTS) -> NDArray[np.int32]:
@@ -72,40 +86,50 @@ def explain_regions(
 ) -> Regions:
     """LIME of one (S, S, 3) crop.
 
-    fill: "mean" colours a covered superpixel evenly, "blur" takes its detail, "wiped" its traces (see cam.wiped),
-    "given" shows it from the picture `given` (the authentic twin of a forgery: then only the forgery is taken away).
-    Raises ValueError for an unknown fill.
+    fill: "mean" colours a covered superpixel evenly, "blur" takes its detail, "wiped" its traces
+    (see cam.wiped), "given" shows it from the picture `given` (the authentic twin of a forgery:
+    then only the forgery is taken away). Raises ValueError for an unknown fill.
     """
     segments = superpixels(crop)
     cover = _cover(crop, segments, fill, given)
     n = int(segments.max()) + 1
     halves = [_draw(np.random.default_rng([seed, half]), n_samples // 2, n) for half in (0, 1)]
     logits = [_look(detector, crop, cover, segments, kept) for kept in halves]
-    first, second = (_fit(segments, kept, logit)[0] for kept, logit in zip(halves, logits, strict=True))
+    first, second = (
+        _fit(segments, kept, logit)[0] for kept, logit in zip(halves, logits, strict=True)
+    )
     weights, intercept, score = _fit(segments, np.concatenate(halves), np.concatenate(logits))
     return Regions(segments, weights, intercept, score, rank_correlation(first, second), fill)
 
 
-def _cover(crop: NDArray[np.uint8], segments: NDArray, fill: str, given: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def _cover(
+    crop: NDArray[np.uint8], segments: NDArray, fill: str, given: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
     if fill == "mean":
         size = np.bincount(segments.ravel())
         means = [np.bincount(segments.ravel(), crop[..., c].ravel()) / size for c in range(3)]
         return np.stack(means, axis=-1).round().astype(np.uint8)[segments]
     if fill == "blur":
-        return np.asarray(cv2.GaussianBlur(crop, (0, 0), BLUR_SIGMA_PX * crop.shape[0] / 224), np.uint8)
+        return np.asarray(
+            cv2.GaussianBlur(crop, (0, 0), BLUR_SIGMA_PX * crop.shape[0] / 224), np.uint8
+        )
     if fill == "wiped":
         return wiped(crop)
     if fill == "given" and given is not None and given.shape == crop.shape:
         return given
-    raise ValueError(f"The fill must be one of {', '.join(FILLS)}, and 'given' needs a picture of the crop's size.")
+    raise ValueError(
+        f"The fill must be one of {', '.join(FILLS)}, and 'given' needs a picture of the crop's size."
+    )
 
 
 def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
-    """(count, n) of 0 covered, 1 seen; the first row sees everything, as lime wants it. count is even.
+    """(count, n) of 0 covered, 1 seen; the first row sees everything, as lime wants it. count is
+    even.
 
-    Half of the rows are those of a Hadamard matrix, with columns and signs at random, and the rest what they leave out:
-    no superpixel is seen more often, or more often with another, and what pairs of them do together cancels out. By
-    lone throws of a coin the same accuracy takes about twice the samples.
+    Half of the rows are those of a Hadamard matrix, with columns and signs at random, and the rest
+    what they leave out: no superpixel is seen more often, or more often with another, and what
+    pairs of them do together cancels out. By lone throws of a coin the same accuracy takes about
+    twice the samples.
     """
     order = 1 << (max(n, count // 2) - 1).bit_length()
     signs = hadamard(order)[:, rng.permutation(order)[:n]] * rng.choice([-1, 1], n)
@@ -116,18 +140,29 @@ def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
 
 
 def _look(
-    detector: Detector, crop: NDArray[np.uint8], cover: NDArray[np.uint8], segments: NDArray, kept: NDArray
+    detector: Detector,
+    crop: NDArray[np.uint8],
+    cover: NDArray[np.uint8],
+    segments: NDArray,
+    kept: NDArray,
 ) -> NDArray[np.float32]:
     logits = []
     for start in range(0, len(kept), AT_ONCE):
         seen = kept[start : start + AT_ONCE].astype(np.uint8)
-        # cv2 rather than np.where, which takes seven times as long, a good part of the network's own time.
-        logits.append(detector.look(np.stack([cv2.copyTo(crop, row[segments], cover.copy()) for row in seen])).logits)
+        # cv2 rather than np.where, which takes seven times as long, a good part of the network's
+        # own time.
+        logits.append(
+            detector.look(
+                np.stack([cv2.copyTo(crop, row[segments], cover.copy()) for row in seen])
+            ).logits
+        )
     return np.concatenate(logits)
 
 
 class _Prepared(LimeImageExplainer):
-    """lime with samples that have been looked at already, instead of its own loop of one picture at a time."""
+    """lime with samples that have been looked at already, instead of its own loop of one picture at
+    a time.
+    """
 
     def __init__(self, kept: NDArray, logits: NDArray[np.float32]) -> None:
         super().__init__(feature_selection="none", random_state=0)
@@ -137,11 +172,19 @@ class _Prepared(LimeImageExplainer):
         return self.prepared
 
 
-def _fit(segments: NDArray, kept: NDArray, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, float]:
+def _fit(
+    segments: NDArray, kept: NDArray, logits: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], float, float]:
     """Weights (n,), intercept and R^2 of lime's weighted ridge regression."""
     blank = np.zeros((*segments.shape, 3))
     found = _Prepared(kept, logits).explain_instance(
-        blank, None, labels=(0,), top_labels=None, hide_color=0, segmentation_fn=lambda picture: segments, random_seed=0
+        blank,
+        None,
+        labels=(0,),
+        top_labels=None,
+        hide_color=0,
+        segmentation_fn=lambda picture: segments,
+        random_seed=0,
     )
     weights = np.zeros(kept.shape[1], np.float32)
     for segment, weight in found.local_exp[0]:

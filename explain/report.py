@@ -1,7 +1,7 @@
 """A report that can be mailed: one HTML file with everything inside, and the same numbers as JSON.
 
-The JSON holds no times and no dates: the same file and settings give the same bytes from the page, the API and the
-command line.
+The JSON holds no times and no dates: the same file and settings give the same bytes from the page,
+the API and the command line.
 """
 
 from __future__ import annotations
@@ -66,20 +66,29 @@ def build_report(
     settings: Settings | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Report:
-    """Explain the most forged-looking faces of an analysis. path: the file itself, for its Content Credentials."""
+    """Explain the most forged-looking faces of an analysis. path: the file itself, for its Content
+    Credentials.
+    """
     settings, report = settings or Settings(), progress or (lambda share, stage: None)
     count = min(MAX_FACES, len(analysis.faces))
 
     def part(index: int) -> Callable[[float, str], None]:
-        return lambda share, stage: report((index + share) / count, f"Face {index + 1} of {count}: {stage}")
+        return lambda share, stage: report(
+            (index + share) / count, f"Face {index + 1} of {count}: {stage}"
+        )
 
-    explained = [explain_face(detector, analysis, i, settings=settings, progress=part(i)) for i in range(count)]
+    explained = [
+        explain_face(detector, analysis, i, settings=settings, progress=part(i))
+        for i in range(count)
+    ]
     content = content_of(detector, analysis, explained, settings, c2pa_manifest(path))
     return Report(content, _pictures(explained))
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write report.html, report.json and the PNGs; each file appears whole or not at all. Raises OSError."""
+    """Write report.html, report.json and the PNGs; each file appears whole or not at all. Raises
+    OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = {picture.name: picture.png for some in report.pictures for picture in some}
     files |= {"report.json": report.json().encode(), "report.html": report.html().encode()}
@@ -87,7 +96,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file so that it appears whole or not at all, whatever happens on the way. Raises OSError."""
+    """Write a file so that it appears whole or not at all, whatever happens on the way. Raises
+    OSError.
+    """
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -100,25 +111,38 @@ def write_whole(path: Path, content: bytes) -> Path:
     return path
 
 
-# -------------------------------------------------------------------------------------------------------- pictures
+# --------------------------------------------------------------------------------------------------------
+# pictures
 
 
 def _pictures(explained: Sequence[Explanation]) -> list[list[Picture]]:
     methods = list(dict.fromkeys(method for e in explained for method in e.heats))
-    scales = {m: figures.shared_scale([e.heats[m] for e in explained if m in e.heats]) for m in methods}
+    scales = {
+        m: figures.shared_scale([e.heats[m] for e in explained if m in e.heats]) for m in methods
+    }
     return [_face_pictures(e, f"face{i + 1}", scales) for i, e in enumerate(explained)]
 
 
-def _face_pictures(e: Explanation, prefix: str, scales: Mapping[str, figures.Scale]) -> list[Picture]:
+def _face_pictures(
+    e: Explanation, prefix: str, scales: Mapping[str, figures.Scale]
+) -> list[Picture]:
     made: list[Picture] = []
 
     def add(name: str, rgb: NDArray[np.uint8], caption: str) -> None:
         made.append(Picture(f"{prefix}-{name}.png", figures.png(rgb), caption))
 
     label = f"{e.face.track.track}: {said(e.p)}"
-    add("frame", figures.annotate(figures.view_frame(e.frame.rgb), [(e.crop, label)]), f"The frame, face {label}")
+    add(
+        "frame",
+        figures.annotate(figures.view_frame(e.frame.rgb), [(e.crop, label)]),
+        f"The frame, face {label}",
+    )
     if len(e.timeline.t) > 1:
-        add("timeline", figures.timeline_chart(e.timeline), "Score and frame-to-frame similarity through the clip")
+        add(
+            "timeline",
+            figures.timeline_chart(e.timeline),
+            "Score and frame-to-frame similarity through the clip",
+        )
     view = figures.view_face(e.frame.rgb, e.crop)
     for method, heat in e.heats.items():
         if method != LIME:
@@ -127,8 +151,14 @@ def _face_pictures(e: Explanation, prefix: str, scales: Mapping[str, figures.Sca
             add(_slug(method), shown, _heat_caption(heat, e.card))
     if e.regions is not None:
         scale = scales[LIME]
-        add("lime-positive", figures.regions_positive(e.crop.rgb, e.regions), "LIME: what speaks most for a forgery")
-        signed = figures.stack([figures.regions_signed(e.crop.rgb, e.regions, scale), figures.colour_bar(scale)])
+        add(
+            "lime-positive",
+            figures.regions_positive(e.crop.rgb, e.regions),
+            "LIME: what speaks most for a forgery",
+        )
+        signed = figures.stack(
+            [figures.regions_signed(e.crop.rgb, e.regions, scale), figures.colour_bar(scale)]
+        )
         steady = f"rank correlation of two halves of the samples {e.regions.stability:.2f}, R² {e.regions.score:.2f}"
         add("lime-signed", signed, f"{_heat_caption(e.heats[LIME], e.card)} ({steady})")
     add("noise", figures.residual_picture(e.residual), "Noise residual, eight times amplified")
@@ -138,14 +168,23 @@ def _face_pictures(e: Explanation, prefix: str, scales: Mapping[str, figures.Sca
         add("reconstruction", three, f"Input, reconstruction and their difference. {r.sentence}")
     for test in ("deletion", "insertion") if e.card is not None else ():
         assert e.card is not None
-        lines = [(name, getattr(c, test).tolist(), name in CONTROLS) for name, c in e.card.curves.items()]
+        lines = [
+            (name, getattr(c, test).tolist(), name in CONTROLS) for name, c in e.card.curves.items()
+        ]
         name = test.capitalize()
-        add(test, figures.curves_chart(lines, name), f"{name} curves of the maps and of the controls")
+        add(
+            test,
+            figures.curves_chart(lines, name),
+            f"{name} curves of the maps and of the controls",
+        )
     return made
 
 
 def _heat_caption(heat: Heat, card: ReportCard | None) -> str:
-    blind = " (class-blind: it shows the layer's strongest pattern, not the reason for the score)" * heat.class_blind
+    blind = (
+        " (class-blind: it shows the layer's strongest pattern, not the reason for the score)"
+        * heat.class_blind
+    )
     grade = "" if card is None else f" {card.grade(heat.method).sentence}"
     return f"{heat.method[0].upper()}{heat.method[1:]}{blind}: {heat.target}.{grade}"
 

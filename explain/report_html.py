@@ -34,7 +34,10 @@ text-align:left;vertical-align:top}td:nth-child(2){overflow-wrap:anywhere}
 def page(content: Mapping[str, Any], pictures: Sequence[Sequence[tuple[str, bytes]]]) -> str:
     """The whole document. pictures: per explained face, (caption, PNG bytes)."""
     name = escape(content["file"]["name"])
-    faces = [_face(face, pictures[i] if i < len(pictures) else ()) for i, face in enumerate(content["faces"])]
+    faces = [
+        _face(face, pictures[i] if i < len(pictures) else ())
+        for i, face in enumerate(content["faces"])
+    ]
     parts = [
         f"<h1>Report on {name}</h1>",
         _verdict(content["verdict"]),
@@ -42,7 +45,9 @@ def page(content: Mapping[str, Any], pictures: Sequence[Sequence[tuple[str, byte
         "<h2>What the file says about itself</h2><p>Listed apart: never part of the score.</p>",
         _credentials(content["content_credentials"]),
         _table(content["metadata"]) if content["metadata"] else "<p>No metadata.</p>",
-        "<h2>Limits</h2><ul>" + "".join(f"<li>{escape(text)}</li>" for text in content["limits"]) + "</ul>",
+        "<h2>Limits</h2><ul>"
+        + "".join(f"<li>{escape(text)}</li>" for text in content["limits"])
+        + "</ul>",
         "<h2>How this was made</h2>",
         _table(_made(content)),
     ]
@@ -56,7 +61,9 @@ def page(content: Mapping[str, Any], pictures: Sequence[Sequence[tuple[str, byte
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
     score = (
-        "" if verdict["p_fake"] is None else f"<p>Calibrated probability of a forgery: {said(verdict['p_fake'])}</p>"
+        ""
+        if verdict["p_fake"] is None
+        else f"<p>Calibrated probability of a forgery: {said(verdict['p_fake'])}</p>"
     )
     return (
         f'<div class="verdict"><strong>{HEADLINES[verdict["label"]]}</strong>'
@@ -65,17 +72,22 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
 
 
 def _face(face: Mapping[str, Any], pictures: Sequence[tuple[str, bytes]]) -> str:
-    title = f"Face {face['track']}: {HEADLINES[face['label']].lower()}, score {said(face['p_fake'])}"
+    title = (
+        f"Face {face['track']}: {HEADLINES[face['label']].lower()}, score {said(face['p_fake'])}"
+    )
     explanation = face["explanation"]
     if explanation is None:
         return f"<h2>{title}</h2><p>{escape(face['reason'])}</p>"
-    words = "".join(f"<p>{escape(sentence)}</p>" for sentence in [face["reason"], *explanation["words"]])
+    words = "".join(
+        f"<p>{escape(sentence)}</p>" for sentence in [face["reason"], *explanation["words"]]
+    )
     shown = "".join(_figure(caption, png) for caption, png in pictures)
     return f'<h2>{title}</h2>{words}{_card(explanation)}<div class="pictures">{shown}</div>'
 
 
 def _figure(caption: str, png: bytes) -> str:
-    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # of the PNG's header
+    # of the PNG's header
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
     wide = ' class="wide"' if width > 1.6 * height else ""
     text = escape(caption).replace(BADGE, f'<span class="badge">{BADGE}</span>')
     source = base64.b64encode(png).decode()
@@ -91,7 +103,9 @@ def _card(explanation: Mapping[str, Any]) -> str:
         return ""
     marks = ("deletion_auc", "insertion_auc", "road", "sentence")
     rows = [(m["method"], *(m["grade"][mark] for mark in marks)) for m in explanation["maps"]]
-    rows += [(f"control: {name}", a, b, None, "") for name, (a, b) in explanation["controls"].items()]
+    rows += [
+        (f"control: {name}", a, b, None, "") for name, (a, b) in explanation["controls"].items()
+    ]
     head = "<tr><th>Map</th><th>Deletion (low is good)</th><th>Insertion (high is good)</th><th>ROAD</th><th></th></tr>"
     body = "".join(
         f"<tr><td>{escape(name)}</td><td>{a:.2f}</td><td>{b:.2f}</td><td>{'' if r is None else f'{r:+.2f}'}</td>"
@@ -121,5 +135,8 @@ def _made(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: Mapping[str, Any]) -> str:
-    body = "".join(f"<tr><th>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>" for key, value in rows.items())
+    body = "".join(
+        f"<tr><th>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>"
+        for key, value in rows.items()
+    )
     return f"<table>{body}</table>"

@@ -50,7 +50,11 @@ def content_of(
         "settings": settings.to_dict(),
         "verdict": _verdict(analysis.verdict),
         "faces": [
-            _face(face, build_timeline(face, calibration), explained[i] if i < len(explained) else None)
+            _face(
+                face,
+                build_timeline(face, calibration),
+                explained[i] if i < len(explained) else None,
+            )
             for i, face in enumerate(analysis.faces)
         ],
         "metadata": dict(sorted(media.metadata.items())),
@@ -68,7 +72,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _face(face: FaceAnalysis, timeline: Timeline, explanation: Explanation | None) -> dict[str, Any]:
+def _face(
+    face: FaceAnalysis, timeline: Timeline, explanation: Explanation | None
+) -> dict[str, Any]:
     return {
         "track": face.track.track,
         **_verdict(face.verdict),
@@ -87,7 +93,12 @@ def _face(face: FaceAnalysis, timeline: Timeline, explanation: Explanation | Non
 def _explanation(e: Explanation) -> dict[str, Any]:
     f = e.findings
     return {
-        "frame": {"index": e.frame.index, "t": _r(e.crop.t), "p_fake": _r(e.p), "logit": _r(e.logit)},
+        "frame": {
+            "index": e.frame.index,
+            "t": _r(e.crop.t),
+            "p_fake": _r(e.p),
+            "logit": _r(e.logit),
+        },
         "box_xyxy": [_r(v) for v in e.crop.box_xyxy_px],
         "words": list(e.words),
         "place": f.place,
@@ -95,7 +106,9 @@ def _explanation(e: Explanation) -> dict[str, Any]:
         "p_resaved": _r(f.p_resaved),
         "p_hidden": {name: _r(p) for name, p in (f.p_hidden or {}).items()},
         "maps": [_map(heat, e.card) for heat in e.heats.values()],
-        "controls": None if e.card is None else {c: [_r(a) for a in e.card.controls[c]] for c in CONTROLS},
+        "controls": None
+        if e.card is None
+        else {c: [_r(a) for a in e.card.controls[c]] for c in CONTROLS},
         "lime": None
         if e.regions is None
         else {
@@ -107,7 +120,11 @@ def _explanation(e: Explanation) -> dict[str, Any]:
         },
         "reconstruction": None
         if e.restoration is None
-        else {"psnr_db": _r(e.restoration.psnr_db), "ssim": _r(e.restoration.ssim), "meaning": e.restoration.sentence},
+        else {
+            "psnr_db": _r(e.restoration.psnr_db),
+            "ssim": _r(e.restoration.ssim),
+            "meaning": e.restoration.sentence,
+        },
     }
 
 

@@ -1,4 +1,6 @@
-"""The denoised reconstruction: what the picture may have looked like before compression, and what was taken off."""
+"""The denoised reconstruction: what the picture may have looked like before compression, and what
+was taken off.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,16 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from detector.nets.embedder import NoiseResidual
 from detector.pipeline import Detector
 
-UNCHANGED_DB = 42.0  # above it input and output differ by about 2 grey levels: nothing that an eye sees
+# above it input and output differ by about 2 grey levels: nothing that an eye sees
+UNCHANGED_DB = 42.0
 HEAVY_DB = 32.0  # below it they differ by 6 or more
 
 
 @dataclass(frozen=True, eq=False)
 class Restoration:
-    """A crop and its reconstruction. PSNR and SSIM say how far the two differ, not which is closer to the truth."""
+    """A crop and its reconstruction. PSNR and SSIM say how far the two differ, not which is closer
+    to the truth.
+    """
 
     crop: NDArray[np.uint8]  # (S, S, 3)
     restored: NDArray[np.uint8]  # (S, S, 3)
@@ -38,7 +43,11 @@ def restore(detector: Detector, crop: NDArray[np.uint8]) -> Restoration | None:
 def compare(crop: NDArray[np.uint8], restored: NDArray[np.uint8]) -> Restoration:
     """Measure a reconstruction against its input."""
     error = np.abs(crop.astype(np.float32) - restored.astype(np.float32)).mean(axis=-1)
-    psnr = 100.0 if np.array_equal(crop, restored) else float(peak_signal_noise_ratio(crop, restored, data_range=255))
+    psnr = (
+        100.0
+        if np.array_equal(crop, restored)
+        else float(peak_signal_noise_ratio(crop, restored, data_range=255))
+    )
     ssim = float(structural_similarity(crop, restored, channel_axis=-1, data_range=255))
     return Restoration(crop, restored, error, psnr, ssim, sentence(psnr, ssim))
 
@@ -58,6 +67,8 @@ def sentence(psnr_db: float, ssim: float) -> str:
 
 
 def noise_residual(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The picture minus its Gaussian blur, (S, S, 3) in grey levels: what the noise stream looks at."""
+    """The picture minus its Gaussian blur, (S, S, 3) in grey levels: what the noise stream looks
+    at.
+    """
     images = torch.from_numpy(crop[None]).permute(0, 3, 1, 2).float()
     return NoiseResidual(gain=1.0)(images)[0].permute(1, 2, 0).numpy()

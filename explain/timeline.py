@@ -1,4 +1,5 @@
-"""When: one person's score through the clip, the stretches that look forged, and how steady the face is.
+"""When: one person's score through the clip, the stretches that look forged, and how steady the
+face is.
 
 Plain numbers, shared by the page's drawing and the report's.
 """
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from detector.decide import Calibration
 from detector.types import FaceAnalysis
 
-SMOOTH_SAMPLES = 1.0  # sigma of the smoothing, in sampling distances: one odd frame alone makes no interval
+# sigma of the smoothing, in sampling distances: one odd frame alone makes no interval
+SMOOTH_SAMPLES = 1.0
 GAP_SAMPLES = 3.0  # a longer pause without the face ends an interval
 
 
@@ -38,11 +40,14 @@ class Timeline:
     p_smooth: tuple[float, ...]
     band: tuple[float, float]  # between these two the answer is "cannot say"
     intervals: tuple[Interval, ...]
-    similarity: tuple[float, ...]  # cosine of the embeddings of frame i and i + 1; one less than frames
+    # cosine of the embeddings of frame i and i + 1; one less than frames
+    similarity: tuple[float, ...]
 
     def __post_init__(self) -> None:
         if not len(self.t) == len(self.p) == len(self.p_smooth) == len(self.similarity) + 1:
-            raise ValueError(f"expected traces of one length, but got {len(self.t)} times and {len(self.p)} scores")
+            raise ValueError(
+                f"expected traces of one length, but got {len(self.t)} times and {len(self.p)} scores"
+            )
 
 
 def build_timeline(face: FaceAnalysis, calibration: Calibration) -> Timeline:
@@ -64,7 +69,9 @@ def build_timeline(face: FaceAnalysis, calibration: Calibration) -> Timeline:
 
 
 def smooth(t: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian-weighted mean in time (Nadaraya-Watson), so that uneven sampling doesn't matter. Both (n,)."""
+    """Gaussian-weighted mean in time (Nadaraya-Watson), so that uneven sampling doesn't matter.
+    Both (n,).
+    """
     if len(t) < 2:
         return p.astype(np.float64)
     sigma = SMOOTH_SAMPLES * _spacing(t)
@@ -72,8 +79,11 @@ def smooth(t: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64
     return weight @ p / weight.sum(axis=1)
 
 
-def suspicious(t: NDArray[np.float64], p: NDArray[np.float64], low: float, high: float) -> list[Interval]:
-    """Stretches above `low` that reach above `high` somewhere (hysteresis thresholding), with their ends in seconds.
+def suspicious(
+    t: NDArray[np.float64], p: NDArray[np.float64], low: float, high: float
+) -> list[Interval]:
+    """Stretches above `low` that reach above `high` somewhere (hysteresis thresholding), with their
+    ends in seconds.
 
     An end lies where the line between two samples crosses `low`, or at the outermost sample.
     """
@@ -85,13 +95,18 @@ def suspicious(t: NDArray[np.float64], p: NDArray[np.float64], low: float, high:
         if i < len(t) and (p[i] > low) == (p[start] > low) and t[i] - t[i - 1] <= longest:
             continue
         if p[start] > low and p[start:i].max() > high:
-            begin, end = _crossing(t, p, start, start - 1, low, longest), _crossing(t, p, i - 1, i, low, longest)
+            begin, end = (
+                _crossing(t, p, start, start - 1, low, longest),
+                _crossing(t, p, i - 1, i, low, longest),
+            )
             found.append(Interval(begin, end, float(p[start:i].max())))
         start = i
     return found
 
 
-def _crossing(t: NDArray, p: NDArray, inside: int, outside: int, low: float, longest: float) -> float:
+def _crossing(
+    t: NDArray, p: NDArray, inside: int, outside: int, low: float, longest: float
+) -> float:
     if not 0 <= outside < len(t) or abs(t[outside] - t[inside]) > longest:
         return float(t[inside])
     share = (p[inside] - low) / (p[inside] - p[outside])
@@ -108,8 +123,12 @@ def similarities(embeddings: NDArray[np.float32]) -> list[float]:
     return [float(np.clip(v, -1, 1)) for v in (unit[:-1] * unit[1:]).sum(axis=1)]
 
 
-def temporal_iou(found: Sequence[tuple[float, float]], true: Sequence[tuple[float, float]]) -> float:
-    """Shared seconds over seconds marked by either; each side a list of (start, end). 1.0 when both are empty."""
+def temporal_iou(
+    found: Sequence[tuple[float, float]], true: Sequence[tuple[float, float]]
+) -> float:
+    """Shared seconds over seconds marked by either; each side a list of (start, end). 1.0 when both
+    are empty.
+    """
     edges = sorted({x for side in (found, true) for interval in side for x in interval})
     shared = either = 0.0
     for a, b in pairwise(edges):

@@ -1,7 +1,7 @@
 """Evidence in words: numbers in, two or three cautious sentences out.
 
-Templates only. The words are never surer than the calibrated score, a place is named only when the map that names it
-passed its check, and the closing sentence is always there.
+Templates only. The words are never surer than the calibrated score, a place is named only when the
+map that names it passed its check, and the closing sentence is always there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ CLOSING = "This is the estimate of one detector; it is not evidence against a pe
 EYES, NOSE, MOUTH, EDGE = "the eyes", "the nose", "the mouth", "the edge of the face"
 WHOLE, OUTSIDE = "the whole face", "the surroundings of the face"
 
-# Ellipses (x, y, rx, ry) in the face's own frame: origin between the eyes, unit = the distance between them.
+# Ellipses (x, y, rx, ry) in the face's own frame: origin between the eyes, unit = the distance
+# between them.
 _PARTS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
     EYES: ((-0.5, 0.0, 0.4, 0.27), (0.5, 0.0, 0.4, 0.27)),
     NOSE: ((0.0, 0.42, 0.32, 0.42),),
@@ -28,7 +29,8 @@ _PARTS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
 }
 _FACE = (0.0, 0.55, 1.05, 1.35)
 _RING = (0.78, 1.2)  # the edge of the face, as shares of the face ellipse
-_FIVE_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], [0.414, 1.155]])  # of an average face
+# of an average face
+_FIVE_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], [0.414, 1.155]])
 
 STANDS_OUT = 2.0  # times the crop's mean heat that a part needs to be named
 STREAM_LEADS = 0.65  # share of the pull above which one stream is said to carry the score
@@ -43,28 +45,36 @@ class Findings:
     label: Label
     p: float  # calibrated probability of the person or file
     band: tuple[float, float]  # between these two no answer is given
-    place: str | None = None  # where the evidence lies; None: nowhere in particular, or not to be trusted
-    stream_shares: Mapping[str, float] | None = None  # "rgb stream", "noise stream" and the like, summing to 1
+    # where the evidence lies; None: nowhere in particular, or not to be trusted
+    place: str | None = None
+    # "rgb stream", "noise stream" and the like, summing to 1
+    stream_shares: Mapping[str, float] | None = None
     seconds: Sequence[tuple[float, float]] = ()  # suspicious stretches of a clip
     p_frame: float | None = None  # probability of the explained frame
     p_resaved: float | None = None  # the same after a mild JPEG
-    p_hidden: Mapping[str, float] | None = None  # the same with one part of the face heavily compressed
+    # the same with one part of the face heavily compressed
+    p_hidden: Mapping[str, float] | None = None
 
 
 def face_parts(crop: FaceCrop) -> dict[str, NDArray[np.bool_]]:
-    """Masks (S, S) of eyes, nose, mouth, edge of the face and the whole face, placed by the five landmarks."""
+    """Masks (S, S) of eyes, nose, mouth, edge of the face and the whole face, placed by the five
+    landmarks.
+    """
     side = crop.rgb.shape[0]
     back = np.asarray(cv2.invertAffineTransform(crop.to_frame.astype(np.float64)))
     points = crop.landmarks_px @ back[:, :2].T + back[:, 2]
     design = np.hstack([points, np.ones((5, 1))])
-    to_face, *_ = np.linalg.lstsq(design, _FIVE_POINTS, rcond=None)  # crop px -> the face's own frame
+    # crop px -> the face's own frame
+    to_face, *_ = np.linalg.lstsq(design, _FIVE_POINTS, rcond=None)
     y, x = np.mgrid[:side, :side]
     u, v = (to_face[0, k] * x + to_face[1, k] * y + to_face[2, k] for k in (0, 1))
 
     def reach(ellipse: tuple[float, float, float, float]) -> NDArray[np.float64]:
         return np.hypot((u - ellipse[0]) / ellipse[2], (v - ellipse[1]) / ellipse[3])
 
-    parts = {name: np.min([reach(e) for e in ellipses], axis=0) <= 1 for name, ellipses in _PARTS.items()}
+    parts = {
+        name: np.min([reach(e) for e in ellipses], axis=0) <= 1 for name, ellipses in _PARTS.items()
+    }
     face = reach(_FACE)
     return {**parts, EDGE: (face >= _RING[0]) & (face <= _RING[1]), WHOLE: face <= _RING[1]}
 
@@ -72,17 +82,23 @@ def face_parts(crop: FaceCrop) -> dict[str, NDArray[np.bool_]]:
 def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
     """The part of the face where a map's positive heat is densest; None where there is none.
 
-    A part is named when it is STANDS_OUT times as hot as the crop on average; otherwise the whole face, or its
-    surroundings where most of the heat lies there and not only because they are large.
+    A part is named when it is STANDS_OUT times as hot as the crop on average; otherwise the whole
+    face, or its surroundings where most of the heat lies there and not only because they are large.
     """
     hot = np.maximum(heat.map, 0)
     total = float(hot.sum(dtype=np.float64))
     if total <= 0:
         return None
     face = parts[WHOLE]
-    if float(hot[face].sum(dtype=np.float64)) < 0.5 * total and float(hot[face].mean()) < float(hot.mean()):
+    if float(hot[face].sum(dtype=np.float64)) < 0.5 * total and float(hot[face].mean()) < float(
+        hot.mean()
+    ):
         return OUTSIDE
-    density = {n: float(hot[m].mean()) / float(hot.mean()) for n, m in parts.items() if n != WHOLE and m.any()}
+    density = {
+        n: float(hot[m].mean()) / float(hot.mean())
+        for n, m in parts.items()
+        if n != WHOLE and m.any()
+    }
     best = max(density, key=lambda name: density[name])
     return best if density[best] >= STANDS_OUT else WHOLE
 
@@ -148,15 +164,21 @@ def _steadiness(f: Findings) -> str:
     parts = []
     if f.p_frame is not None and f.p_resaved is not None:
         size = "hardly moves" if abs(f.p_resaved - f.p_frame) < STEADY else "moves"
-        parts.append(f"saved once more as a JPEG, this frame's score {size} ({said(f.p_frame)} to {said(f.p_resaved)})")
+        parts.append(
+            f"saved once more as a JPEG, this frame's score {size} ({said(f.p_frame)} to {said(f.p_resaved)})"
+        )
     if f.p_frame is not None and f.p_hidden:
         now = zone(f.p_frame, f.band)
         changed = {name: p for name, p in f.p_hidden.items() if zone(p, f.band) != now}
         if changed:
             name = max(changed, key=lambda n: abs(changed[n] - f.p_frame))  # type: ignore[operator]
             now = zone(changed[name], f.band)
-            parts.append(f"with {name} heavily compressed it would be {said(changed[name])} ({now})")
+            parts.append(
+                f"with {name} heavily compressed it would be {said(changed[name])} ({now})"
+            )
         else:
-            parts.append("heavily compressing any single part of the face would not change the answer")
+            parts.append(
+                "heavily compressing any single part of the face would not change the answer"
+            )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""

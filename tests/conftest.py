@@ -12,10 +12,14 @@ from detector import media
 
 @pytest.fixture(scope="session")
 def page_url() -> Iterator[str]:
-    """Address of the page, served by a process of its own with a detector of random weights (see page_server.py)."""
+    """Address of the page, served by a process of its own with a detector of random weights (see
+    page_server.py).
+    """
     script = Path(__file__).parent / "page_server.py"
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, str(script)], stdin=pipe, stdout=pipe, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=pipe, stdout=pipe, text=True
+    ) as server:
         assert server.stdin and server.stdout
         address = server.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), "the page did not start"

@@ -1,4 +1,6 @@
-"""Faces and analyses for the tests of explain: made by hand, so that nothing has to be found or decoded."""
+"""Faces and analyses for the tests of explain: made by hand, so that nothing has to be found or
+decoded.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from detector.types import (
 )
 
 BOX = (178.0, 60.0, 272.0, 172.0)  # the astronaut's face in her picture, px
-LANDMARKS = np.array([[205.0, 101.7], [246.8, 103.7], [224.7, 129.0], [201.7, 139.2], [245.3, 141.9]], np.float32)
+LANDMARKS = np.array(
+    [[205.0, 101.7], [246.8, 103.7], [224.7, 129.0], [201.7, 139.2], [245.3, 141.9]], np.float32
+)
 
 
 @lru_cache(maxsize=1)
@@ -44,14 +48,18 @@ def face_crop(frame: NDArray[np.uint8], index: int = 0, t: float = 0.0) -> FaceC
 
 
 def analysis_of(
-    frames: Sequence[NDArray[np.uint8]], label: Label = Label.FORGED, p_fake: float = 0.9, name: str = "astronaut.png"
+    frames: Sequence[NDArray[np.uint8]],
+    label: Label = Label.FORGED,
+    p_fake: float = 0.9,
+    name: str = "astronaut.png",
 ) -> Analysis:
     """One face, a frame a second, judged as told."""
     net = detector()
     crops = [face_crop(frame, i, float(i)) for i, frame in enumerate(frames)]
     looked = net.look(np.stack([crop.rgb for crop in crops]))
     evidence = tuple(
-        Evidence(float(a), b, c) for a, b, c in zip(looked.logits, looked.maps, looked.embeddings, strict=True)
+        Evidence(float(a), b, c)
+        for a, b, c in zip(looked.logits, looked.maps, looked.embeddings, strict=True)
     )
     p_frames = tuple(net.decision.image.probability(e.logit) for e in evidence)
     verdict = Verdict(label, "Told so by the test.", p_fake, 2.0)

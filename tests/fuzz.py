@@ -1,9 +1,10 @@
-"""Hostile and broken files, and what the page says to them: python -m tests.fuzz --cases 2000 [--seed 0]
+"""Hostile and broken files, and what the page says to them: python -m tests.fuzz --cases 2000
+[--seed 0]
 
-Starts the page as `python app.py` does, sends it every file of `hostile()` and `bombs()` and then mutations of small
-sound files, and prints a table. Exit status 1 if a file got no answer, an unfit one or a slow one, or if the page fell,
-leaked or spoke.
-test_fuzz.py runs a few of the same cases inside the suite.
+Starts the page as `python app.py` does, sends it every file of `hostile()` and `bombs()` and then
+mutations of small sound files, and prints a table. Exit status 1 if a file got no answer, an unfit
+one or a slow one, or if the page fell, leaked or spoke. test_fuzz.py runs a few of the same cases
+inside the suite.
 """
 
 from __future__ import annotations
@@ -36,13 +37,30 @@ from skimage.data import astronaut
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 30.0  # for any answer
-MEMORY_GROWTH = 0.10  # of the page's resident memory, from the end of the first tenth of the cases on
-ENDINGS = ("jpg", "png", "webp", "gif", "tiff", "mp4", "mkv", "webm", "avi", "mov", "txt", "html", "svg", "")
+# of the page's resident memory, from the end of the first tenth of the cases on
+MEMORY_GROWTH = 0.10
+ENDINGS = (
+    "jpg",
+    "png",
+    "webp",
+    "gif",
+    "tiff",
+    "mp4",
+    "mkv",
+    "webm",
+    "avi",
+    "mov",
+    "txt",
+    "html",
+    "svg",
+    "",
+)
 
 Case = tuple[str, bytes]  # file name, content
 
 
-# ------------------------------------------------------------------------------------------------------ sound files
+# ------------------------------------------------------------------------------------------------------
+# sound files
 
 
 def face() -> Image.Image:
@@ -60,7 +78,9 @@ def animation(kind: str, n: int = 4, **options: object) -> bytes:
     return picture(kind, first, save_all=True, append_images=rest, duration=80, **options)
 
 
-def clip(kind: str, codec: str, pix_fmt: str = "yuv420p", n: int = 3, size: int = 96, **options: str) -> bytes:
+def clip(
+    kind: str, codec: str, pix_fmt: str = "yuv420p", n: int = 3, size: int = 96, **options: str
+) -> bytes:
     """A short clip of a face; options are the encoder's, but for movflags."""
     file = BytesIO()
     rgb = np.asarray(face().resize((size, size)))
@@ -70,7 +90,9 @@ def clip(kind: str, codec: str, pix_fmt: str = "yuv420p", n: int = 3, size: int 
         stream.width = stream.height = size
         stream.pix_fmt = pix_fmt
         for i in range(n):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(rgb, i, 1)), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(np.roll(rgb, i, 1)), format="rgb24"
+            )
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return file.getvalue()
@@ -80,7 +102,9 @@ def sound() -> bytes:
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=44100)
-        frame = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((2, 44100), np.float32), format="fltp", layout="stereo"
+        )
         frame.sample_rate, frame.time_base = 44100, Fraction(1, 44100)
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -138,7 +162,8 @@ def sound_files() -> dict[str, bytes]:
     return made
 
 
-# ---------------------------------------------------------------------------------------------------- hostile files
+# ----------------------------------------------------------------------------------------------------
+# hostile files
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -149,10 +174,14 @@ def png_claiming(width: int, height: int) -> bytes:
 
 
 def png_bomb(side: int, colour: int, bits: int, channels: int) -> bytes:
-    """A sound PNG of (side x side) black pixels, a thousand times smaller than what it unpacks to."""
+    """A sound PNG of (side x side) black pixels, a thousand times smaller than what it unpacks
+    to.
+    """
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     packer, row = zlib.compressobj(1), bytes(1 + (side * bits * channels + 7) // 8)
     body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
@@ -164,7 +193,9 @@ def gif(width: int, height: int, frames: int, cs: int = 2) -> bytes:
     """Frames of one pixel on a screen of any size, cs hundredths of a second each."""
     frame = b"\x21\xf9\x04\x04" + struct.pack("<H", cs) + b"\x00\x00"
     frame += b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
-    head = b"GIF89a" + struct.pack("<2H", width, height) + b"\x80\x00\x00" + bytes(3) + b"\xff\xff\xff"
+    head = (
+        b"GIF89a" + struct.pack("<2H", width, height) + b"\x80\x00\x00" + bytes(3) + b"\xff\xff\xff"
+    )
     return head + frame * frames + b"\x3b"
 
 
@@ -182,8 +213,14 @@ def hostile() -> Iterator[Case]:
         yield f"claims-{side}.png", png_claiming(side, side)
     yield "claims.jpg", patched(jpg, b"\xff\xc0", 5, struct.pack(">HH", 30_000, 30_000))
     yield "claims.gif", gif(30_000, 30_000, 1)
-    yield "claims.bmp", patched(sound_file["photo.bmp"], b"BM", 18, struct.pack("<ii", 30_000, 30_000))
-    yield "claims.webp", patched(sound_file["lossy.webp"], b"\x9d\x01\x2a", 3, struct.pack("<HH", 16_383, 16_383))
+    yield (
+        "claims.bmp",
+        patched(sound_file["photo.bmp"], b"BM", 18, struct.pack("<ii", 30_000, 30_000)),
+    )
+    yield (
+        "claims.webp",
+        patched(sound_file["lossy.webp"], b"\x9d\x01\x2a", 3, struct.pack("<HH", 16_383, 16_383)),
+    )
     yield "long.mkv", patched(mkv, b"\x44\x89\x88", 3, struct.pack(">d", 1e12))
     yield "long.mp4", patched(mp4, b"mvhd", 16, struct.pack(">II", 1, 2**32 - 1))
     yield "no-length.mp4", patched(mp4, b"mvhd", 16, bytes(8))
@@ -197,7 +234,9 @@ def hostile() -> Iterator[Case]:
     yield "no-data.mp4", mp4.replace(b"mdat", b"free")
     # Not what they are called.
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><image href="file:///etc/passwd"/></svg>'
-    xxe = b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>'
+    xxe = (
+        b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>'
+    )
     page = b"<!doctype html><script>alert(1)</script>"
     code = b"import os\nos.system('touch /tmp/owned')\n"
     for ending in ("jpg", "svg", "mp4"):
@@ -206,8 +245,14 @@ def hostile() -> Iterator[Case]:
         yield f"page.{ending}", page
         yield f"code.{ending}", code
     yield "pickle.png", b"cos\nsystem\n(S'touch /tmp/owned'\ntR."
-    yield "script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\nshowpage\n"
-    yield "list.mp4", b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+    yield (
+        "script.jpg",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\nshowpage\n",
+    )
+    yield (
+        "list.mp4",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+    )
     yield "list.m3u8", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/a.ts\n#EXT-X-ENDLIST\n"
     yield "list.txt", b"ffconcat version 1.0\nfile /etc/passwd\n"
     yield "zeros.jpg", bytes(1000)
@@ -265,7 +310,8 @@ def bombs() -> Iterator[Case]:
     yield "large-frames.mp4", clip("mp4", "libx264", n=5, size=4_096, preset="ultrafast", crf="51")
 
 
-# -------------------------------------------------------------------------------------------------------- mutations
+# --------------------------------------------------------------------------------------------------------
+# mutations
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
@@ -286,15 +332,25 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
             case 3:
                 content = content[:at] + rng.bytes(length) + content[at:]
             case 4:
-                content = content[:at] + content[at : at + length] * int(rng.integers(2, 50)) + content[at:]
+                content = (
+                    content[:at]
+                    + content[at : at + length] * int(rng.integers(2, 50))
+                    + content[at:]
+                )
             case 5:
                 other = list(sound_files().values())
                 content = content[:at] + other[rng.integers(len(other))]
             case 6 | 7:
-                value = rng.choice([0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+                value = rng.choice(
+                    [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
+                )
                 order, size = rng.choice(["<", ">"]), rng.choice(["B", "H", "I"])
                 field = struct.pack(f"{order}I", int(value))
-                field = field[: struct.calcsize(size)] if order == "<" else field[-struct.calcsize(size) :]
+                field = (
+                    field[: struct.calcsize(size)]
+                    if order == "<"
+                    else field[-struct.calcsize(size) :]
+                )
                 content = content[:early] + field + content[early + len(field) :]
             case _:
                 flipped = bytearray(content)
@@ -324,17 +380,29 @@ def fault(answer: object, folder: str) -> str | None:
         message = str(answer["error"]["message"])
         if answer["error"]["type"] != "MediaError":
             return f"an error of the kind {answer['error']['type']}"
-        if not message.endswith(".") or "Traceback" in message or folder in message or len(message) > 400:
+        if (
+            not message.endswith(".")
+            or "Traceback" in message
+            or folder in message
+            or len(message) > 400
+        ):
             return f"no sentence: {message:.200}"
         return None
-    return None if answer.get("label") in ("forged", "authentic", "uncertain", "no_face") else "no label"
+    return (
+        None
+        if answer.get("label") in ("forged", "authentic", "uncertain", "no_face")
+        else "no label"
+    )
 
 
-# --------------------------------------------------------------------------------------------------------- the page
+# ---------------------------------------------------------------------------------------------------------
+# the page
 
 
 class Page:
-    """The real page in a process of its own, with folders of its own to see what it leaves behind."""
+    """The real page in a process of its own, with folders of its own to see what it leaves
+    behind.
+    """
 
     def __init__(self, folder: Path, env: dict[str, str] | None = None) -> None:
         self.folder, self.log = folder, folder / "log.txt"
@@ -347,7 +415,11 @@ class Page:
         env = {"GRADIO_SERVER_PORT": str(port), "TMPDIR": str(self.temp), **(env or {})}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **env}, stdout=log, stderr=log
+                [sys.executable, "app.py"],
+                cwd=ROOT,
+                env={**os.environ, **env},
+                stdout=log,
+                stderr=log,
             )
         self.seen = psutil.Process(self.process.pid)
         self.client = httpx.Client(base_url=f"{self.url}/gradio_api", timeout=300)
@@ -419,7 +491,9 @@ def main() -> int:
         watcher = threading.Thread(target=_watch, args=(page, peaks, done))
         watcher.start()
         known = [*hostile(), *bombs()]
-        cases = [*known, *mutations(max(0, options.cases - len(known)), options.seed)][: options.cases]
+        cases = [*known, *mutations(max(0, options.cases - len(known)), options.seed)][
+            : options.cases
+        ]
         settled = 0
         for i, (name, content) in enumerate(list(cases)):
             if stopped.is_set():
@@ -471,7 +545,9 @@ def main() -> int:
     for kind, count in kinds.most_common():
         print(f"| {kind} | {count} |")
     print(f"| slowest, median | {max(times):.1f} s, {sorted(times)[len(times) // 2]:.2f} s |")
-    print(f"| page's memory: settled, end, highest | {settled >> 20}, {at_end >> 20}, {peaks['page'] >> 20} MiB |")
+    print(
+        f"| page's memory: settled, end, highest | {settled >> 20}, {at_end >> 20}, {peaks['page'] >> 20} MiB |"
+    )
     print(f"| a decoding child's highest memory | {peaks['child'] >> 20} MiB |")
     print(f"| files left after SIGTERM ({drained:.1f} s) | {len(left)} |")
     print(f"| faults | {len(wrong)} |")

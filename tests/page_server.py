@@ -1,7 +1,9 @@
-"""Serves the page for tests, in a process of its own: python page_server.py prints its address and ends with its stdin.
+"""Serves the page for tests, in a process of its own: python page_server.py prints its address and
+ends with its stdin.
 
-The detector has random weights. Three kinds of file names make it act: NN.png is judged with p = NN / 100 without being
-looked at, slow.png takes half a minute in small steps, fault.png hits a programming error.
+The detector has random weights. Three kinds of file names make it act: NN.png is judged with p = NN
+/ 100 without being looked at, slow.png takes half a minute in small steps, fault.png hits a
+programming error.
 """
 
 import socket
@@ -25,7 +27,9 @@ from explain.tabs.service import Service  # noqa: E402
 class Staged(Detector):
     """A real detector but for the files named above."""
 
-    def analyze(self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None) -> Analysis:
+    def analyze(
+        self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None
+    ) -> Analysis:
         name = Path(path).name
         if name == "slow.png":
             for i in range(300):

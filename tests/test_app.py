@@ -52,7 +52,8 @@ def session(name: str = "a.png", frames: int = 1) -> Session:
     return Session(analysis_of([astronaut()] * frames, name=name), Path(name))
 
 
-# ------------------------------------------------------------------------------------------------------ what it says
+# ------------------------------------------------------------------------------------------------------
+# what it says
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,9 @@ def session(name: str = "a.png", frames: int = 1) -> Session:
     ],
 )
 def test_verdict_says_it_in_words_with_its_reason_and_its_limits(label, p, heading):
-    card = cards.verdict_card(Verdict(label, "Because of <it>.", p, p), BAND, MODEL, {"false_positives": 0.051})
+    card = cards.verdict_card(
+        Verdict(label, "Because of <it>.", p, p), BAND, MODEL, {"false_positives": 0.051}
+    )
     assert f"<span>{heading}</span>" in card
     assert "Because of &lt;it&gt;." in card
     assert "two-stream (0123456789ab)" in card
@@ -76,10 +79,17 @@ def test_verdict_says_it_in_words_with_its_reason_and_its_limits(label, p, headi
 
 def test_verdict_draws_the_score_and_its_band():
     card = cards.verdict_card(
-        Verdict(Label.FORGED, "So.", 0.93, 2.0), BAND, MODEL, {}, "Some seconds look forged: 1.5–3.0 s."
+        Verdict(Label.FORGED, "So.", 0.93, 2.0),
+        BAND,
+        MODEL,
+        {},
+        "Some seconds look forged: 1.5–3.0 s.",
     )
     assert '<b style="left:93.0%">' in card
-    assert "Below 0.30 authentic-looking, above 0.70 forged-looking, between the two: cannot say." in card
+    assert (
+        "Below 0.30 authentic-looking, above 0.70 forged-looking, between the two: cannot say."
+        in card
+    )
     assert "How often it is wrong has not been measured for this model." in card
     assert "Some seconds look forged: 1.5–3.0 s." in card
 
@@ -91,7 +101,9 @@ def test_every_label_has_a_sign_of_its_own():
 
 def test_without_a_measurement_the_aim_is_named():
     said = cards.how_often_wrong({"false_positive_target": 0.05})
-    assert said.startswith("Its threshold was set to call about 5% of authentic validation faces forged;")
+    assert said.startswith(
+        "Its threshold was set to call about 5% of authentic validation faces forged;"
+    )
     assert "not been measured" in cards.how_often_wrong({})
 
 
@@ -114,11 +126,15 @@ def test_timeline_is_a_labelled_slider_with_everything_drawn_in_place():
     assert 'aria-valuemax="3" aria-valuenow="1"' in drawn
     assert 'aria-valuetext="1.00 s, score 0.90, in a suspicious stretch"' in drawn
     assert "Suspicious stretches: 0.5 to 2.5 s." in drawn
-    assert '<div class="lens-interval" style="left:12.50%;width:50.00%"><span>suspicious 0.5–2.5 s</span>' in drawn
+    assert (
+        '<div class="lens-interval" style="left:12.50%;width:50.00%"><span>suspicious 0.5–2.5 s</span>'
+        in drawn
+    )
     assert '<div class="lens-band" style="bottom:30.0%;height:40.0%">' in drawn
     assert '<i class="lens-dot" style="left:25.00%;bottom:90.0%">' in drawn
     assert '<polyline points="0.00,80.0 25.00,20.0 50.00,25.0 75.00,70.0"' in drawn
-    assert '<polyline points="12.50,50.0 37.50,0.0 62.50,100.0"' in drawn  # similarity, below 0 at the bottom
+    # similarity, below 0 at the bottom
+    assert '<polyline points="12.50,50.0 37.50,0.0 62.50,100.0"' in drawn
     assert '<div class="lens-chosen" style="left:25.00%">' in drawn
 
 
@@ -170,7 +186,10 @@ def test_captions_name_the_frame_and_say_when_it_was_not_seen():
     track = replace(first.track, crops=(first.track.crops[0], unseen))
     analysis = replace(clip_of_two.analysis, faces=(replace(first, track=track),))
     said = panel.caption(Session(analysis, Path("a.mp4")), 0, 1)
-    assert said == f"Frame at 1.00 s, face 0, score {score}; not detected in this frame, its place is interpolated."
+    assert (
+        said
+        == f"Frame at 1.00 s, face 0, score {score}; not detected in this frame, its place is interpolated."
+    )
     assert panel.caption(session(), 0, 0).startswith("Face 0, score ")
 
 
@@ -179,13 +198,18 @@ def test_one_colour_scale_serves_all_frames_of_a_person():
     face = two.analysis.faces[0]
     faint = replace(face.evidence[0], map=face.evidence[0].map * 0.01)
     strong = replace(face.evidence[1], map=np.full_like(face.evidence[1].map, 3.0))
-    two = Session(replace(two.analysis, faces=(replace(face, evidence=(faint, strong)),)), Path("a.mp4"))
+    two = Session(
+        replace(two.analysis, faces=(replace(face, evidence=(faint, strong)),)), Path("a.mp4")
+    )
     assert panel.evidence_scale(two, 0).limit == 3.0
 
 
 def test_status_line_sums_up():
     assert analyse.in_short(session().analysis) == "Photo, 512 × 512 px, 1 face, took 1.0 s."
-    assert analyse.in_short(session(frames=3).analysis) == "2.0 s of video, 3 frames sampled, 1 face, took 1.0 s."
+    assert (
+        analyse.in_short(session(frames=3).analysis)
+        == "2.0 s of video, 3 frames sampled, 1 face, took 1.0 s."
+    )
 
 
 def test_marks_say_whether_to_rely_on_a_map():
@@ -193,11 +217,15 @@ def test_marks_say_whether_to_rely_on_a_map():
     bad = Grade("LIME", 0.0, 0.0, -0.1, ("random",), ("edges",))
     marks = slow.marks_table(ReportCard((good, bad), {"random": (0.0, 0.0)}, {}, "blur"))
     assert "✓ Passed" in marks
-    assert "✗ Do not rely on this map: deletion no better than random, insertion no better than edges." in marks
+    assert (
+        "✗ Do not rely on this map: deletion no better than random, insertion no better than edges."
+        in marks
+    )
     assert '<th scope="row">control: random</th>' in marks
 
 
-# ------------------------------------------------------------------------------------------------------ what it keeps
+# ------------------------------------------------------------------------------------------------------
+# what it keeps
 
 
 def test_sessions_drop_the_longest_unused_when_full(tmp_path):
@@ -225,10 +253,14 @@ def test_dropping_a_session_removes_its_files():
         kept.get(token)
 
 
-def test_what_nobody_looks_at_is_dropped_and_what_a_visitor_who_left_looked_at(tmp_path, monkeypatch):
+def test_what_nobody_looks_at_is_dropped_and_what_a_visitor_who_left_looked_at(
+    tmp_path, monkeypatch
+):
     kept, clock = Sessions(), Mock()
     monkeypatch.setattr("explain.tabs.service.time.monotonic", clock)
-    old, mine, yours = (Session(session().analysis, Path("a.png"), who, used_s=0.0) for who in ("", "me", "you"))
+    old, mine, yours = (
+        Session(session().analysis, Path("a.png"), who, used_s=0.0) for who in ("", "me", "you")
+    )
     kept.keep(old)
     tokens = [kept.keep(one) for one in (mine, yours)]
     clock.return_value = 3000.0
@@ -241,7 +273,9 @@ def test_what_nobody_looks_at_is_dropped_and_what_a_visitor_who_left_looked_at(t
     assert list(kept._kept) == tokens[1:]
 
 
-@pytest.mark.parametrize(("passed_s", "there"), [(0, True), (3000, True), (4000, False), (-4000, False)])
+@pytest.mark.parametrize(
+    ("passed_s", "there"), [(0, True), (3000, True), (4000, False), (-4000, False)]
+)
 def test_files_go_after_an_hour_or_when_the_clock_jumps(tmp_path, monkeypatch, passed_s, there):
     upload, own = tmp_path / "upload.png", tmp_path / "own.png"
     for path in (upload, own):
@@ -264,7 +298,9 @@ def test_gradio_keeps_no_state_of_a_call_without_a_session_or_of_a_visitor_who_l
     async def call(session_hash: str) -> None:
         state = page.state_holder[session_hash]
         with pytest.raises(gr.Error, match="A file is needed"):
-            await page.process_api(fn, [None, "JPEG"], state=state, session_hash=session_hash, event_id="event")
+            await page.process_api(
+                fn, [None, "JPEG"], state=state, session_hash=session_hash, event_id="event"
+            )
 
     asyncio.run(call("event"))
     asyncio.run(call("visitor"))
@@ -284,7 +320,9 @@ def test_only_uploads_and_what_was_made_for_them_are_a_visitors_files(tmp_path):
     fn = next(fn for fn in page.fns.values() if fn.api_name == "degrade")
     named = [{"path": str(path), "meta": {"_type": "gradio.FileData"}} for path in (mine, other)]
     with pytest.raises(Exception, match=r".+"):
-        asyncio.run(page.process_api(fn, [named, "JPEG"], state=page.state_holder["me"], session_hash="me"))
+        asyncio.run(
+            page.process_api(fn, [named, "JPEG"], state=page.state_holder["me"], session_hash="me")
+        )
     page.left(Mock(session_hash="me"))
     assert [path.name for path in tmp_path.iterdir()] == ["other.png"]
 
@@ -341,7 +379,8 @@ def test_whatever_goes_wrong_becomes_one_sentence(caplog):
     assert "secret" not in caplog.text
 
 
-# --------------------------------------------------------------------------------------------------------- the app
+# ---------------------------------------------------------------------------------------------------------
+# the app
 
 
 def test_building_the_page_loads_no_model(tmp_path):
@@ -352,7 +391,9 @@ def test_building_the_page_loads_no_model(tmp_path):
 
 
 def built(build):
-    """What `build()` builds, inside a running event loop: outside of one, Gradio starts loops and leaves them open."""
+    """What `build()` builds, inside a running event loop: outside of one, Gradio starts loops and
+    leaves them open.
+    """
 
     async def inside():
         return build()
@@ -384,14 +425,18 @@ def photos(tmp_path: Path) -> dict[int, Path]:
 def test_the_api_has_its_endpoints_and_no_inner_ones(client):
     endpoints = client.view_api(return_format="dict")
     assert (
-        {"/analyze", "/explain"} <= set(endpoints["named_endpoints"]) <= {"/analyze", "/explain", "/degrade", "/forge"}
+        {"/analyze", "/explain"}
+        <= set(endpoints["named_endpoints"])
+        <= {"/analyze", "/explain", "/degrade", "/forge"}
     )
     assert endpoints["unnamed_endpoints"] == {}
 
 
 def test_the_api_answers_with_the_contracts_object(client, photos):
     answer = client.predict(handle_file(photos[20]), api_name="/analyze")
-    assert answer == json.loads(json.dumps(analysis_json(analysis_of([astronaut()], p_fake=0.2, name="20.png"))))
+    assert answer == json.loads(
+        json.dumps(analysis_json(analysis_of([astronaut()], p_fake=0.2, name="20.png")))
+    )
 
 
 def test_the_api_gives_the_contracts_error_object(client, tmp_path):
@@ -406,13 +451,19 @@ def test_the_api_gives_the_contracts_error_object(client, tmp_path):
 def test_visitors_at_once_get_their_own_answers(page_url, photos):
     with ExitStack() as stack:
         clients = {n: stack.enter_context(connected(page_url)) for n in photos}
-        jobs = [(n, clients[n].submit(handle_file(photos[n]), api_name="/analyze")) for n in list(photos) * 4]
+        jobs = [
+            (n, clients[n].submit(handle_file(photos[n]), api_name="/analyze"))
+            for n in list(photos) * 4
+        ]
         assert [job.result(timeout=60)["p_fake"] for _, job in jobs] == [n / 100 for n, _ in jobs]
 
 
 def test_a_path_on_the_server_cannot_be_named(page_url):
     call = f"{page_url}gradio_api/call/analyze"
-    file = {"path": str(Path(app.__file__).parent / "pyproject.toml"), "meta": {"_type": "gradio.FileData"}}
+    file = {
+        "path": str(Path(app.__file__).parent / "pyproject.toml"),
+        "meta": {"_type": "gradio.FileData"},
+    }
     event = httpx.post(call, json={"data": [file]}).json()["event_id"]
     answer = httpx.get(f"{call}/{event}").text
     assert answer.startswith("event: error")
@@ -431,12 +482,16 @@ def test_the_model_tab_shows_a_card_or_says_there_is_none(monkeypatch, tmp_path)
         return [b.value for b in built(page) if b.elem_id == "lens-model-card"]
 
     assert card() == ["This copy comes without a model card."]
-    (tmp_path / "MODEL_CARD.md").write_text("# Card\n[a](a.csv) [b](https://b.example)", encoding="utf-8")
+    (tmp_path / "MODEL_CARD.md").write_text(
+        "# Card\n[a](a.csv) [b](https://b.example)", encoding="utf-8"
+    )
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "accuracy.png")
     blocks = built(page)
     assert card() == ["# Card\na [b](https://b.example)"]
     assert "lens-accuracy" in {b.elem_id for b in blocks}
-    assert not {"lens-zoo", "lens-training", "lens-reliability", "lens-accuracy-table"} & {b.elem_id for b in blocks}
+    assert not {"lens-zoo", "lens-training", "lens-reliability", "lens-accuracy-table"} & {
+        b.elem_id for b in blocks
+    }
     assert "The table zoo.csv is not in this copy." in [getattr(b, "value", None) for b in blocks]
 
 
@@ -444,8 +499,14 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
     monkeypatch.setattr(model, "SHIPPED", tmp_path)
     for name in ("reliability", "risk_coverage", "training"):
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.png")
-    line = dict.fromkeys(model.HEADINGS, "") | {"recipe": "<tiny>", "auc": "0.61234", "images_seen": "160"}
-    (tmp_path / "zoo.csv").write_text(",".join(line) + "\n" + ",".join(line.values()) + "\n", encoding="utf-8")
+    line = dict.fromkeys(model.HEADINGS, "") | {
+        "recipe": "<tiny>",
+        "auc": "0.61234",
+        "images_seen": "160",
+    }
+    (tmp_path / "zoo.csv").write_text(
+        ",".join(line) + "\n" + ",".join(line.values()) + "\n", encoding="utf-8"
+    )
     (tmp_path / "accuracy.csv").write_text(
         "set,family,degradation,auc,auc_low,auc_high\nvalidation faces,self-blend,none,0.914,0.867,0.955\n"
         "validation faces,self-blend,heavy,0.83,0.766,0.891\ndevset,lip sync,as found,,,\n", encoding="utf-8"
@@ -465,20 +526,31 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
     assert '<th scope="row">&lt;tiny&gt;</th>' in shown["lens-zoo"].value
     assert "<td>0.612</td>" in shown["lens-zoo"].value and "<td>160</td>" in shown["lens-zoo"].value
     accuracy = shown["lens-accuracy-table"].value
-    assert "<td>0.91 (0.87-0.95)</td><td>0.83 (0.77-0.89)</td>" in accuracy and "lip sync" not in accuracy
+    assert (
+        "<td>0.91 (0.87-0.95)</td><td>0.83 (0.77-0.89)</td>" in accuracy
+        and "lip sync" not in accuracy
+    )
     groups = shown["lens-authentic-table"].value
-    assert '<th scope="col">light</th><th scope="col">none</th>' in groups and "<td>2%</td><td></td>" in groups
+    assert (
+        '<th scope="col">light</th><th scope="col">none</th>' in groups
+        and "<td>2%</td><td></td>" in groups
+    )
     assert '<th scope="row">format: half size (9)</th><td></td><td>50%</td>' in groups
 
 
-# ------------------------------------------------------------------------------------------------------- other models
+# -------------------------------------------------------------------------------------------------------
+# other models
 
 
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory) -> Path:
-    """A folder of model folders: one network without a map and without a denoiser, as a training run leaves it."""
+    """A folder of model folders: one network without a map and without a denoiser, as a training
+    run leaves it.
+    """
     home = tmp_path_factory.mktemp("models")
-    tiny = NetworkConfig("timm", {"name": "test_resnet", "input_px": 64}, "mean", {}, denoiser_widths=())
+    tiny = NetworkConfig(
+        "timm", {"name": "test_resnet", "input_px": 64}, "mean", {}, denoiser_widths=()
+    )
     write_model(DeepfakeNetwork(tiny), "tiny", home / "run" / "model", {}, fp16=False)
     (home / "no model").mkdir()
     return home
@@ -486,11 +558,15 @@ def tiny_model(tmp_path_factory) -> Path:
 
 def test_the_menu_offers_shipped_models_and_folders_and_nothing_else(tiny_model, tmp_path):
     offered = offered_models(tiny_model)
-    assert list(offered) == [*model_names(), "run"] and offered["run"] == tiny_model / "run" / "model"
+    assert (
+        list(offered) == [*model_names(), "run"] and offered["run"] == tiny_model / "run" / "model"
+    )
     assert list(offered_models()) == model_names()
     service = Service(tmp_path, detector, offered)
     assert service.detector() is detector() and service.detector(model_names()[0]) is detector()
-    assert service.detector("run").info.name == "tiny" and service.detector("run") is service.detector("run")
+    assert service.detector("run").info.name == "tiny" and service.detector(
+        "run"
+    ) is service.detector("run")
     for path in (str(tiny_model / "run" / "model"), "../run", ""):
         with pytest.raises(WeightsError, match="not offered"):
             service.detector(path)
@@ -507,4 +583,7 @@ def test_a_model_without_a_map_or_a_denoiser_is_shown_all_the_same(tiny_model, t
 
     shown = built(shown)
     assert shown["lens-evidence"].visible is False
-    assert "no denoiser" in shown["lens-restored"] and "not evidence against a person" in shown["lens-words"]
+    assert (
+        "no denoiser" in shown["lens-restored"]
+        and "not evidence against a person" in shown["lens-words"]
+    )

@@ -1,4 +1,6 @@
-"""Arrows point down: app -> explain.tabs -> explain -> detector; training is never imported by inference."""
+"""Arrows point down: app -> explain.tabs -> explain -> detector; training is never imported by
+inference.
+"""
 
 import ast
 from pathlib import Path

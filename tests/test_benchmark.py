@@ -49,7 +49,9 @@ def test_calibration_error_of_a_liar_and_of_an_honest_one() -> None:
 
 
 def test_calibration_is_told_at_even_odds() -> None:
-    """One in ten is forged: a score of .5 for all is right where both are equally common, one of .1 is not."""
+    """One in ten is forged: a score of .5 for all is right where both are equally common, one of .1
+    is not.
+    """
     labels = np.array([1] + [0] * 9)
     assert expected_calibration_error(labels, np.full(10, 0.5), bins=1) == pytest.approx(0.0)
     assert expected_calibration_error(labels, np.full(10, 0.1), bins=1) == pytest.approx(0.4)
@@ -91,7 +93,14 @@ def test_rows_become_a_table_and_a_picture(tmp_path: Path) -> None:
     base = {"n": 5, "auc_low": 0.5, "auc_high": 0.9}
     rows = [
         {"set": "validation faces", "family": "all", "degradation": "none", "auc": 0.8, **base},
-        {"set": "devset", "family": "Deepfakes", "degradation": "as found", "auc": 0.7, "found": 0.5, **base},
+        {
+            "set": "devset",
+            "family": "Deepfakes",
+            "degradation": "as found",
+            "auc": 0.7,
+            "found": 0.5,
+            **base,
+        },
     ]
     write_rows(rows, tmp_path / "a.csv")
     with (tmp_path / "a.csv").open() as file:
@@ -112,7 +121,9 @@ def test_groups_by_hand() -> None:
     ]  # fmt: skip
 
 
-def test_false_positives_are_counted_by_group_at_the_shipped_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_false_positives_are_counted_by_group_at_the_shipped_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("detector.benchmark.shortcuts.LEAST", 2)
     detector = Detector.untrained()
     faces = [picture(seed) for seed in range(4)]
@@ -143,25 +154,41 @@ def test_the_residual_is_measured_inside_and_outside_the_evidence() -> None:
     assert found[0] == 10 and found[1] == 0 and 0 < found[3] < 10
 
 
-def test_the_generators_left_out_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_generators_left_out_are_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from detector.training import train as training
 
     authentic = [replace(picture(k), split="train" if k < 3 else "val") for k in range(6)]
     forged = [
-        replace(picture(k), label=1, source="made", person=person, split="val" if k % 2 else "train")
-        for k, person in enumerate(("stylegan2", "stylegan2-sfhq", "sdxl", "sdxl", "flux.1-dev", "flux.1-pro"))
+        replace(
+            picture(k), label=1, source="made", person=person, split="val" if k % 2 else "train"
+        )
+        for k, person in enumerate(
+            ("stylegan2", "stylegan2-sfhq", "sdxl", "sdxl", "flux.1-dev", "flux.1-pro")
+        )
     ]
     trained_on: list[set[str]] = []
 
-    def train(net: DeepfakeNetwork, pictures: list, config: training.TrainConfig, out: Path) -> SimpleNamespace:
-        assert config.family_weights == {"generated": 1.0} and sum(p.label == 0 for p in pictures) == 6
+    def train(
+        net: DeepfakeNetwork, pictures: list, config: training.TrainConfig, out: Path
+    ) -> SimpleNamespace:
+        assert (
+            config.family_weights == {"generated": 1.0} and sum(p.label == 0 for p in pictures) == 6
+        )
         trained_on.append({p.person for p in pictures if p.label == 1})
         return SimpleNamespace(ema=SimpleNamespace(module=net), images=96)
 
     monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(training, "new_network", lambda start: DeepfakeNetwork(NetworkConfig(denoiser_widths=())))
+    monkeypatch.setattr(
+        training, "new_network", lambda start: DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
+    )
     rows = generator_rows([*authentic, *forged], tmp_path / "start", 1.0, 3, tmp_path)
-    stylegan, diffusion, flux = {"stylegan2", "stylegan2-sfhq"}, {"sdxl"}, {"flux.1-dev", "flux.1-pro"}
+    stylegan, diffusion, flux = (
+        {"stylegan2", "stylegan2-sfhq"},
+        {"sdxl"},
+        {"flux.1-dev", "flux.1-pro"},
+    )
     assert trained_on == [diffusion | flux, stylegan | flux, stylegan | diffusion]
     assert [(row["family"], row["degradation"]) for row in rows[:4]] == [
         ("StyleGAN2, left out", "none"),
@@ -169,4 +196,6 @@ def test_the_generators_left_out_are_not_trained_on(tmp_path: Path, monkeypatch:
         ("the others, trained on", "none"),
         ("the others, trained on", "medium"),
     ]
-    assert len(rows) == 12 and all(0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows)
+    assert len(rows) == 12 and all(
+        0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows
+    )

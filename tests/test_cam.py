@@ -15,7 +15,9 @@ from explain import cam
 from explain.cam import CAMS, EVIDENCE_MAP, OCCLUSION, Capture, Heat
 
 CROP = face_crop(astronaut()).rgb
-ALL_CAMS = tuple(f"{name}, {layer}" for name in CAMS for layer in ("rgb stream", "noise stream", "map head"))
+ALL_CAMS = tuple(
+    f"{name}, {layer}" for name in CAMS for layer in ("rgb stream", "noise stream", "map head")
+)
 
 
 def capture_of(activation: np.ndarray, gradient: np.ndarray) -> Capture:
@@ -29,9 +31,15 @@ def test_method_names_name_every_layer() -> None:
 
 
 def test_the_maps_say_what_they_explain() -> None:
-    maps = cam.heats(detector(), CROP, (EVIDENCE_MAP, "Grad-CAM, rgb stream", "EigenCAM, noise stream"))
+    maps = cam.heats(
+        detector(), CROP, (EVIDENCE_MAP, "Grad-CAM, rgb stream", "EigenCAM, noise stream")
+    )
     assert [h.map.shape for h in maps.values()] == [(224, 224)] * 3
-    assert [h.target for h in maps.values()] == ["evidence logit of each place", "frame logit", "none (class-blind)"]
+    assert [h.target for h in maps.values()] == [
+        "evidence logit of each place",
+        "frame logit",
+        "none (class-blind)",
+    ]
     assert [h.class_blind for h in maps.values()] == [False, False, True]
     assert [h.unit for h in maps.values()] == ["logit", "logit", "activation"]
 
@@ -40,7 +48,9 @@ def test_the_evidence_map_is_the_networks_own() -> None:
     own = detector().look(CROP[None]).maps[0]
     shown = cam.heat(detector(), CROP, EVIDENCE_MAP).map
     # The middle of 8 x 8 pixels of a cell is where bilinear interpolation has most of that cell.
-    np.testing.assert_allclose(shown.reshape(28, 8, 28, 8).mean((1, 3))[5:-5, 5:-5], own[5:-5, 5:-5], atol=0.02)
+    np.testing.assert_allclose(
+        shown.reshape(28, 8, 28, 8).mean((1, 3))[5:-5, 5:-5], own[5:-5, 5:-5], atol=0.02
+    )
     assert shown[0, 0] == pytest.approx(own[0, 0], abs=1e-6)
 
 
@@ -76,7 +86,10 @@ def test_a_map_a_thousand_times_weaker_stays_so(name: str) -> None:
 def test_eigen_cam_ignores_the_gradient() -> None:
     rng = np.random.default_rng(0)
     activation, gradient = rng.random((2, 8, 7, 7)).astype(np.float32)
-    maps = [cam._cam(capture_of(activation, g), "EigenCAM, rgb stream", 7).map for g in (gradient, -3 * gradient)]
+    maps = [
+        cam._cam(capture_of(activation, g), "EigenCAM, rgb stream", 7).map
+        for g in (gradient, -3 * gradient)
+    ]
     np.testing.assert_array_equal(*maps)
     assert maps[0].max() > 0
 
@@ -84,7 +97,8 @@ def test_eigen_cam_ignores_the_gradient() -> None:
 def test_gradients_are_those_of_the_frame_logit() -> None:
     found = cam.capture_pass(detector(), CROP)
     assert found.logit == pytest.approx(float(detector().look(CROP[None]).logits[0]), abs=1e-5)
-    # The map head's last activation reaches the logit only through the map: checked against finite differences.
+    # The map head's last activation reaches the logit only through the map: checked against finite
+    # differences.
     head = detector().network.embedder.map_head[-1]
     out = detector().network.frame_head
     activation = torch.from_numpy(found.activations["map head"])
@@ -92,7 +106,9 @@ def test_gradients_are_those_of_the_frame_logit() -> None:
     step[0, 3] = 1.0
     embedding = torch.from_numpy(detector().look(CROP[None]).embeddings)
     with torch.no_grad():
-        up, down = (float(out(embedding, head(activation + s * 0.05 * step)[:, 0])) for s in (1, -1))
+        up, down = (
+            float(out(embedding, head(activation + s * 0.05 * step)[:, 0])) for s in (1, -1)
+        )
     slope = float(found.gradients["map head"][0, 3].sum())
     assert slope == pytest.approx((up - down) / 0.1, rel=0.05)
     assert abs(slope) > 1e-7
@@ -101,7 +117,9 @@ def test_gradients_are_those_of_the_frame_logit() -> None:
 def test_stream_shares() -> None:
     one = np.ones((1, 1, 2, 2), np.float32)
     layers = {"rgb stream": one, "noise stream": one}
-    shares = Capture(0.0, None, layers, {"rgb stream": 3 * one, "noise stream": -one}).stream_shares()
+    shares = Capture(
+        0.0, None, layers, {"rgb stream": 3 * one, "noise stream": -one}
+    ).stream_shares()
     assert shares == {"rgb stream": 0.75, "noise stream": 0.25}
     layers["soft look"] = one
     pulls = {"rgb stream": 2 * one, "noise stream": -one, "soft look": one}
@@ -118,7 +136,9 @@ def test_occlusion_is_the_fall_of_the_logit() -> None:
 
         def look(self, crops: np.ndarray) -> object:
             class Out:
-                logits = 10 * (crops[:, *patch] == picture[patch]).all(-1).mean((1, 2)).astype(np.float32)
+                logits = 10 * (crops[:, *patch] == picture[patch]).all(-1).mean((1, 2)).astype(
+                    np.float32
+                )
 
             return Out
 
@@ -129,7 +149,9 @@ def test_occlusion_is_the_fall_of_the_logit() -> None:
 
 
 def test_an_unknown_method_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match=r"^No explanation is called 'Score-CAM'; there are evidence map, "):
+    with pytest.raises(
+        ValueError, match=r"^No explanation is called 'Score-CAM'; there are evidence map, "
+    ):
         cam.heat(detector(), CROP, "Score-CAM")
 
 
@@ -166,7 +188,10 @@ def test_any_network_has_a_layer() -> None:
 
     torch.manual_seed(0)
     plain = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval().requires_grad_(False)
-    plain.embedder, plain.frame_head.out = Plain().requires_grad_(False), nn.Linear(8, 1).requires_grad_(False)
+    plain.embedder, plain.frame_head.out = (
+        Plain().requires_grad_(False),
+        nn.Linear(8, 1).requires_grad_(False),
+    )
     small = detector().with_network(plain)
     assert cam.method_names(plain)[0] == "Grad-CAM, last convolution"
     kept = cam.capture_pass(small, CROP[:64, :64])
@@ -190,14 +215,19 @@ def test_threads_do_not_mix() -> None:
     methods = (EVIDENCE_MAP, "Grad-CAM, rgb stream", "LayerCAM, noise stream", "Grad-CAM, map head")
     serial = [cam.heats(detector(), crop, methods) for crop in crops]
     with ThreadPoolExecutor(6) as pool:
-        jobs = [pool.submit(cam.heats, detector(), crop, methods) for crop in crops for _ in range(2)]
+        jobs = [
+            pool.submit(cam.heats, detector(), crop, methods) for crop in crops for _ in range(2)
+        ]
         looks = [pool.submit(detector().look, crop[None]) for crop in crops]
         threaded = [job.result() for job in jobs][::2]
         assert all(np.isfinite(look.result().logits).all() for look in looks)
     for alone, together in zip(serial, threaded, strict=True):
         for method in methods:
-            np.testing.assert_allclose(together[method].map, alone[method].map, rtol=1e-4, atol=1e-9)
-    assert np.abs(serial[0][methods[1]].map - serial[1][methods[1]].map).max() > 1e-6  # or the test could not fail
+            np.testing.assert_allclose(
+                together[method].map, alone[method].map, rtol=1e-4, atol=1e-9
+            )
+    # or the test could not fail
+    assert np.abs(serial[0][methods[1]].map - serial[1][methods[1]].map).max() > 1e-6
 
 
 def test_a_network_that_looks_twice_has_a_map_of_each_look() -> None:
@@ -205,13 +235,19 @@ def test_a_network_that_looks_twice_has_a_map_of_each_look() -> None:
     once = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
     twice = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.25))
     twice.load_state_dict(once.state_dict())
-    one, two = (cam.capture_pass(Detector.of(net, ModelInfo("made up", "0" * 64)), CROP) for net in (once, twice))
+    one, two = (
+        cam.capture_pass(Detector.of(net, ModelInfo("made up", "0" * 64)), CROP)
+        for net in (once, twice)
+    )
     assert set(two.activations) - set(one.activations) == {"soft look"}
     assert one.activations["rgb stream"].shape[-2:] == (14, 14)
     assert two.activations["soft look"].shape[-2:] == (11, 11)
     for name, activation in one.activations.items():
         assert np.array_equal(two.activations[name], activation)
         slope, scale = 0.75 * one.gradients[name], np.abs(one.gradients[name]).max()
-        assert np.abs(two.gradients[name] - slope).max() < 1e-4 * scale  # of this look's share, and of no other
+        # of this look's share, and of no other
+        assert np.abs(two.gradients[name] - slope).max() < 1e-4 * scale
     assert np.abs(two.gradients["soft look"]).max() > 0
-    assert "Grad-CAM, soft look" in cam.method_names(twice) and "Grad-CAM, soft look" not in cam.method_names(once)
+    assert "Grad-CAM, soft look" in cam.method_names(
+        twice
+    ) and "Grad-CAM, soft look" not in cam.method_names(once)

@@ -1,4 +1,6 @@
-"""Degradations: each does what its name says, a recipe is repeatable, and what is drawn stays in the stated ranges."""
+"""Degradations: each does what its name says, a recipe is repeatable, and what is drawn stays in
+the stated ranges.
+"""
 
 import inspect
 import json
@@ -24,7 +26,9 @@ def high_frequency_energy(rgb):
     """Power of the luma spectrum above a quarter of the sampling rate."""
     luma = rgb.mean(2)
     power = np.abs(np.fft.fft2(luma - luma.mean())) ** 2
-    fy, fx = np.meshgrid(np.fft.fftfreq(luma.shape[0]), np.fft.fftfreq(luma.shape[1]), indexing="ij")
+    fy, fx = np.meshgrid(
+        np.fft.fftfreq(luma.shape[0]), np.fft.fftfreq(luma.shape[1]), indexing="ij"
+    )
     return power[np.hypot(fx, fy) > 0.25].sum()
 
 
@@ -57,7 +61,10 @@ def test_registry_agrees_with_the_functions(name):
 def test_both_ends_of_every_slider_and_every_choice_work(name):
     small = np.ascontiguousarray(FACE[80:144, 80:144])
     for parameter in OPERATIONS[name].parameters:
-        values = parameter.choices or (type(parameter.default)(parameter.low), type(parameter.default)(parameter.high))
+        values = parameter.choices or (
+            type(parameter.default)(parameter.low),
+            type(parameter.default)(parameter.high),
+        )
         for value in values:
             assert degrade.apply(small, (Step(name, {parameter.name: value}),)).shape == (64, 64, 3)
 
@@ -77,7 +84,9 @@ def test_jpeg_subsampling_costs_colour():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2, 0] = 255
     stripes[:, 1::2, 2] = 255
-    full, half, quarter = (psnr_db(degrade.jpeg(stripes, 95, s), stripes) for s in ("4:4:4", "4:2:2", "4:2:0"))
+    full, half, quarter = (
+        psnr_db(degrade.jpeg(stripes, 95, s), stripes) for s in ("4:4:4", "4:2:2", "4:2:0")
+    )
     assert full > 30
     assert half < 15 and quarter < 15
 
@@ -118,7 +127,11 @@ def test_sharpen_adds_high_frequencies():
 def test_colour_operations_on_known_values():
     assert degrade.colour_shift(GREY, 10, -20, 200)[0, 0].tolist() == [138, 108, 255]
     assert degrade.brightness_contrast(GREY, brightness=-30)[0, 0].tolist() == [98, 98, 98]
-    assert degrade.brightness_contrast(np.full_like(GREY, 28), contrast=0.5)[0, 0].tolist() == [78, 78, 78]
+    assert degrade.brightness_contrast(np.full_like(GREY, 28), contrast=0.5)[0, 0].tolist() == [
+        78,
+        78,
+        78,
+    ]
     assert degrade.gamma(GREY, 2.0)[0, 0].tolist() == [64, 64, 64]
     red = np.full((2, 2, 3), (200, 50, 50), np.uint8)
     assert degrade.hue_saturation(red, saturation=0)[0, 0].tolist() == [95, 95, 95]
@@ -139,13 +152,18 @@ def test_dct_is_orthonormal():
 
 
 def test_block_artifacts_break_at_multiples_of_eight():
-    ramp = np.repeat(np.tile(np.arange(64, dtype=np.uint8)[None, :, None] + 60, (64, 1, 1)), 3, axis=2)
+    ramp = np.repeat(
+        np.tile(np.arange(64, dtype=np.uint8)[None, :, None] + 60, (64, 1, 1)), 3, axis=2
+    )
     steps = np.abs(np.diff(degrade.block_artifacts(ramp, 4)[20, :, 0].astype(int)))
     at_border = np.arange(1, 64) % 8 == 0
     assert steps[at_border].max() == 8  # one quantisation step of the mean, 4 * 16 / 8
     assert steps[~at_border].max() == 0  # the ramp inside a block falls below half a step
     assert np.array_equal(degrade.block_artifacts(FACE, 0), FACE)
-    assert psnr_db(degrade.block_artifacts(FACE, 0.5), FACE) > psnr_db(degrade.block_artifacts(FACE, 3), FACE) + 4
+    assert (
+        psnr_db(degrade.block_artifacts(FACE, 0.5), FACE)
+        > psnr_db(degrade.block_artifacts(FACE, 3), FACE) + 4
+    )
 
 
 def test_chroma_subsampling_keeps_luma():
@@ -187,7 +205,9 @@ def test_small_clip_keeps_order_and_count(codec):
     frames = [np.full((33, 47, 3), level, np.uint8) for level in range(20, 240, 20)]
     coded = degrade.video_codec_clip(frames, codec, 23, "ultrafast")
     assert len(coded) == 11
-    assert all(abs(after.mean() - before.mean()) < 4 for before, after in zip(frames, coded, strict=True))
+    assert all(
+        abs(after.mean() - before.mean()) < 4 for before, after in zip(frames, coded, strict=True)
+    )
 
 
 def test_apply_clip_draws_new_noise_for_every_frame():
@@ -248,7 +268,9 @@ def test_bad_parameters_are_refused(call):
 )
 def test_presets_stay_in_and_fill_their_ranges(severity, quality, sigma, factor, grain):
     rng = np.random.default_rng(0)
-    drawn = [{step.name: step.params for step in degrade.draw_preset(severity, rng)} for _ in range(500)]
+    drawn = [
+        {step.name: step.params for step in degrade.draw_preset(severity, rng)} for _ in range(500)
+    ]
     wanted = {
         ("jpeg", "quality"): quality,
         ("gaussian_blur", "sigma"): sigma,
@@ -268,7 +290,12 @@ def test_presets_stay_in_and_fill_their_ranges(severity, quality, sigma, factor,
 
 def test_presets_are_ordered_by_damage():
     psnr = [
-        np.mean([psnr_db(degrade.apply_preset(FACE, s, np.random.default_rng(i)), FACE) for i in range(5)])
+        np.mean(
+            [
+                psnr_db(degrade.apply_preset(FACE, s, np.random.default_rng(i)), FACE)
+                for i in range(5)
+            ]
+        )
         for s in ("light", "medium", "heavy")
     ]
     assert psnr[0] > psnr[1] + 1 > psnr[2] + 2
@@ -290,14 +317,17 @@ def noisy_edge(sigma):
     """60 on the left, 180 on the right, and noise of `sigma` 8-bit levels."""
     step = np.full((40, 40, 3), 60, np.uint8)
     step[:, 20:] = 180
-    return np.clip(step + np.random.default_rng(0).normal(0, sigma, step.shape), 0, 255).astype(np.uint8)
+    return np.clip(step + np.random.default_rng(0).normal(0, sigma, step.shape), 0, 255).astype(
+        np.uint8
+    )
 
 
 def test_bilateral_smooths_skin_and_keeps_edges():
     noisy = noisy_edge(5)
     smooth = degrade.bilateral(noisy, 30, 3).astype(int)
     assert smooth[:, 5:15].std() < 0.4 * noisy[:, 5:15].std()
-    assert abs(smooth[:, 19].mean() - 60) < 4 and abs(smooth[:, 20].mean() - 180) < 4  # a Gaussian would give 108, 132
+    # a Gaussian would give 108, 132
+    assert abs(smooth[:, 19].mean() - 60) < 4 and abs(smooth[:, 20].mean() - 180) < 4
     with pytest.raises(ValueError, match="sigma in levels"):
         degrade.bilateral(noisy, 500, 3)
 
@@ -331,9 +361,14 @@ def test_training_frequencies():
     rng = np.random.default_rng(1)
     recipes = [degrade.draw_training(rng, 1.0) for _ in range(4000)]
     share = {
-        name: count / 4000 for name, count in Counter(n for recipe in recipes for n in {s.name for s in recipe}).items()
+        name: count / 4000
+        for name, count in Counter(
+            n for recipe in recipes for n in {s.name for s in recipe}
+        ).items()
     }
-    codecs = Counter(s.params["codec"] for recipe in recipes for s in recipe if s.name == "video_codec")
+    codecs = Counter(
+        s.params["codec"] for recipe in recipes for s in recipe if s.name == "video_codec"
+    )
     assert share["jpeg"] == pytest.approx(0.6, abs=0.03)
     assert codecs["h264"] / 4000 == pytest.approx(0.4, abs=0.03)
     assert codecs["h265"] / 4000 == pytest.approx(0.08, abs=0.015)
@@ -346,7 +381,14 @@ def test_retouches_are_one_step_or_none():
     recipes = [degrade.draw_retouch(rng) for _ in range(2000)]
     kinds = Counter(recipe[0].name if recipe else "" for recipe in recipes)
     assert max(len(recipe) for recipe in recipes) == 1
-    shares = {"": 0.3, "rescale": 0.2, "gaussian_blur": 0.1, "sharpen": 0.1, "noise": 0.05, "vignette": 0.05}
+    shares = {
+        "": 0.3,
+        "rescale": 0.2,
+        "gaussian_blur": 0.1,
+        "sharpen": 0.1,
+        "noise": 0.05,
+        "vignette": 0.05,
+    }
     shares |= {"bilateral": 0.11, "non_local_means": 0.05, "median": 0.04}
     assert {name: count / 2000 for name, count in kinds.items()} == pytest.approx(shares, abs=0.03)
 
@@ -374,7 +416,11 @@ def test_strength_scales_damage():
 
 def test_describe_in_plain_words():
     assert degrade.describe(()) == "unchanged"
-    recipe = (Step("rescale", {"factor": 0.7}), Step("noise", {"sigma": 5.0}), Step("jpeg", {"quality": 50}))
+    recipe = (
+        Step("rescale", {"factor": 0.7}),
+        Step("noise", {"sigma": 5.0}),
+        Step("jpeg", {"quality": 50}),
+    )
     assert degrade.describe(recipe) == (
         "shrunk to 70% (area) and enlarged back (bilinear), then noise of sigma 5, then JPEG at quality 50 (4:2:0)"
     )

@@ -77,7 +77,9 @@ def test_a_jump_between_frames_is_seen() -> None:
     assert frame_similarity(track).tolist() == [1.0, 0.0, 1.0]
 
 
-def test_an_index_holds_no_pictures_and_knows_its_model(untrained: Detector, tmp_path: Path) -> None:
+def test_an_index_holds_no_pictures_and_knows_its_model(
+    untrained: Detector, tmp_path: Path
+) -> None:
     crops = np.random.default_rng(0).integers(0, 255, (4, 224, 224, 3)).astype(np.uint8)
     made = build_index(untrained, crops, [0, 0, 1, 1], ["a", "a", "b", "b"])
     made.save(tmp_path / "index.safetensors")

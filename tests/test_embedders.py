@@ -1,4 +1,6 @@
-"""Every frame embedder of the registry: shapes, statistics, where its weights come from, and what it says without."""
+"""Every frame embedder of the registry: shapes, statistics, where its weights come from, and what
+it says without.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -43,7 +45,9 @@ def test_every_embedder_gives_the_dimension_it_names() -> None:
             assert net(torch.rand(2, 3, 224, 224)).embedding.shape == (2, dim), name
 
 
-@pytest.mark.parametrize(("name", "side"), [("test_resnet", 224), ("test_efficientnet", 224), ("test_vit", 160)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("test_resnet", 224), ("test_efficientnet", 224), ("test_vit", 160)]
+)
 def test_any_timm_network_takes_a_crop_at_its_own_size(name: str, side: int) -> None:
     net = build_embedder("timm", name=name).eval()
     assert net.input_px == side
@@ -69,7 +73,9 @@ def test_normalisation_happens_inside_and_with_the_networks_own_numbers() -> Non
         [0.229, 0.224, 0.225]
     )
     facenet = build_embedder("inception-resnet-v1")
-    grey = (torch.tensor([0.0, 127.5, 255.0]) / 255 - facenet.mean.flatten()[0]) / facenet.std.flatten()[0]
+    grey = (
+        torch.tensor([0.0, 127.5, 255.0]) / 255 - facenet.mean.flatten()[0]
+    ) / facenet.std.flatten()[0]
     assert grey.tolist() == pytest.approx([-127.5 / 128, 0.0, 127.5 / 128], abs=1e-6)
 
 
@@ -81,7 +87,9 @@ def test_the_face_recogniser_is_facenets_own_cut_in_two() -> None:
     state = whole.state_dict()
     parts = {k: state[k.split(".", 1)[1]] for k in ours.state_dict() if k.startswith("rgb.")}
     for index, name in ((2, "last_linear"), (3, "last_bn")):
-        parts |= {f"head.{index}.{k.split('.', 1)[1]}": v for k, v in state.items() if k.startswith(name)}
+        parts |= {
+            f"head.{index}.{k.split('.', 1)[1]}": v for k, v in state.items() if k.startswith(name)
+        }
     ours.load_state_dict(parts)
     images = torch.rand(1, 3, 160, 160)
     with torch.inference_mode():
@@ -121,11 +129,19 @@ def test_weights_load_by_path_and_a_classifier_is_passed_over(ending: str, tmp_p
     [
         (lambda path: None, "start.pth is missing"),
         (lambda path: path.write_bytes(b"junk"), "start.pth cannot be read"),
-        (lambda path: torch.save({"conv1.0.weight": torch.zeros(1)}, path), "start.pth does not fit test_resnet"),
-        (lambda path: torch.save({"fc.weight": torch.zeros(1)}, path), r"start.pth lacks \d+ tensors of test_resnet"),
+        (
+            lambda path: torch.save({"conv1.0.weight": torch.zeros(1)}, path),
+            "start.pth does not fit test_resnet",
+        ),
+        (
+            lambda path: torch.save({"fc.weight": torch.zeros(1)}, path),
+            r"start.pth lacks \d+ tensors of test_resnet",
+        ),
     ],
 )
-def test_weights_that_cannot_be_used_are_said(make: Callable[[Path], object], says: str, tmp_path: Path) -> None:
+def test_weights_that_cannot_be_used_are_said(
+    make: Callable[[Path], object], says: str, tmp_path: Path
+) -> None:
     make(tmp_path / "start.pth")
     with pytest.raises(WeightsError, match=says):
         build_embedder("timm", name=TINY, weights=str(tmp_path / "start.pth"))
@@ -157,7 +173,11 @@ def test_without_a_network_the_error_names_the_file_and_where_to_put_it(
 ) -> None:
     with pytest.raises(WeightsError) as caught:
         build_embedder(embedder, pretrained=True, **options)
-    assert file in str(caught.value) and where in str(caught.value) and "--weights" in str(caught.value)
+    assert (
+        file in str(caught.value)
+        and where in str(caught.value)
+        and "--weights" in str(caught.value)
+    )
 
 
 def test_a_name_timm_does_not_know_is_said() -> None:
@@ -166,9 +186,12 @@ def test_a_name_timm_does_not_know_is_said() -> None:
 
 
 def test_a_stored_configuration_forgets_where_the_weights_came_from() -> None:
-    config = NetworkConfig("timm", {"name": TINY, "pretrained": True, "weights": "x.pth"}, denoiser_widths=())
+    config = NetworkConfig(
+        "timm", {"name": TINY, "pretrained": True, "weights": "x.pth"}, denoiser_widths=()
+    )
     assert config.bare().embedder_options == {"name": TINY}
-    assert build_network(asdict(config)).config == config.bare()  # reads no file and fetches nothing
+    # reads no file and fetches nothing
+    assert build_network(asdict(config)).config == config.bare()
 
 
 def test_a_manifest_that_describes_no_network_is_said() -> None:

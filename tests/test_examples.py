@@ -36,7 +36,8 @@ def test_a_photo_is_written_once_and_always_the_same(example, tmp_path):
     before = first.stat().st_mtime_ns
     assert write_example(example, tmp_path).stat().st_mtime_ns == before
     assert write_example(example, tmp_path / "other").read_bytes() == first.read_bytes()
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [example.name]  # no half-written files
+    # no half-written files
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [example.name]
     media = open_media(first)
     assert (media.kind, media.width) == ("image", 512)
 
@@ -65,16 +66,21 @@ def test_the_mouth_changes_and_the_eyes_do_not():
 
 
 def test_the_clip_is_forged_in_its_middle_only():
-    frames = list(zip(examples.clip_frames(None), examples.clip_frames(examples.FORGED_SECONDS), strict=True))
+    frames = list(
+        zip(examples.clip_frames(None), examples.clip_frames(examples.FORGED_SECONDS), strict=True)
+    )
     assert len(frames) == 100
     forged = [bool(difference(a, b).any()) for a, b in frames]
-    assert [i for i, yes in enumerate(forged) if yes] == list(range(38, 75))  # 1.5 s to 3.0 s at 25 per second
+    # 1.5 s to 3.0 s at 25 per second
+    assert [i for i, yes in enumerate(forged) if yes] == list(range(38, 75))
     assert frames[0][0].shape == (480, 640, 3)
 
 
 def test_the_forgery_flickers_more_than_the_camera_moves():
     authentic = [f for i, f in enumerate(examples.clip_frames(None)) if 50 <= i < 56]
-    forged = [f for i, f in enumerate(examples.clip_frames(examples.FORGED_SECONDS)) if 50 <= i < 56]
+    forged = [
+        f for i, f in enumerate(examples.clip_frames(examples.FORGED_SECONDS)) if 50 <= i < 56
+    ]
     laid_on = [b.astype(int) - a for a, b in zip(authentic, forged, strict=True)]
     flicker = np.mean([np.abs(a - b)[180:300, 270:370].mean() for a, b in pairwise(laid_on)])
     assert flicker > 3  # grey levels from frame to frame, on the face

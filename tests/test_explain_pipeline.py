@@ -32,10 +32,16 @@ def test_everything_about_one_face() -> None:
     assert [grade.method for grade in found.card.grades] == list(found.heats)
     assert found.residual.shape == (224, 224, 3)
     assert found.frame.rgb is astronaut()
-    assert found.p == pytest.approx(1 / (1 + np.exp(-found.logit)))  # the calibration of an untrained detector
+    # the calibration of an untrained detector
+    assert found.p == pytest.approx(1 / (1 + np.exp(-found.logit)))
     assert found.words[-1] == CLOSING
     assert found.findings.p_resaved is not None and abs(found.findings.p_resaved - found.p) < 0.1
-    assert set(found.findings.p_hidden or {}) == {"the eyes", "the nose", "the mouth", "the edge of the face"}
+    assert set(found.findings.p_hidden or {}) == {
+        "the eyes",
+        "the nose",
+        "the mouth",
+        "the edge of the face",
+    }
     assert [share for share, _ in steps] == sorted(share for share, _ in steps)
     assert "Covering parts of the face (LIME)" in [stage for _, stage in steps]
 
@@ -52,7 +58,10 @@ def test_which_frame() -> None:
     top = most_suspicious(analysis.faces[0])
     assert analysis.faces[0].p_frames[top] == max(analysis.faces[0].p_frames)
     quick = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
-    assert explain_face(detector(), analysis, settings=quick).crop is analysis.faces[0].track.crops[top]
+    assert (
+        explain_face(detector(), analysis, settings=quick).crop
+        is analysis.faces[0].track.crops[top]
+    )
     asked = explain_face(detector(), analysis, crop_index=1, settings=quick)
     assert asked.frame.index == 1
     assert asked.logit == pytest.approx(analysis.faces[0].evidence[1].logit, abs=1e-4)
@@ -72,5 +81,7 @@ def test_progress_can_cancel() -> None:
 
 def test_an_authentic_face_gets_no_place() -> None:
     quick = Settings(methods=(EVIDENCE_MAP,), lime=False, check_steps=4)
-    found = explain_face(detector(), analysis_of([astronaut()], Label.AUTHENTIC, 0.1), settings=quick)
+    found = explain_face(
+        detector(), analysis_of([astronaut()], Label.AUTHENTIC, 0.1), settings=quick
+    )
     assert found.words[0].startswith("The detector leans clearly towards authentic (score 0.10)")

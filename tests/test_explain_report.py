@@ -55,7 +55,9 @@ def test_the_same_bytes_again(clip_report: Report) -> None:
     again = build_report(detector(), analysis_of(frames, name=NASTY), None, SETTINGS)
     assert again.json() == clip_report.json()
     assert again.html() == clip_report.html()
-    other = build_report(detector(), analysis_of(frames, name=NASTY), None, Settings(lime=False, check=False))
+    other = build_report(
+        detector(), analysis_of(frames, name=NASTY), None, Settings(lime=False, check=False)
+    )
     assert other.json() != clip_report.json()
 
 
@@ -66,12 +68,21 @@ def test_the_numbers(clip_report: Report) -> None:
         "duration_s": 2.0, "frames_looked_at": [0, 1, 2],
     }  # fmt: skip
     assert content["model"] == {"name": "untrained", "sha256": "0" * 64}
-    assert content["verdict"] == {"label": "forged", "p_fake": 0.9, "logit": 2.0, "reason": "Told so by the test."}
+    assert content["verdict"] == {
+        "label": "forged",
+        "p_fake": 0.9,
+        "logit": 2.0,
+        "reason": "Told so by the test.",
+    }
     assert content["settings"]["methods"] == [EVIDENCE_MAP, "EigenCAM, rgb stream"]
     assert content["metadata"] == {"Software": "a <b>test</b>"}
     assert content["content_credentials"] is None
     explanation = content["faces"][0]["explanation"]
-    assert [m["method"] for m in explanation["maps"]] == [EVIDENCE_MAP, "EigenCAM, rgb stream", "LIME"]
+    assert [m["method"] for m in explanation["maps"]] == [
+        EVIDENCE_MAP,
+        "EigenCAM, rgb stream",
+        "LIME",
+    ]
     assert [m["class_blind"] for m in explanation["maps"]] == [False, True, False]
     assert all(m["grade"]["sentence"] for m in explanation["maps"])
     assert len(content["faces"][0]["timeline"]["similarity"]) == 2
@@ -87,7 +98,9 @@ def test_the_page_fetches_nothing_and_says_what_it_shows(clip_report: Report) ->
         assert (image["src"] or "").startswith("data:image/png;base64,")
         assert len(image["alt"] or "") > 10
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
-    assert not any("src" in attrs and not (attrs["src"] or "").startswith("data:") for _, attrs in page.tags)
+    assert not any(
+        "src" in attrs and not (attrs["src"] or "").startswith("data:") for _, attrs in page.tags
+    )
     assert "http" not in re.sub(r'src="[^"]*"', "", clip_report.html())
     assert "@media print" in clip_report.html()
 
@@ -112,7 +125,13 @@ def test_files(clip_report: Report, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "er"
     written = write_report(clip_report, out)
     names = {path.name for path in written}
-    assert {"report.html", "report.json", "face1-frame.png", "face1-timeline.png", "face1-evidence-map.png"} <= names
+    assert {
+        "report.html",
+        "report.json",
+        "face1-frame.png",
+        "face1-timeline.png",
+        "face1-evidence-map.png",
+    } <= names
     assert {path.name for path in out.iterdir()} == names  # and no half-written rest
     assert json.loads((out / "report.json").read_bytes())["file"]["name"] == NASTY
     assert "&#56575;" in (out / "report.html").read_text(encoding="utf-8")
@@ -141,9 +160,13 @@ def test_one_scale_for_all_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         report_module.figures,
         "overlay",
-        lambda view, crop, heat, scale: (seen.append(scale.limit), draw(view, crop, heat, scale))[1],
+        lambda view, crop, heat, scale: (seen.append(scale.limit), draw(view, crop, heat, scale))[
+            1
+        ],
     )
-    found = build_report(detector(), two, None, Settings(methods=(EVIDENCE_MAP,), lime=False, check=False))
+    found = build_report(
+        detector(), two, None, Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    )
     assert len(found.pictures) == 2 and len(seen) == 2
     assert seen[0] == seen[1]
 
@@ -171,7 +194,9 @@ def fake_detector(model: object = None, device: str = "auto") -> Any:
     return made
 
 
-def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(command, "Detector", fake_detector)
     quick = ["--methods", EVIDENCE_MAP, "--no-lime", "--no-check"]
     assert command.main(["me.png", "--out", str(tmp_path / "out"), *quick]) == 0
@@ -179,7 +204,9 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert str(tmp_path / "out" / "report.json") in capsys.readouterr().out
     # The command line's JSON is the library's, byte for byte.
     same = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
-    library = build_report(detector(), analysis_of([astronaut()], name="me.png"), Path("me.png"), same)
+    library = build_report(
+        detector(), analysis_of([astronaut()], name="me.png"), Path("me.png"), same
+    )
     assert (tmp_path / "out" / "report.json").read_text() == library.json()
 
 
@@ -187,7 +214,10 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     ("arguments", "message"),
     [
         (["broken.mp4"], "broken.mp4 cannot be read as a picture or a clip.\n"),
-        (["me.png", "--methods", "nonsense"], "No explanation is called 'nonsense'; there are evidence map, "),
+        (
+            ["me.png", "--methods", "nonsense"],
+            "No explanation is called 'nonsense'; there are evidence map, ",
+        ),
     ],
 )
 def test_errors_are_one_sentence(

@@ -1,4 +1,6 @@
-"""Faces: on the two public-domain people that ship inside scikit-image and matplotlib, and on made-up detections."""
+"""Faces: on the two public-domain people that ship inside scikit-image and matplotlib, and on
+made-up detections.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from detector import faces
 from detector.faces import CROP_MARGIN, Detection, FaceFinder, KalmanBox, cut_square
 from detector.types import FaceTrack, Frame
 
-FACE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])  # landmarks as shares of the box
+# landmarks as shares of the box
+FACE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +39,16 @@ def hopper() -> np.ndarray:
 
 def detection(x: float, y: float, size: float = 100.0, confidence: float = 0.99) -> Detection:
     """Return a square face whose box starts at x, y."""
-    return Detection((x, y, x + size, y + size), (FACE * size + (x, y)).astype(np.float32), confidence)
+    return Detection(
+        (x, y, x + size, y + size), (FACE * size + (x, y)).astype(np.float32), confidence
+    )
 
 
 def tracks(
-    monkeypatch: pytest.MonkeyPatch, found: list[list[Detection]], step_s: float = 0.1, **options: int
+    monkeypatch: pytest.MonkeyPatch,
+    found: list[list[Detection]],
+    step_s: float = 0.1,
+    **options: int,
 ) -> tuple[FaceTrack, ...]:
     """Track made-up detections, one list per frame of 600 x 1000 px."""
     finder = FaceFinder()
@@ -53,7 +61,8 @@ def lefts(track: FaceTrack) -> list[float]:
     return [round(crop.box_xyxy_px[0], 3) for crop in track.crops]
 
 
-# --------------------------------------------------------------------------------------------------- detection
+# ---------------------------------------------------------------------------------------------------
+# detection
 
 
 def test_the_astronaut_is_found(finder: FaceFinder, astronaut: np.ndarray) -> None:
@@ -65,8 +74,12 @@ def test_the_astronaut_is_found(finder: FaceFinder, astronaut: np.ndarray) -> No
     assert face.landmarks_px.dtype == np.float32
 
 
-def test_large_pictures_give_coordinates_of_the_picture(finder: FaceFinder, astronaut: np.ndarray) -> None:
-    (face,) = finder.detect_faces(cv2.resize(astronaut, (2048, 2048), interpolation=cv2.INTER_CUBIC))
+def test_large_pictures_give_coordinates_of_the_picture(
+    finder: FaceFinder, astronaut: np.ndarray
+) -> None:
+    (face,) = finder.detect_faces(
+        cv2.resize(astronaut, (2048, 2048), interpolation=cv2.INTER_CUBIC)
+    )
     assert face.box_xyxy_px == pytest.approx((716, 256, 1072, 696), abs=30)
     assert np.abs(face.landmarks_px[0] - (820, 406)).max() < 20
 
@@ -75,8 +88,10 @@ def test_small_faces_of_a_large_photo_are_found_beside_the_large_one(
     finder: FaceFinder, astronaut: np.ndarray, hopper: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = np.full((2000, 3000, 3), 90, np.uint8)
-    photo[200:1736, 100:1636] = cv2.resize(astronaut, (1536, 1536), interpolation=cv2.INTER_CUBIC)  # 330 px
-    photo[900:1020, 2300:2402] = cv2.resize(hopper, (102, 120), interpolation=cv2.INTER_AREA)  # 39 px
+    # 330 px
+    photo[200:1736, 100:1636] = cv2.resize(astronaut, (1536, 1536), interpolation=cv2.INTER_CUBIC)
+    # 39 px
+    photo[900:1020, 2300:2402] = cv2.resize(hopper, (102, 120), interpolation=cv2.INTER_AREA)
     large, small = finder.detect_faces(photo)
     assert large.box_xyxy_px == pytest.approx((637, 392, 904, 722), abs=25) and small.size_px < 50
     assert np.abs(small.landmarks_px[0] - (2300 + 222 * 0.2, 900 + 193 * 0.2)).max() < 8
@@ -99,19 +114,28 @@ def test_odd_shapes_are_no_error(finder: FaceFinder, shape: tuple[int, int]) -> 
 
 
 def test_small_faces_are_left_out(finder: FaceFinder, astronaut: np.ndarray) -> None:
-    assert len(finder.detect_faces(cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA))) == 1  # 55 px
-    assert finder.detect_faces(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)) == ()  # 27 px
+    # 55 px
+    assert (
+        len(finder.detect_faces(cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)))
+        == 1
+    )
+    # 27 px
+    assert (
+        finder.detect_faces(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)) == ()
+    )
 
 
 def test_a_face_mostly_outside_is_left_out(finder: FaceFinder, astronaut: np.ndarray) -> None:
-    assert len(finder.detect_faces(np.ascontiguousarray(astronaut[:, 200:]))) == 1  # three quarters to be seen
+    # three quarters to be seen
+    assert len(finder.detect_faces(np.ascontiguousarray(astronaut[:, 200:]))) == 1
     assert finder.detect_faces(np.ascontiguousarray(astronaut[:, 235:])) == ()
 
 
 def test_tight_crops_are_tried_again_with_a_border(
     finder: FaceFinder, hopper: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tight = cv2.resize(hopper[130:325, 185:345], (112, 112), interpolation=cv2.INTER_AREA)  # less than the face's box
+    # less than the face's box
+    tight = cv2.resize(hopper[130:325, 185:345], (112, 112), interpolation=cv2.INTER_AREA)
     (face,) = finder.detect_faces(tight)
     eyes = (np.array([[222.1, 193.5], [309.5, 187.9]]) - (185, 130)) * (112 / 160, 112 / 195)
     assert np.abs(face.landmarks_px[:2] - eyes).max() < 5
@@ -125,7 +149,9 @@ def test_the_second_try_is_made_only_when_no_frame_shows_a_face(
     borders: list[float] = []
     original = finder._detect_batch
     monkeypatch.setattr(
-        finder, "_detect_batch", lambda batch, border: borders.append(border) or original(batch, border)
+        finder,
+        "_detect_batch",
+        lambda batch, border: borders.append(border) or original(batch, border),
     )
     empty = np.zeros_like(astronaut)
     finder.find_tracks([Frame(0, 0.0, empty), Frame(1, 0.1, astronaut)])
@@ -148,16 +174,24 @@ def test_between_key_frames_faces_are_found_where_they_must_be(
     searched: list[tuple[int, ...]] = []
     original = finder._search
     monkeypatch.setattr(
-        finder, "_search", lambda scaled, min_px: searched.append(scaled.shape) or original(scaled, min_px)
+        finder,
+        "_search",
+        lambda scaled, min_px: searched.append(scaled.shape) or original(scaled, min_px),
     )
     found = finder.detect(frames)
-    assert searched == [(4, 360, 640, 3), (10, 192, 192, 3)]  # frames 0, 3, 6, 8; both faces of the five others
+    # frames 0, 3, 6, 8; both faces of the five others
+    assert searched == [(4, 360, 640, 3), (10, 192, 192, 3)]
     whole = finder._detect_all([frame.rgb for frame in frames])
     for some, plain in zip(found, whole, strict=True):
         assert len(some) == len(plain) == 2
-        in_order = [sorted(faces_of, key=lambda face: face.box_xyxy_px[0]) for faces_of in (some, plain)]
+        in_order = [
+            sorted(faces_of, key=lambda face: face.box_xyxy_px[0]) for faces_of in (some, plain)
+        ]
         for face, other in zip(*in_order, strict=True):
-            assert np.abs(np.subtract(face.box_xyxy_px, other.box_xyxy_px)).max() < 0.08 * other.size_px
+            assert (
+                np.abs(np.subtract(face.box_xyxy_px, other.box_xyxy_px)).max()
+                < 0.08 * other.size_px
+            )
             assert np.abs(face.landmarks_px - other.landmarks_px).max() < 0.05 * other.size_px
 
 
@@ -165,7 +199,9 @@ def test_frames_far_apart_in_time_are_all_searched_whole(
     finder: FaceFinder, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
-    monkeypatch.setattr(finder, "_detect_all", lambda pictures: counts.append(len(pictures)) or [[]] * len(pictures))
+    monkeypatch.setattr(
+        finder, "_detect_all", lambda pictures: counts.append(len(pictures)) or [[]] * len(pictures)
+    )
     for step_s in (0.1, 0.7):
         finder.find_tracks([Frame(i, i * step_s, astronaut) for i in range(9)])
     assert counts == [3, 9]
@@ -173,7 +209,9 @@ def test_frames_far_apart_in_time_are_all_searched_whole(
 
 def test_frames_of_several_sizes(finder: FaceFinder, astronaut: np.ndarray) -> None:
     wide = cv2.copyMakeBorder(astronaut, 0, 0, 0, 200, cv2.BORDER_CONSTANT)
-    (track,) = finder.find_tracks([Frame(0, 0.0, astronaut), Frame(1, 0.1, wide), Frame(2, 0.2, astronaut)])
+    (track,) = finder.find_tracks(
+        [Frame(0, 0.0, astronaut), Frame(1, 0.1, wide), Frame(2, 0.2, astronaut)]
+    )
     assert [crop.frame_index for crop in track.crops] == [0, 1, 2]
     assert max(lefts(track)) - min(lefts(track)) < 8
 
@@ -181,7 +219,8 @@ def test_frames_of_several_sizes(finder: FaceFinder, astronaut: np.ndarray) -> N
 def test_threads_share_a_finder(astronaut: np.ndarray) -> None:
     finder, boxes = FaceFinder(), []
     work = [
-        threading.Thread(target=lambda: boxes.append(finder.detect_faces(astronaut)[0].box_xyxy_px)) for _ in range(4)
+        threading.Thread(target=lambda: boxes.append(finder.detect_faces(astronaut)[0].box_xyxy_px))
+        for _ in range(4)
     ]
     for thread in work:
         thread.start()
@@ -191,10 +230,13 @@ def test_threads_share_a_finder(astronaut: np.ndarray) -> None:
     assert np.ptp(np.array(boxes), axis=0).max() < 0.01
 
 
-# ---------------------------------------------------------------------------------------------------- tracking
+# ----------------------------------------------------------------------------------------------------
+# tracking
 
 
-def test_two_moving_people_keep_their_identity(finder: FaceFinder, astronaut: np.ndarray, hopper: np.ndarray) -> None:
+def test_two_moving_people_keep_their_identity(
+    finder: FaceFinder, astronaut: np.ndarray, hopper: np.ndarray
+) -> None:
     left, right = astronaut[20:240, 120:320], cv2.resize(hopper[60:400, 110:420], (200, 220))
     frames = []
     for i in range(6):
@@ -205,7 +247,10 @@ def test_two_moving_people_keep_their_identity(finder: FaceFinder, astronaut: np
     both = finder.find_tracks(frames)
     assert [len(track.crops) for track in both] == [6, 6]
     assert [track.track for track in both] == [1, 2]
-    moves = {np.sign(track.crops[-1].box_xyxy_px[0] - track.crops[0].box_xyxy_px[0]): track for track in both}
+    moves = {
+        np.sign(track.crops[-1].box_xyxy_px[0] - track.crops[0].box_xyxy_px[0]): track
+        for track in both
+    }
     for i in range(6):
         # The astronaut's box starts 59 px into her cut-out, Hopper's about 42 px into his place.
         assert moves[1].crops[i].box_xyxy_px[0] == pytest.approx(20 + 18 * i + 59, abs=10)
@@ -213,7 +258,9 @@ def test_two_moving_people_keep_their_identity(finder: FaceFinder, astronaut: np
         assert moves[1].crops[i].rgb.shape == (224, 224, 3)
 
 
-def test_people_who_pass_each_other_are_told_apart_by_their_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_who_pass_each_other_are_told_apart_by_their_motion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = [[detection(100 + 30 * i, 200), detection(400 - 30 * i, 230)] for i in range(11)]
     both = tracks(monkeypatch, found)
     assert sorted(lefts(track) for track in both) == [
@@ -235,7 +282,9 @@ def test_a_short_gap_is_interpolated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_gap_is_interpolated_in_time_not_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
     finder, rgb = FaceFinder(), np.zeros((600, 1000, 3), np.uint8)
-    monkeypatch.setattr(finder, "detect", lambda frames: [[detection(100, 200)], [], [detection(140, 200)]])
+    monkeypatch.setattr(
+        finder, "detect", lambda frames: [[detection(100, 200)], [], [detection(140, 200)]]
+    )
     (track,) = finder.find_tracks([Frame(i, t, rgb) for i, t in enumerate((0.0, 0.3, 0.4))])
     assert lefts(track) == [100, 130, 140]
 
@@ -252,12 +301,15 @@ def test_who_returns_late_is_a_new_track(monkeypatch: pytest.MonkeyPatch) -> Non
     seen = [[detection(100, 200)]] * 3
     assert len(tracks(monkeypatch, [*seen, *[[]] * 8, *seen], step_s=0.5)) == 1  # 4.5 s
     assert len(tracks(monkeypatch, [*seen, *[[]] * 10, *seen], step_s=0.5)) == 2  # 5.5 s
-    assert len(tracks(monkeypatch, [*seen, [], *seen], step_s=15.0)) == 1  # missed once in a long clip
+    # missed once in a long clip
+    assert len(tracks(monkeypatch, [*seen, [], *seen], step_s=15.0)) == 1
 
 
 def test_a_cut_to_someone_elsewhere_is_not_glued(monkeypatch: pytest.MonkeyPatch) -> None:
     for step_s in (0.04, 0.3, 15.0):
-        both = tracks(monkeypatch, [[detection(100, 200)]] * 5 + [[detection(300, 200)]] * 4, step_s)
+        both = tracks(
+            monkeypatch, [[detection(100, 200)]] * 5 + [[detection(300, 200)]] * 4, step_s
+        )
         assert [lefts(track) for track in both] == [[100] * 5, [300] * 4]
     sizes = tracks(monkeypatch, [[detection(100, 200)]] * 5 + [[detection(50, 150, 200)]] * 4)
     assert len(sizes) == 2  # the same place, but twice the size
@@ -269,10 +321,13 @@ def test_the_gate_grows_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(tracks(monkeypatch, jump, step_s=0.6)) == 1
 
 
-def test_a_single_detection_beside_a_long_track_is_a_false_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_detection_beside_a_long_track_is_a_false_alarm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     face, stray = detection(100, 200), detection(600, 300)
     assert len(tracks(monkeypatch, [[face]] * 4 + [[face, stray]] + [[face]] * 4)) == 1
-    assert len(tracks(monkeypatch, [[face]] * 2 + [[face, stray]] + [[face]] * 2)) == 2  # too short a clip to tell
+    # too short a clip to tell
+    assert len(tracks(monkeypatch, [[face]] * 2 + [[face, stray]] + [[face]] * 2)) == 2
     assert len(tracks(monkeypatch, [[face]] * 4 + [[face, stray]] * 2 + [[face]] * 4)) == 2
 
 
@@ -303,16 +358,21 @@ def test_kalman_learns_a_constant_velocity() -> None:
 
 def test_kalman_weighs_by_uncertainty() -> None:
     box = KalmanBox.start(np.array([0.0, 0.0, 100.0]))
-    # Straight after the start, prediction and measurement are equally uncertain: the estimate lies halfway.
+    # Straight after the start, prediction and measurement are equally uncertain: the estimate lies
+    # halfway.
     assert box.predict(0.0).update(np.array([10.0, 0.0, 100.0])).state[0] == pytest.approx(5.0)
     # A long time later the measurement is all there is.
-    assert box.predict(10.0).update(np.array([10.0, 0.0, 100.0])).state[0] == pytest.approx(10.0, abs=0.01)
+    assert box.predict(10.0).update(np.array([10.0, 0.0, 100.0])).state[0] == pytest.approx(
+        10.0, abs=0.01
+    )
 
 
-# --------------------------------------------------------------------------------------------------- cutting out
+# ---------------------------------------------------------------------------------------------------
+# cutting out
 
 
-@pytest.mark.parametrize("side", [60.0, 172.3, 224.0, 700.5])  # enlarged, about as is, averaged down
+# enlarged, about as is, averaged down
+@pytest.mark.parametrize("side", [60.0, 172.3, 224.0, 700.5])
 @pytest.mark.parametrize("dot", [(403.0, 351.0), (371.0, 402.0)])
 def test_a_dot_lands_where_the_affine_says(side: float, dot: tuple[float, float]) -> None:
     x, y = dot
@@ -336,7 +396,8 @@ def test_a_dot_lands_where_the_affine_says(side: float, dot: tuple[float, float]
 def test_the_crop_covers_the_margin() -> None:
     rgb = np.zeros((300, 300, 3), np.uint8)
     _, to_frame = cut_square(rgb, (100.0, 80.0, 180.0, 180.0), size_px=130, margin=1.3)
-    # The longer side is 100 px, so the square is 130 px around (140, 130): it starts at 75, 65, one px per px.
+    # The longer side is 100 px, so the square is 130 px around (140, 130): it starts at 75, 65, one
+    # px per px.
     assert to_frame.tolist() == [[1.0, 0.0, 75.0], [0.0, 1.0, 65.0]]
 
 

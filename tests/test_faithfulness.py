@@ -58,7 +58,8 @@ def test_curves_of_a_known_reason() -> None:
     other = 255 - CROP
     both = curves(Spot(), CROP, {"found": true_map(), "wrong": -true_map()}, other, steps=8)  # type: ignore[arg-type]
     found, wrong = both["found"], both["wrong"]
-    # The spot is 1600 of 50176 pixels: half of it goes at (1/8)^2 of the area, all of it by (2/8)^2.
+    # The spot is 1600 of 50176 pixels: half of it goes at (1/8)^2 of the area, all of it by
+    # (2/8)^2.
     half = 10 * 784 / 1600
     assert found.deletion.tolist() == pytest.approx([10.0, 10 - half] + [0.0] * 7)
     assert found.insertion.tolist() == pytest.approx([0.0, half] + [10.0] * 7)
@@ -67,7 +68,9 @@ def test_curves_of_a_known_reason() -> None:
 
 
 def test_the_true_map_passes_and_a_wrong_one_gets_the_badge() -> None:
-    card = report_card(Spot(), CROP, {"good": heat(true_map(), "good"), "bad": heat(-true_map(), "bad")})  # type: ignore[arg-type]
+    card = report_card(
+        Spot(), CROP, {"good": heat(true_map(), "good"), "bad": heat(-true_map(), "bad")}
+    )  # type: ignore[arg-type]
     good, bad = card.grades
     assert good.trusted and good.lost_deletion == good.lost_insertion == ()
     assert good.sentence.startswith("Passed: ")
@@ -102,7 +105,12 @@ def test_pristine_pixels_as_cover() -> None:
 def test_control_maps() -> None:
     maps = control_maps(CROP, np.random.default_rng(0))
     assert all(m.shape == (224, 224) and m.dtype == np.float32 for m in maps.values())
-    assert np.unravel_index(maps["centre"].argmax(), (224, 224)) in {(111, 111), (111, 112), (112, 111), (112, 112)}
+    assert np.unravel_index(maps["centre"].argmax(), (224, 224)) in {
+        (111, 111),
+        (111, 112),
+        (112, 111),
+        (112, 112),
+    }
     assert maps["centre"][112, 112] / maps["centre"][112, 168] == pytest.approx(
         np.exp(0.5), rel=0.02
     )  # sigma = side / 4
@@ -114,7 +122,9 @@ def test_control_maps() -> None:
 
 
 def test_road_of_a_known_reason() -> None:
-    """The spot is 3% of the crop: it goes with the hottest fifth of the true map and stays without the coldest."""
+    """The spot is 3% of the crop: it goes with the hottest fifth of the true map and stays without
+    the coldest.
+    """
     found = road(Spot(), CROP, {"right": true_map(), "wrong": -true_map()})  # type: ignore[arg-type]
     assert found["right"] == pytest.approx(5.0, abs=0.1)
     assert found["wrong"] == pytest.approx(-5.0, abs=0.1)
@@ -148,7 +158,10 @@ def test_the_imputer_keeps_what_is_there() -> None:
 
 def test_localisation() -> None:
     mask = true_map() > 0
-    best, worst = localise(true_map().astype(np.float32), mask), localise(-true_map().astype(np.float32), mask)
+    best, worst = (
+        localise(true_map().astype(np.float32), mask),
+        localise(-true_map().astype(np.float32), mask),
+    )
     assert (best.pixel_auc, best.pointing, best.iou) == (1.0, True, 1.0)
     assert (worst.pixel_auc, worst.pointing, worst.iou) == (0.0, False, 0.0)
     half = true_map()

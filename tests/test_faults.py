@@ -1,6 +1,7 @@
 """What breaks around the program: memory, disk, folders, the clock.
 
-Damaged weights are in test_weights.py, a killed training in test_training_run.py, SIGTERM in test_served.py.
+Damaged weights are in test_weights.py, a killed training in test_training_run.py, SIGTERM in
+test_served.py.
 """
 
 import json
@@ -28,7 +29,8 @@ from explain.tabs.api import _answered
 ROOT = Path(app.__file__).parent
 
 
-# ----------------------------------------------------------------------------------------------------------- memory
+# -----------------------------------------------------------------------------------------------------------
+# memory
 
 
 class OnPretendedGpu(Detector):
@@ -38,7 +40,9 @@ class OnPretendedGpu(Detector):
 
 
 def short_of_memory(detector: Detector, most: int) -> list[int]:
-    """Let the network run out of memory above a batch of `most` unless it is on the CPU; return the batches tried."""
+    """Let the network run out of memory above a batch of `most` unless it is on the CPU; return the
+    batches tried.
+    """
     tried: list[int] = []
     tensor = detector.tensor
 
@@ -67,7 +71,9 @@ def short_of_memory(detector: Detector, most: int) -> list[int]:
 @pytest.mark.parametrize(
     ("most", "batches", "device"), [(3, [12, 6, 3, 3, 3, 3], "cuda"), (0, [12, 6, 3, 1, 1], "cpu")]
 )
-def test_a_full_gpu_means_smaller_batches_and_then_the_cpu(most: int, batches: list[int], device: str) -> None:
+def test_a_full_gpu_means_smaller_batches_and_then_the_cpu(
+    most: int, batches: list[int], device: str
+) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (12, 224, 224, 3), np.uint8)
     detector = Detector.untrained()
     with torch.autocast("cpu", enabled=False):
@@ -80,7 +86,9 @@ def test_a_full_gpu_means_smaller_batches_and_then_the_cpu(most: int, batches: l
 
 
 def test_where_the_clips_weights_go_the_stills_weights_are() -> None:
-    """They are the same: a clip that leaves a full GPU must not leave the next photo there. (No GPU here: "meta".)"""
+    """They are the same: a clip that leaves a full GPU must not leave the next photo there. (No GPU
+    here: "meta".)
+    """
     detector = Detector.untrained()
     detector.network.config = replace(detector.network.config, soft_share=0.5, soft_share_clips=0.0)
     clips = detector.for_kind("video")
@@ -100,7 +108,8 @@ def test_memory_that_is_short_on_the_cpu_too_is_an_error() -> None:
         detector.look(np.zeros((2, 224, 224, 3), np.uint8))
 
 
-# ------------------------------------------------------------------------------------------------------------- disk
+# -------------------------------------------------------------------------------------------------------------
+# disk
 
 
 def test_a_full_disk_leaves_the_old_report_whole_and_no_half_of_the_new(tmp_path: Path) -> None:
@@ -125,7 +134,9 @@ def test_no_folder_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "argv", ["app.py"])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with pytest.raises(SystemExit, match=r"^The page cannot be served: No usable temporary directory found"):
+        with pytest.raises(
+            SystemExit, match=r"^The page cannot be served: No usable temporary directory found"
+        ):
             app.main()
     finally:
         for number, handler in handlers.items():
@@ -154,7 +165,8 @@ def test_no_cache_can_be_written(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["label"] in ("forged", "authentic", "uncertain", "no_face")
 
 
-# -------------------------------------------------------------------------------------------------------- the page
+# --------------------------------------------------------------------------------------------------------
+# the page
 
 
 def test_damaged_weights_are_one_sentence_of_the_api() -> None:
@@ -169,7 +181,10 @@ def test_a_fault_of_ours_names_no_file_in_the_log(caplog: pytest.LogCaptureFixtu
     def broken(path: str) -> dict:
         raise ZeroDivisionError(path)
 
-    with caplog.at_level(logging.ERROR, logger="deepfake_lens"), pytest.raises(gr.Error, match="wrong on our side"):
+    with (
+        caplog.at_level(logging.ERROR, logger="deepfake_lens"),
+        pytest.raises(gr.Error, match="wrong on our side"),
+    ):
         _answered(broken)("/somewhere/private.jpg")
     assert [record.message.split(" at ")[0] for record in caplog.records] == ["ZeroDivisionError"]
     assert "private" not in caplog.text

@@ -24,7 +24,10 @@ def test_lay_back_is_exact_below_a_pixel() -> None:
     y, x = np.mgrid[:side, :side].astype(np.float32)
     turn, scale = np.deg2rad(17.0), 1.73
     affine = np.array(
-        [[scale * np.cos(turn), -scale * np.sin(turn), 40.318], [scale * np.sin(turn), scale * np.cos(turn), 21.907]]
+        [
+            [scale * np.cos(turn), -scale * np.sin(turn), 40.318],
+            [scale * np.sin(turn), scale * np.cos(turn), 21.907],
+        ]
     )
     # A ramp is linear, so bilinear interpolation must give it back without any error.
     laid_x, covered = figures.lay_back(x, affine, (160, 160))
@@ -55,12 +58,16 @@ def test_the_heat_lands_on_the_frame_where_the_crop_came_from() -> None:
     values = np.zeros((224, 224))
     values[100:104, 60:64] = 1.0
     where = crop.to_frame[:, :2] @ [61.5, 101.5] + crop.to_frame[:, 2]  # its middle in frame px
-    for view in (figures.view_frame(frame), figures.view_frame(frame, 300), figures.view_face(frame, crop)):
+    for view in (
+        figures.view_frame(frame),
+        figures.view_frame(frame, 300),
+        figures.view_face(frame, crop),
+    ):
         shown = figures.overlay(view, crop, heat_of(values), Scale(1.0, False, "m"))
         change = np.abs(shown.astype(int) - view.rgb).sum(-1)
-        middle = (change[..., None] * np.stack(np.mgrid[: change.shape[0], : change.shape[1]], -1)).sum(
-            (0, 1)
-        ) / change.sum()
+        middle = (
+            change[..., None] * np.stack(np.mgrid[: change.shape[0], : change.shape[1]], -1)
+        ).sum((0, 1)) / change.sum()
         want = view.from_frame[:, :2] @ where + view.from_frame[:, 2]
         np.testing.assert_allclose(middle[::-1], want, atol=0.75)
 
@@ -80,7 +87,9 @@ def test_one_scale_for_all_frames() -> None:
     scale = figures.shared_scale([weak, strong])
     assert (scale.limit, scale.signed, scale.label) == (2.0, False, "m: frame logit (logits)")
     grey = np.full((4, 4, 3), 128, np.uint8)
-    assert not np.array_equal(figures.heat_picture(grey, weak, scale), figures.heat_picture(grey, strong, scale))
+    assert not np.array_equal(
+        figures.heat_picture(grey, weak, scale), figures.heat_picture(grey, strong, scale)
+    )
     signed = figures.shared_scale([heat_of(np.array([[-3.0, 1.0]]), signed=True)])
     assert signed.limit == 3.0
     assert signed.unit(np.array([-3.0, 0.0, 3.0, 9.0], np.float32)).tolist() == [0.0, 0.5, 1.0, 1.0]
@@ -91,12 +100,16 @@ def test_one_scale_for_all_frames() -> None:
 def test_no_heat_changes_nothing() -> None:
     crop = face_crop(astronaut()).rgb
     scale = Scale(1.0, True, "m")
-    np.testing.assert_array_equal(figures.heat_picture(crop, heat_of(np.zeros((224, 224)), True), scale), crop)
+    np.testing.assert_array_equal(
+        figures.heat_picture(crop, heat_of(np.zeros((224, 224)), True), scale), crop
+    )
 
 
 def test_colours_have_their_meaning() -> None:
     grey = np.full((1, 2, 3), 128, np.uint8)
-    forged, authentic = figures.heat_picture(grey, heat_of(np.array([[1.0, -1.0]]), True), Scale(1.0, True, "m"))[0]
+    forged, authentic = figures.heat_picture(
+        grey, heat_of(np.array([[1.0, -1.0]]), True), Scale(1.0, True, "m")
+    )[0]
     assert forged[0] > forged[2] + 30  # orange
     assert authentic[2] > authentic[1]  # purple
     dark, bright = figures.error_picture(np.array([[0.0, 16.0]], np.float32))[0].sum(-1)
@@ -117,12 +130,18 @@ def test_boxes_carry_a_label() -> None:
 def test_a_label_stays_inside_the_frame() -> None:
     frame = np.zeros((60, 60, 3), np.uint8)
     crop = face_crop(astronaut())
-    corner = FaceCrop(crop.rgb, crop.to_frame, 0, 0.0, (45.0, 1.0, 59.0, 20.0), crop.landmarks_px, 1.0)
-    assert figures.annotate(figures.view_frame(frame), [(corner, "12: forged")])[2:14, :40].max() == 255
+    corner = FaceCrop(
+        crop.rgb, crop.to_frame, 0, 0.0, (45.0, 1.0, 59.0, 20.0), crop.landmarks_px, 1.0
+    )
+    assert (
+        figures.annotate(figures.view_frame(frame), [(corner, "12: forged")])[2:14, :40].max()
+        == 255
+    )
 
 
 def test_lime_pictures() -> None:
-    segments = np.repeat(np.arange(4, dtype=np.int32)[None], 60, 0).repeat(15, 1)  # four columns of 15 px
+    # four columns of 15 px
+    segments = np.repeat(np.arange(4, dtype=np.int32)[None], 60, 0).repeat(15, 1)
     found = Regions(segments, np.array([0.5, -2.0, 1.5, 0.1], np.float32), 0.0, 1.0, 1.0, "mean")
     crop = np.full((60, 60, 3), 200, np.uint8)
     positive = figures.regions_positive(crop, found, count=1)
@@ -137,14 +156,24 @@ def test_lime_pictures() -> None:
 
 def test_charts() -> None:
     line = Timeline(
-        0, (0.0, 1.0, 2.0), (0.1, 0.9, 0.2), (0.2, 0.7, 0.3), (0.4, 0.6), (Interval(0.5, 1.5, 0.7),), (0.9, 0.8)
+        0,
+        (0.0, 1.0, 2.0),
+        (0.1, 0.9, 0.2),
+        (0.2, 0.7, 0.3),
+        (0.4, 0.6),
+        (Interval(0.5, 1.5, 0.7),),
+        (0.9, 0.8),
     )
     with_interval = figures.timeline_chart(line)
-    without = figures.timeline_chart(Timeline(0, line.t, line.p, line.p_smooth, line.band, (), line.similarity))
+    without = figures.timeline_chart(
+        Timeline(0, line.t, line.p, line.p_smooth, line.band, (), line.similarity)
+    )
     assert with_interval.shape == without.shape == (380, 900, 3)
     assert (with_interval != without).any()
     assert figures.colour_bar(Scale(2.0, True, "x")).shape[1] == 448
-    assert figures.curves_chart([("m", [1.0, 0.0], False), ("random", [1.0, 0.5], True)], "Deletion").shape == (
+    assert figures.curves_chart(
+        [("m", [1.0, 0.0], False), ("random", [1.0, 0.5], True)], "Deletion"
+    ).shape == (
         300,
         448,
         3,
@@ -165,7 +194,9 @@ def test_png_round_trip_and_same_bytes() -> None:
 
 
 def test_residual_is_around_grey() -> None:
-    assert figures.residual_picture(np.zeros((2, 2, 3), np.float32)).tolist() == [[[128] * 3] * 2] * 2
+    assert (
+        figures.residual_picture(np.zeros((2, 2, 3), np.float32)).tolist() == [[[128] * 3] * 2] * 2
+    )
     assert figures.residual_picture(np.full((1, 1, 3), -100, np.float32)).max() == 0
 
 

@@ -1,4 +1,6 @@
-"""The training loop: it learns, keeps the best, stops, goes on, and leaves a model folder that loads and explains."""
+"""The training loop: it learns, keeps the best, stops, goes on, and leaves a model folder that
+loads and explains.
+"""
 
 import json
 import os
@@ -35,7 +37,9 @@ def batch_of(recipe: Any, data: Data, training: bool = True) -> dict[str, torch.
     return {k: torch.stack([item[k] for item in items]) for k in items[0]}
 
 
-def test_a_run_learns_what_is_easy_and_exports_a_model_that_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_a_run_learns_what_is_easy_and_exports_a_model_that_comes_back_bit_for_bit(
+    tmp_path: Path,
+) -> None:
     run = fit(tiny_recipe(Stage(4, "adam", 3e-3)), easy_data(16), tmp_path, QUICK)
     losses = [row["loss"] for row in run.history]
     assert losses[-1] < losses[0]
@@ -59,11 +63,14 @@ def test_the_best_state_is_kept_and_a_stage_without_progress_ends_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.6, 0.9, 0.7, 0.8, 0.9, 0.99])
-    monkeypatch.setattr(Run, "_validate", lambda self, *_: {"val_loss": 1.0, "val_auc": next(scores)})
+    monkeypatch.setattr(
+        Run, "_validate", lambda self, *_: {"val_loss": 1.0, "val_auc": next(scores)}
+    )
     recipe = replace(tiny_recipe(Stage(50, "adam", 1e-2)), patience=3)
     run = Run(recipe, easy_data(), tmp_path, QUICK)
     run.fit()
-    assert [row["val_auc"] for row in run.history] == [0.6, 0.9, 0.7, 0.8, 0.9]  # equal is not better
+    # equal is not better
+    assert [row["val_auc"] for row in run.history] == [0.6, 0.9, 0.7, 0.8, 0.9]
     best = load_file(tmp_path / "best-1.safetensors")
     last = torch.load(tmp_path / "last.pt", weights_only=True)["network"]
     weight = "frame_head.out.weight"
@@ -71,8 +78,13 @@ def test_the_best_state_is_kept_and_a_stage_without_progress_ends_early(
     assert not torch.equal(last[weight], best[weight])
 
 
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe, data = tiny_recipe(Stage(1, "adam", 1e-3, HEADS), Stage(3, "sgd", 1e-2, momentum=0.9)), easy_data()
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, data = (
+        tiny_recipe(Stage(1, "adam", 1e-3, HEADS), Stage(3, "sgd", 1e-2, momentum=0.9)),
+        easy_data(),
+    )
     whole = fit(recipe, data, tmp_path / "whole", QUICK)
     judge, calls = Run._judge, []
 
@@ -87,15 +99,22 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, monkey
         fit(recipe, data, tmp_path / "parts", QUICK)
     monkeypatch.setattr(Run, "_judge", judge)
     parts = fit(recipe, data, tmp_path / "parts", QUICK)
-    assert [row["loss"] for row in parts.history] == pytest.approx([row["loss"] for row in whole.history], rel=1e-5)
+    assert [row["loss"] for row in parts.history] == pytest.approx(
+        [row["loss"] for row in whole.history], rel=1e-5
+    )
     for name, tensor in whole.network.state_dict().items():
-        assert torch.allclose(tensor.float(), parts.network.state_dict()[name].float(), atol=1e-6), name
+        assert torch.allclose(
+            tensor.float(), parts.network.state_dict()[name].float(), atol=1e-6
+        ), name
 
 
 def test_minutes_end_a_run_and_every_stage_has_its_share(tmp_path: Path) -> None:
     recipe = tiny_recipe(Stage(50, "adam", 1e-3, HEADS), Stage(50, "adam", 1e-3))
     run = fit(recipe, easy_data(16), tmp_path, replace(QUICK, minutes=1e-4))
-    assert [(row["stage"], row["epoch"], row["images"]) for row in run.history] == [(1, 1, 4), (2, 1, 4)]
+    assert [(row["stage"], row["epoch"], row["images"]) for row in run.history] == [
+        (1, 1, 4),
+        (2, 1, 4),
+    ]
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
@@ -123,7 +142,9 @@ def test_frozen_means_frozen_batch_statistics_included(tmp_path: Path) -> None:
     loss, _ = Objective(network, stage)(**batch_of(recipe, easy_data(8, 2)))
     loss.backward()
     optimizer.step()
-    changed = {k.split(".")[0] for k, v in network.state_dict().items() if not torch.equal(v, before[k])}
+    changed = {
+        k.split(".")[0] for k, v in network.state_dict().items() if not torch.equal(v, before[k])
+    }
     assert changed == {"frame_head", "temporal"}
 
 
@@ -137,19 +158,30 @@ def test_unfreezing_begins_at_the_named_block() -> None:
 
 
 def test_two_stages_first_the_denoiser_then_all_with_a_tenth_of_its_error() -> None:
-    first, second = Stage(1, "adam", 1e-3, DENOISER, reconstruction=1.0), Stage(1, "adam", 1e-4, reconstruction=0.1)
-    recipe = tiny_recipe(first, second, augment="compress", denoiser_widths=(4, 4, 4, 4, 4), denoiser_skips=False)
+    first, second = (
+        Stage(1, "adam", 1e-3, DENOISER, reconstruction=1.0),
+        Stage(1, "adam", 1e-4, reconstruction=0.1),
+    )
+    recipe = tiny_recipe(
+        first, second, augment="compress", denoiser_widths=(4, 4, 4, 4, 4), denoiser_skips=False
+    )
     network = DeepfakeNetwork(recipe.network).eval()
     free(network, first)
-    assert {n.split(".")[0] for n, p in network.named_parameters() if p.requires_grad} == {"denoiser"}
+    assert {n.split(".")[0] for n, p in network.named_parameters() if p.requires_grad} == {
+        "denoiser"
+    }
     batch = batch_of(recipe, easy_data())
     assert not torch.equal(batch["images"], batch["clean"])
     with torch.no_grad():
         images, clean = batch["images"][:, 0].float() / 255, batch["clean"][:, 0].float() / 255
         error = ((network.denoiser(images) - clean) ** 2).mean()
-        entropy = torch.nn.functional.binary_cross_entropy_with_logits(network(images), batch["label"])
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            network(images), batch["label"]
+        )
         assert float(Objective(network, first)(**batch)[0]) == pytest.approx(float(error), rel=1e-4)
-        assert float(Objective(network, second)(**batch)[0]) == pytest.approx(float(entropy + 0.1 * error), rel=1e-4)
+        assert float(Objective(network, second)(**batch)[0]) == pytest.approx(
+            float(entropy + 0.1 * error), rel=1e-4
+        )
 
 
 def test_padded_frames_do_not_reach_the_loss() -> None:
@@ -189,13 +221,22 @@ def test_charts_say_what_they_show() -> None:
 
 
 def test_the_main_runs_curves_are_drawn_by_family() -> None:
-    row = {"minutes": 1.0, "images": 1000, "auc": 0.6, "pixel_auc": 0.7, "auc self-blend": 0.6, "loss": 1.0}
+    row = {
+        "minutes": 1.0,
+        "images": 1000,
+        "auc": 0.6,
+        "pixel_auc": 0.7,
+        "auc self-blend": 0.6,
+        "loss": 1.0,
+    }
     few = charts.draw_main_run([row, row | {"images": 2000, "auc": 0.7, "loss": 0.9}])
     more = charts.draw_main_run([row | {"auc generator": 0.9}])
     assert Image.open(BytesIO(few)).size == (1000, 400) and few != more
 
 
-def test_the_hub_gets_a_model_folder_and_gives_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_gets_a_model_folder_and_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     model = HubModel(DeepfakeNetwork(tiny_recipe().network), "tiny", {"recipe": "tiny"})
     pushed = tmp_path / "hub"
@@ -223,7 +264,9 @@ def test_the_hub_gets_a_model_folder_and_gives_it_back(tmp_path: Path, monkeypat
         return str(pushed)
 
     monkeypatch.setattr("detector.training.hub.snapshot_download", download)
-    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", lambda **options: pushed / options["filename"])
+    monkeypatch.setattr(
+        "huggingface_hub.hub_mixin.hf_hub_download", lambda **options: pushed / options["filename"]
+    )
     back = HubModel.from_pretrained("someone/tiny", revision="v1")
     assert calls["download"] == ("someone/tiny", "v1")
     assert back.facts == {"recipe": "tiny"}
@@ -249,11 +292,23 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     )
     env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parent
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-addr",
+        "127.0.0.1",
+    ]
     command_line = [*launch, str(script), str(root), str(root.parent), str(tmp_path / "run")]
-    done = subprocess.run(command_line, env=env, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        command_line, env=env, capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     history = json.loads((tmp_path / "run" / "history.json").read_text())
-    first, second = (torch.load(tmp_path / "run" / f"state-{k}.pt", weights_only=True) for k in (0, 1))
+    first, second = (
+        torch.load(tmp_path / "run" / f"state-{k}.pt", weights_only=True) for k in (0, 1)
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert [row["images"] for row in history] == [16, 16]  # every picture once, whoever saw it

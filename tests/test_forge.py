@@ -47,7 +47,10 @@ def test_self_blend_changes_inside_the_mask_only(face: np.ndarray) -> None:
 def test_ratio_zero_is_no_forgery_and_more_ratio_is_more_change(face: np.ndarray) -> None:
     blend = forge.Blend(look=forge.Look(rgb_shift=(30.0, -30.0, 10.0)))
     change = [
-        np.abs(forge.self_blend(face, LANDMARKS, replace(blend, ratio=r), RNG(3)).forged.astype(int) - face).mean()
+        np.abs(
+            forge.self_blend(face, LANDMARKS, replace(blend, ratio=r), RNG(3)).forged.astype(int)
+            - face
+        ).mean()
         for r in (0.0, 0.25, 0.5, 1.0)
     ]
     assert change[0] == 0
@@ -64,10 +67,13 @@ def test_look_on_target_keeps_the_look_out_of_the_label(face: np.ndarray) -> Non
 def test_cross_blend_brings_the_donor_in_and_matches_its_colour(face: np.ndarray) -> None:
     donor = np.full_like(face, (10, 10, 10))
     donor[::2] = (40, 40, 40)
-    made = forge.cross_blend(face, LANDMARKS, donor, LANDMARKS + 3, forge.Blend(elastic=0.0), RNG(4))
+    made = forge.cross_blend(
+        face, LANDMARKS, donor, LANDMARKS + 3, forge.Blend(elastic=0.0), RNG(4)
+    )
     inside = made.mask > 0.9
     assert np.abs(made.forged.astype(int) - face)[inside].mean() > 10
-    assert abs(made.forged[inside].mean() - face[inside].mean()) < 15  # colour matched, though the donor is black
+    # colour matched, though the donor is black
+    assert abs(made.forged[inside].mean() - face[inside].mean()) < 15
 
 
 def test_part_splice_moves_the_mouth(face: np.ndarray) -> None:
@@ -81,7 +87,9 @@ def test_softened_twin_is_as_sharp_as_the_redrawn_one(face: np.ndarray) -> None:
     import cv2
 
     redrawn = cv2.GaussianBlur(face, (0, 0), 1.0)
-    made = forge.resynthesis(face, redrawn, LANDMARKS, forge.Blend(), RNG(6), whole=True, soften=True)
+    made = forge.resynthesis(
+        face, redrawn, LANDMARKS, forge.Blend(), RNG(6), whole=True, soften=True
+    )
     energy = [cv2.Laplacian(x, cv2.CV_32F).std() for x in (face, made.authentic, made.forged)]
     assert energy[0] > 1.5 * energy[2]
     assert energy[1] == pytest.approx(energy[2], rel=0.25)

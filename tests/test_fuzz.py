@@ -1,4 +1,6 @@
-"""Hostile and broken files end in an answer or in one sentence; the long form, through the page: tests/fuzz.py."""
+"""Hostile and broken files end in an answer or in one sentence; the long form, through the page:
+tests/fuzz.py.
+"""
 
 import shutil
 from pathlib import Path
@@ -35,7 +37,9 @@ def test_sound_files_open(tmp_path: Path) -> None:
         assert len(open_media(tmp_path / name).frames) > 0, name
 
 
-def test_known_trouble_ends_in_an_answer_or_one_sentence(detector: Detector, tmp_path: Path) -> None:
+def test_known_trouble_ends_in_an_answer_or_one_sentence(
+    detector: Detector, tmp_path: Path
+) -> None:
     wrong = {}
     for name, content in hostile():
         if "/" in name or len(name.encode()) > 255:
@@ -50,7 +54,9 @@ def test_known_trouble_ends_in_an_answer_or_one_sentence(detector: Detector, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(name=st.sampled_from(NAMES), seed=st.integers(0, 2**32 - 1))
 def test_mutations_decode_or_raise_what_they_should(tmp_path_factory, name: str, seed: int) -> None:
     """In this process, where nothing hides an error of another kind."""
@@ -68,9 +74,13 @@ def test_mutations_decode_or_raise_what_they_should(tmp_path_factory, name: str,
         shutil.rmtree(folder)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(name=st.sampled_from(NAMES), seed=st.integers(0, 2**32 - 1))
-def test_mutations_get_an_answer_or_one_sentence(tmp_path_factory, detector: Detector, name: str, seed: int) -> None:
+def test_mutations_get_an_answer_or_one_sentence(
+    tmp_path_factory, detector: Detector, name: str, seed: int
+) -> None:
     folder = tmp_path_factory.mktemp("mutated")
     (folder / name).write_bytes(mutated(sound_files()[name], np.random.default_rng(seed)))
     assert fault(answer(detector, folder / name), str(folder)) is None

@@ -1,4 +1,6 @@
-"""The labs and lessons in headless Chromium. With random weights: nothing is said about judgement."""
+"""The labs and lessons in headless Chromium. With random weights: nothing is said about
+judgement.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +33,10 @@ def page(chromium, page_url: str) -> Iterator:
     elsewhere, broken = [], []
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(SLOW_MS)
-    page.on("request", lambda request: elsewhere.append(request.url) if leaves(request.url, page_url) else None)
+    page.on(
+        "request",
+        lambda request: elsewhere.append(request.url) if leaves(request.url, page_url) else None,
+    )
     page.on("pageerror", lambda error: broken.append(str(error)))
     page.goto(page_url)
     page.wait_for_selector("#lens-examples button")
@@ -86,7 +91,9 @@ def test_a_file_is_degraded_and_the_slider_moves_everything(page, photo):
     first = page.inner_text("#lens-compression-about p >> nth=0")
     page.focus("#lens-compression-level input[type=range]")
     page.keyboard.press("End")
-    page.wait_for_function("old => document.querySelector('#lens-compression-about p').innerText !== old", arg=first)
+    page.wait_for_function(
+        "old => document.querySelector('#lens-compression-about p').innerText !== old", arg=first
+    )
     assert "4:1:1: colour stored as 4:1:1." in page.inner_text("#lens-compression-about")
     alt_texts(page, "#lens-compression-curve")
     page.wait_for_timeout(500)
@@ -102,7 +109,9 @@ def test_a_slider_forges_the_face(page):
     first = page.inner_text("#lens-forgery-words p >> nth=0")
     assert "the untouched face has" in first
     page.keyboard.press("Home")
-    page.wait_for_function("document.querySelector('#lens-forgery-words').innerText.includes('nothing is forged')")
+    page.wait_for_function(
+        "document.querySelector('#lens-forgery-words').innerText.includes('nothing is forged')"
+    )
     go(page, "forgery", "#lens-forgery-face img")
     page.wait_for_selector("#lens-forgery-go:enabled")
     page.focus("#lens-forgery-ratio input[type=range]")
@@ -110,7 +119,9 @@ def test_a_slider_forges_the_face(page):
     page.wait_for_selector("#lens-forgery-table table")
     page.click("#lens-forgery-lime-go")
     page.wait_for_selector("#lens-forgery-lime img")
-    page.wait_for_function("document.querySelector('#lens-forgery-table').innerText.includes('LIME')")
+    page.wait_for_function(
+        "document.querySelector('#lens-forgery-table').innerText.includes('LIME')"
+    )
     alt_texts(page, "#lens-forgery-evidence")
     fits(page)
 
@@ -123,7 +134,9 @@ def test_a_gan_is_played_and_stopped(page):
     page.click("#lens-gan-steps label:has-text('100')")
     page.click("#lens-gan-go")
     page.click("#lens-gan-stop:enabled")
-    page.wait_for_function("document.querySelector('#lens-gan-status').innerText.includes('Cancelled.')")
+    page.wait_for_function(
+        "document.querySelector('#lens-gan-status').innerText.includes('Cancelled.')"
+    )
     alt_texts(page, "#lens-gan-now")
     fits(page)
 
@@ -156,7 +169,9 @@ def test_faces_are_swapped_and_moved(page):
     fits(page)
 
 
-@pytest.mark.skipif(not (SHIPPED / colour.WEIGHTS).is_file(), reason="the colouriser's weights are not shipped")
+@pytest.mark.skipif(
+    not (SHIPPED / colour.WEIGHTS).is_file(), reason="the colouriser's weights are not shipped"
+)
 def test_a_photo_is_coloured(page):
     lesson(page, 5)
     go(page, "colour", "#lens-colour-about p")
@@ -174,7 +189,9 @@ def test_a_pair_is_guessed_before_it_is_told(page):
     assert "one is forged (" in told and "The model would have picked" in told
     assert "You found" in page.inner_text("#lens-guess-table")
     page.click("#lens-guess-next")
-    page.wait_for_function("document.querySelector('#lens-guess-asked').innerText.includes('Pair 2 of 10')")
+    page.wait_for_function(
+        "document.querySelector('#lens-guess-asked').innerText.includes('Pair 2 of 10')"
+    )
     fits(page)
 
 

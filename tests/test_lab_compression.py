@@ -12,7 +12,17 @@ from detector.degrade import PRESETS, SEVERITIES, apply, apply_clip
 from detector.media import open_media, write_video
 from detector.types import Label, Verdict
 from explain.lab import compression
-from explain.lab.compression import Point, Sweep, curve, curve_picture, degraded, flip, said, strip_picture, sweeps
+from explain.lab.compression import (
+    Point,
+    Sweep,
+    curve,
+    curve_picture,
+    degraded,
+    flip,
+    said,
+    strip_picture,
+    sweeps,
+)
 
 
 def point(p: float | None, label: Label, level: str = "x") -> Point:
@@ -55,15 +65,24 @@ def test_a_clip_is_coded_as_a_whole(tmp_path):
     recipe = sweeps()["H.264 video"].levels[-1][1]
     bad = degraded(media, recipe)
     expected = apply_clip(frames, recipe)
-    assert all(np.array_equal(frame.rgb, want) for frame, want in zip(bad.frames, expected, strict=True))
+    assert all(
+        np.array_equal(frame.rgb, want) for frame, want in zip(bad.frames, expected, strict=True)
+    )
     write_video(tmp_path / "bad.mkv", expected, 10.0, codec="ffv1", pix_fmt="bgr0")
     assert detector().analyze_media(bad).verdict == detector().analyze(tmp_path / "bad.mkv").verdict
 
 
 def test_every_kind_of_degradation_is_there_from_untouched_on():
-    assert {"JPEG", "H.264 video", "H.265 video", "Shrink and enlarge", "Blur", "Noise"} < set(sweeps())
-    assert {"Colour shift", "8×8 blocks", "Chroma subsampling", "Light, medium, heavy"} < set(sweeps())
-    assert [level for level, _ in sweeps()["Light, medium, heavy"].levels] == ["as it is", *SEVERITIES]
+    assert {"JPEG", "H.264 video", "H.265 video", "Shrink and enlarge", "Blur", "Noise"} < set(
+        sweeps()
+    )
+    assert {"Colour shift", "8×8 blocks", "Chroma subsampling", "Light, medium, heavy"} < set(
+        sweeps()
+    )
+    assert [level for level, _ in sweeps()["Light, medium, heavy"].levels] == [
+        "as it is",
+        *SEVERITIES,
+    ]
     for sweep in sweeps().values():
         assert all(len(recipe) > 0 for _, recipe in sweep.levels[1:])
     assert sweeps()["H.265 video"].levels[1][1][0].params["preset"] in PRESETS
@@ -80,7 +99,9 @@ def test_the_flip_is_found_and_said():
         )
     ]
     assert flip(points) == 2
-    assert said(points) == ("The answer changes at JPEG at quality 90 (4:2:0): from forged-looking to cannot say. So.")
+    assert said(points) == (
+        "The answer changes at JPEG at quality 90 (4:2:0): from forged-looking to cannot say. So."
+    )
     assert flip(points[:2]) is None
     assert said(points[:2]) == "The answer stays the same all the way: forged-looking."
     assert compression.to_json(sweeps()["JPEG"], points)["changes_at"] == "90"
@@ -90,7 +111,9 @@ def test_pictures_stand_a_lost_face():
     points = [point(0.9, Label.FORGED), point(None, Label.NO_FACE)]
     band = Calibration(authentic_below=0.3, forged_above=0.7)
     drawn = curve_picture(sweeps()["JPEG"], points, band, chosen=0)
-    moved = curve_picture(sweeps()["JPEG"], points, Calibration(authentic_below=0.1, forged_above=0.7), chosen=0)
+    moved = curve_picture(
+        sweeps()["JPEG"], points, Calibration(authentic_below=0.1, forged_above=0.7), chosen=0
+    )
     assert drawn.shape == moved.shape == (464, 720, 3)
     assert not np.array_equal(drawn, moved)
     assert strip_picture(points).shape == (278, 684, 3)
@@ -100,5 +123,7 @@ def test_pictures_stand_a_lost_face():
 def test_the_evidence_has_one_scale_for_the_whole_curve(photo, short):
     points = curve(detector(), open_media(photo), short)
     first = compression.evidence_picture(points, 0)
-    louder = replace(points[1], evidence=replace(points[1].evidence, map=points[1].evidence.map * 50))
+    louder = replace(
+        points[1], evidence=replace(points[1].evidence, map=points[1].evidence.map * 50)
+    )
     assert not np.array_equal(first, compression.evidence_picture((points[0], louder), 0))

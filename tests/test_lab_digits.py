@@ -21,7 +21,8 @@ def test_the_digits_are_scikit_learns_and_the_unseen_ones_are_apart():
     assert set(unseen.labels) == set(range(10))
 
 
-# -------------------------------------------------------------------------------------------------------------- GAN
+# --------------------------------------------------------------------------------------------------------------
+# GAN
 
 
 def test_the_players_have_the_layers_named():
@@ -67,16 +68,24 @@ def test_in_a_collapse_only_the_generator_learns(game):
     police = [p.clone() for p in game.discriminator.parameters()]
     forger = [p.clone() for p in game.generator.parameters()]
     game.play(1)
-    assert all(torch.equal(a, b) for a, b in zip(police, game.discriminator.parameters(), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(forger, game.generator.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(police, game.discriminator.parameters(), strict=True)
+    )
+    assert not all(
+        torch.equal(a, b) for a, b in zip(forger, game.generator.parameters(), strict=True)
+    )
 
 
 def test_noise_lies_around_the_points_and_keeps_its_variance() -> None:
-    random, points = torch.Generator().manual_seed(0), torch.randn(7, 100, generator=torch.Generator().manual_seed(1))
+    random, points = (
+        torch.Generator().manual_seed(0),
+        torch.randn(7, 100, generator=torch.Generator().manual_seed(1)),
+    )
     noise = gan.draw_noise(500, points, random)
     apart = torch.cdist(noise, (1 - 0.4**2) ** 0.5 * points)
     assert noise.shape == (500, 100) and float(noise.var()) == pytest.approx(1.0, abs=0.05)
-    assert float(apart.min(1).values.mean()) == pytest.approx(0.4 * 10, rel=0.05)  # of a cloud in 100 dimensions
+    # of a cloud in 100 dimensions
+    assert float(apart.min(1).values.mean()) == pytest.approx(0.4 * 10, rel=0.05)
     assert set(apart.argmin(1).tolist()) == set(range(7))
     plain = gan.draw_noise(4, points[:0], torch.Generator().manual_seed(2))
     assert torch.equal(plain, torch.randn(4, 100, generator=torch.Generator().manual_seed(2)))
@@ -102,7 +111,9 @@ def test_real_digits_are_recognised_and_grain_is_not():
     assert np.median(grain.margin) < 1.02
 
 
-@pytest.mark.skipif(not (SHIPPED / gan.WEIGHTS).is_file(), reason="the longer run is not shipped in this copy")
+@pytest.mark.skipif(
+    not (SHIPPED / gan.WEIGHTS).is_file(), reason="the longer run is not shipped in this copy"
+)
 def test_the_longer_runs_samples_look_like_digits():
     found = recognise(gan.shipped_samples(400, seed=1))
     assert (found.margin > 1.1).mean() >= 0.8
@@ -110,7 +121,8 @@ def test_the_longer_runs_samples_look_like_digits():
     assert variety(gan.shipped_samples(100, seed=2)) > 0.7 * variety(digits().pictures[:100])
 
 
-# ------------------------------------------------------------------------------------------------------ autoencoder
+# ------------------------------------------------------------------------------------------------------
+# autoencoder
 
 
 def test_the_autoencoder_has_the_layers_named():
@@ -168,5 +180,7 @@ def test_pictures_with_near_codes_show_the_same_digit(learnt):
 
 
 def test_the_loss_is_a_choice():
-    one, other = (train(8, loss, steps=60).rebuild(split()[1].pictures[:4]) for loss in ("MSE", "L1"))
+    one, other = (
+        train(8, loss, steps=60).rebuild(split()[1].pictures[:4]) for loss in ("MSE", "L1")
+    )
     assert np.abs(one - other).max() > 0.05

@@ -1,4 +1,6 @@
-"""The lessons on faces: fingerprints, the swap and its flicker, re-enactment, colour, guess first."""
+"""The lessons on faces: fingerprints, the swap and its flicker, re-enactment, colour, guess
+first.
+"""
 
 from dataclasses import replace
 
@@ -13,7 +15,8 @@ from explain.lab import builtin, colour, fingerprints, guess, reenact, swap
 from explain.lab.fingerprints import dots, spectrum
 from explain.lab.forgery import generators
 
-# ----------------------------------------------------------------------------------------------------- fingerprints
+# -----------------------------------------------------------------------------------------------------
+# fingerprints
 
 
 def test_a_repeating_trace_stands_out_of_the_spectrum():
@@ -34,17 +37,24 @@ def test_transposed_convolutions_and_pixel_shuffle_leave_dots_that_photos_have_n
 
 def test_up_samplers_lose_fine_detail():
     crop = builtin.crops()[1]
-    photo, redrawn = (fingerprints.radial(spectrum(p)) for p in (crop, rebuild(generators()["shuffle"], crop)))
+    photo, redrawn = (
+        fingerprints.radial(spectrum(p)) for p in (crop, rebuild(generators()["shuffle"], crop))
+    )
     assert photo.shape == (fingerprints.BINS,)
     assert photo[-10:].mean() > redrawn[-10:].mean() + 0.3
 
 
 def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
     stages = []
-    prints = fingerprints.take(detector(), builtin.crops()[0], lambda share, stage: stages.append(stage))
+    prints = fingerprints.take(
+        detector(), builtin.crops()[0], lambda share, stage: stages.append(stage)
+    )
     assert [p.name for p in prints] == [fingerprints.AUTHENTIC, *fingerprints.UPSAMPLERS.values()]
     assert prints[0].p == pytest.approx(
-        detector().decision.image.probability(float(detector().look(builtin.crops()[0][None]).logits[0])), abs=1e-3
+        detector().decision.image.probability(
+            float(detector().look(builtin.crops()[0][None]).logits[0])
+        ),
+        abs=1e-3,
     )
     assert all(0 <= p.noise_share <= 1 for p in prints)
     assert fingerprints.spectrum_picture(prints[0].spectrum).shape == (448, 448, 3)
@@ -52,7 +62,8 @@ def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
     assert len(stages) == 5
 
 
-# ------------------------------------------------------------------------------------------------------------- swap
+# -------------------------------------------------------------------------------------------------------------
+# swap
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +82,8 @@ def test_aligned_faces_have_their_eyes_in_one_place():
 
 def test_two_decoders_share_one_encoder_and_learn(learnt):
     assert len(learnt.net.decoders) == 2
-    assert np.mean(learnt.losses[-3:]) < 0.85 * np.mean(learnt.losses[:3])  # every value is one batch's
+    # every value is one batch's
+    assert np.mean(learnt.losses[-3:]) < 0.85 * np.mean(learnt.losses[:3])
     face = swap.aligned(*builtin.pictures()[0])
     own, other = learnt.draw(face, 0), learnt.draw(face, 1)
     assert own.shape == (64, 64, 3)
@@ -80,7 +92,9 @@ def test_two_decoders_share_one_encoder_and_learn(learnt):
 
 def test_a_swap_stays_inside_the_face_and_says_what_it_is(learnt):
     frames, places = swap.clip(1)
-    swapped = swap.put_back(frames[0], places[0], learnt.draw(swap.aligned(frames[0], places[0]), 0))
+    swapped = swap.put_back(
+        frames[0], places[0], learnt.draw(swap.aligned(frames[0], places[0]), 0)
+    )
     changed = np.abs(swapped.astype(int) - frames[0]).max(axis=2)
     x, y = places[0].mean(axis=0).astype(int)
     assert changed[y - 20 : y + 20, x - 20 : x + 20].mean() > 5
@@ -108,7 +122,8 @@ def test_the_clip_is_converted_frame_by_frame_and_the_detector_asked(learnt):
     assert len(found.analyses[0].faces[0].track.crops) == 4
 
 
-# ----------------------------------------------------------------------------------------------------- re-enactment
+# -----------------------------------------------------------------------------------------------------
+# re-enactment
 
 
 def test_a_drive_at_rest_moves_nothing_and_a_mouth_can_be_opened():
@@ -126,7 +141,9 @@ def test_a_drive_at_rest_moves_nothing_and_a_mouth_can_be_opened():
 
 def test_a_tilt_turns_the_eyes_by_as_much():
     subject = builtin.subjects()[0]
-    moved, _ = reenact.move(subject.rgb, subject.landmarks_px, reenact.driving(0.0, 12.0, frames=5), 2)
+    moved, _ = reenact.move(
+        subject.rgb, subject.landmarks_px, reenact.driving(0.0, 12.0, frames=5), 2
+    )
     left, right = detector().finder.detect_faces(moved)[0].landmarks_px[:2]
     before = subject.landmarks_px[1] - subject.landmarks_px[0]
     turned = np.degrees(np.arctan2(*(right - left)[::-1]) - np.arctan2(*before[::-1]))
@@ -139,10 +156,12 @@ def test_re_enacted_frames_are_watermarked():
     assert (frames[0][-12:] == 0).mean() > 0.4
 
 
-# ----------------------------------------------------------------------------------------------------------- colour
+# -----------------------------------------------------------------------------------------------------------
+# colour
 
 coloured = pytest.mark.skipif(
-    not (SHIPPED / colour.WEIGHTS).is_file(), reason="the colouriser's weights are not shipped in this copy"
+    not (SHIPPED / colour.WEIGHTS).is_file(),
+    reason="the colouriser's weights are not shipped in this copy",
 )
 
 
@@ -176,7 +195,8 @@ def test_the_detector_is_asked_about_all_three():
     assert shown.error < shown.error_grey
 
 
-# ------------------------------------------------------------------------------------------------------ guess first
+# ------------------------------------------------------------------------------------------------------
+# guess first
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +211,8 @@ def test_a_pair_is_one_face_twice_and_only_one_is_forged(pairs):
     for pair in pairs:
         difference = np.abs(pair.pictures[0].astype(int) - pair.pictures[1]).mean(axis=2)
         assert (
-            difference[pair.mask > 0.5 * pair.mask.max()].mean() > difference[pair.mask < 0.02 * pair.mask.max()].mean()
+            difference[pair.mask > 0.5 * pair.mask.max()].mean()
+            > difference[pair.mask < 0.02 * pair.mask.max()].mean()
         )
     assert {pair.forged for pair in pairs} == {0, 1}
 
@@ -199,7 +220,10 @@ def test_a_pair_is_one_face_twice_and_only_one_is_forged(pairs):
 def test_mirrored_faces_keep_left_on_the_left():
     subject = builtin.subjects()[0]
     other = guess.mirrored(subject)
-    assert other.landmarks_px[0, 0] < other.landmarks_px[1, 0] and other.landmarks_px[3, 0] < other.landmarks_px[4, 0]
+    assert (
+        other.landmarks_px[0, 0] < other.landmarks_px[1, 0]
+        and other.landmarks_px[3, 0] < other.landmarks_px[4, 0]
+    )
     assert np.array_equal(guess.mirrored(other).rgb, subject.rgb)
     assert np.abs(other.crop(other.rgb).astype(int) - subject.crop(subject.rgb)[:, ::-1]).mean() < 2
 

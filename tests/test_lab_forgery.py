@@ -1,4 +1,6 @@
-"""The forgery lab: what is forged is where the mask says, and only the face's own pixels are used."""
+"""The forgery lab: what is forged is where the mask says, and only the face's own pixels are
+used.
+"""
 
 import json
 from dataclasses import replace
@@ -34,7 +36,9 @@ def subject():
 
 def deciding(logit: float) -> Detector:
     """A detector that answers `logit` to everything."""
-    twin = Detector.of(detector().network, detector().info, Decision(Calibration(1.0, 0.0, 0.4, 0.6)))
+    twin = Detector.of(
+        detector().network, detector().info, Decision(Calibration(1.0, 0.0, 0.4, 0.6))
+    )
     looked = detector().look(np.zeros((1, 224, 224, 3), np.uint8))
 
     def look(crops):
@@ -94,7 +98,10 @@ def test_every_slider_does_something(subject):
         ("ratio", 0.5),
     ):
         assert not np.array_equal(forge(subject, Settings(**{name: value})).forged, plain), name
-    drawn = [forge(subject, Settings(FAMILIES[2], generator=g)).forged for g in forgery.SHIPPED_GENERATORS]
+    drawn = [
+        forge(subject, Settings(FAMILIES[2], generator=g)).forged
+        for g in forgery.SHIPPED_GENERATORS
+    ]
     assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[1], drawn[2])
 
 
@@ -125,10 +132,15 @@ def test_the_score_follows_the_ratio_at_the_default_settings():
     shipped = default_detector()
     found = [follows_ratio(shipped, face, Settings()) for face in builtin.subjects()]
     assert np.mean(found) >= 0.9
-    assert np.mean([follows_ratio(deciding(1.0), face, Settings()) for face in builtin.subjects()]) == 0.0
+    assert (
+        np.mean([follows_ratio(deciding(1.0), face, Settings()) for face in builtin.subjects()])
+        == 0.0
+    )
 
 
-@pytest.mark.parametrize(("logit", "label"), [(3.0, Label.FORGED), (0.0, Label.UNCERTAIN), (-3.0, Label.AUTHENTIC)])
+@pytest.mark.parametrize(
+    ("logit", "label"), [(3.0, Label.FORGED), (0.0, Label.UNCERTAIN), (-3.0, Label.AUTHENTIC)]
+)
 def test_the_answer_follows_the_calibrated_band(subject, logit, label):
     assert judge(deciding(logit), subject, Settings()).label is label
 
@@ -145,8 +157,12 @@ def test_a_surprise_is_missed_and_yet_visible(subject):
 def test_a_forgery_that_fools_the_detector_is_said_to(subject):
     fooled, caught = (said(judge(deciding(logit), subject, Settings())) for logit in (-3.0, 3.0))
     assert "This forgery fools the detector: it is forged, and it is not found." in fooled
-    assert caught[0].startswith("Score 0.95 (forged-looking)") and not any("fools" in line for line in caught)
-    assert said(judge(deciding(-3.0), subject, Settings(ratio=0.0)))[1:] == ["At ratio 0 nothing is forged."]
+    assert caught[0].startswith("Score 0.95 (forged-looking)") and not any(
+        "fools" in line for line in caught
+    )
+    assert said(judge(deciding(-3.0), subject, Settings(ratio=0.0)))[1:] == [
+        "At ratio 0 nothing is forged."
+    ]
 
 
 def test_one_more_map_is_compared_with_the_mask(subject):
@@ -163,7 +179,9 @@ def test_weights_of_lessons_are_checked(tmp_path):
         store.load("lesson-x.safetensors", tmp_path)
     tensors = {"a": detector().network.frame_head.out.weight[:, :4]}
     store.save("lesson-x.safetensors", tensors, tmp_path)
-    assert store.load("lesson-x.safetensors", tmp_path)["a"].numpy() == pytest.approx(tensors["a"].numpy(), abs=1e-3)
+    assert store.load("lesson-x.safetensors", tmp_path)["a"].numpy() == pytest.approx(
+        tensors["a"].numpy(), abs=1e-3
+    )
     (tmp_path / store.SUMS).write_text(json.dumps({"lesson-x.safetensors": "0" * 64}))
     with pytest.raises(WeightsError, match="damaged"):
         store.load("lesson-x.safetensors", tmp_path)

@@ -25,10 +25,14 @@ def index(untrained: Detector) -> Index:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (10, 224, 224, 3)).astype(np.uint8)
     kinds = ["authentic"] * 6 + ["self-blend"] * 4 + ["authentic", "generator"]
-    return build_index(untrained, np.concatenate([noise, crops()]), [int(k != "authentic") for k in kinds], kinds)
+    return build_index(
+        untrained, np.concatenate([noise, crops()]), [int(k != "authentic") for k in kinds], kinds
+    )
 
 
-def test_a_face_is_placed_beside_its_like(untrained: Detector, index: Index, tmp_path: Path) -> None:
+def test_a_face_is_placed_beside_its_like(
+    untrained: Detector, index: Index, tmp_path: Path
+) -> None:
     place = neighbours.locate(untrained, index, write_example(EXAMPLES[0], tmp_path))
     assert place.kinds[:1] == ("authentic",) and set(place.kinds[:2]) == {"authentic", "generator"}
     assert place.cosines[0] > 0.9 and (np.diff(place.cosines) <= 0).all()
@@ -42,24 +46,39 @@ def test_a_face_is_placed_beside_its_like(untrained: Detector, index: Index, tmp
 
 def test_neighbours_are_counted_by_kind(index: Index) -> None:
     counted = neighbours.by_kind(index, ["self-blend", "self-blend", "authentic"])
-    assert [(kind, n) for kind, n, _ in counted] == [("self-blend", 2), ("authentic", 1), ("generator", 0)]
+    assert [(kind, n) for kind, n, _ in counted] == [
+        ("self-blend", 2),
+        ("authentic", 1),
+        ("generator", 0),
+    ]
     assert [share for *_, share in counted] == pytest.approx([4 / 12, 7 / 12, 1 / 12])
 
 
 def test_a_rare_face_is_called_unlike_the_known_ones(index: Index) -> None:
-    place = neighbours.Place(np.zeros(2, np.float32), ("self-blend",) * 2, np.ones(2, np.float32), 0.4, 0.97)
-    assert "97% of the authentic faces have a smaller one, so this face is unlike" in neighbours.said(index, place)[1]
+    place = neighbours.Place(
+        np.zeros(2, np.float32), ("self-blend",) * 2, np.ones(2, np.float32), 0.4, 0.97
+    )
+    assert (
+        "97% of the authentic faces have a smaller one, so this face is unlike"
+        in neighbours.said(index, place)[1]
+    )
     plain = neighbours.Place(place.xy, place.kinds, place.cosines, 0.1, 0.5)
     assert "no rarity among them" in neighbours.said(index, plain)[1]
 
 
 def test_the_map_marks_the_face(index: Index) -> None:
-    place = neighbours.Place(np.array([0.1, 0.1], np.float32), (), np.zeros(0, np.float32), 0.0, 0.0)
-    gold = [(neighbours.map_picture(index, p) == (255, 215, 0)).all(axis=2).sum() for p in (None, place)]
+    place = neighbours.Place(
+        np.array([0.1, 0.1], np.float32), (), np.zeros(0, np.float32), 0.0, 0.0
+    )
+    gold = [
+        (neighbours.map_picture(index, p) == (255, 215, 0)).all(axis=2).sum() for p in (None, place)
+    ]
     assert gold[0] == 0 and gold[1] > 100
 
 
-def test_an_index_of_other_weights_is_said_with_what_to_do(untrained: Detector, index: Index, tmp_path: Path) -> None:
+def test_an_index_of_other_weights_is_said_with_what_to_do(
+    untrained: Detector, index: Index, tmp_path: Path
+) -> None:
     again = r"`python -m detector\.training\.reference`"
     with pytest.raises(WeightsError, match=r"There is no index .*" + again):
         neighbours.load_reference(untrained, tmp_path)
@@ -74,17 +93,26 @@ def test_every_weakness_is_two_different_pictures_of_one_scene() -> None:
     for weakness in weaknesses.WEAKNESSES:
         before, after = weakness.before(), weakness.after()
         assert before.dtype == after.dtype == np.uint8
-        assert before.shape != after.shape or np.abs(before.astype(int) - after).max() > 20, weakness.title
+        assert before.shape != after.shape or np.abs(before.astype(int) - after).max() > 20, (
+            weakness.title
+        )
     assert np.array_equal(weaknesses.WEAKNESSES[4].before(), astronaut())
 
 
 def test_small_faces_get_no_answer_whatever_the_weights(untrained: Detector) -> None:
-    assert untrained.analyze_media(weaknesses._media(weaknesses.tiny())).verdict.label is Label.UNCERTAIN
+    assert (
+        untrained.analyze_media(weaknesses._media(weaknesses.tiny())).verdict.label
+        is Label.UNCERTAIN
+    )
 
 
 @pytest.mark.parametrize(
     ("label", "said"),
-    [(Label.FORGED, "not misled"), (Label.AUTHENTIC, "This answer is wrong"), (Label.UNCERTAIN, "gives no answer")],
+    [
+        (Label.FORGED, "not misled"),
+        (Label.AUTHENTIC, "This answer is wrong"),
+        (Label.UNCERTAIN, "gives no answer"),
+    ],
 )
 def test_the_outcome_is_told_as_it_came_out(label: Label, said: str) -> None:
     forged = Verdict(Label.FORGED, "So.", 0.9, 2.0)

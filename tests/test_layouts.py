@@ -1,4 +1,6 @@
-"""Data sets in miniature, one of each layout: what is read, how it is divided, and how faces are kept."""
+"""Data sets in miniature, one of each layout: what is read, how it is divided, and how faces are
+kept.
+"""
 
 import csv
 import json
@@ -32,7 +34,13 @@ def short(items: list[Item]) -> list[tuple[str, int, tuple[str, ...], str, str]]
 
 
 def test_celeb_df(tmp_path: Path) -> None:
-    touch(tmp_path, "Celeb-real/id0_0001.mp4", "YouTube-real/00007.mp4", "Celeb-synthesis/id0_id1_0001.mp4", "x.mp4")
+    touch(
+        tmp_path,
+        "Celeb-real/id0_0001.mp4",
+        "YouTube-real/00007.mp4",
+        "Celeb-synthesis/id0_id1_0001.mp4",
+        "x.mp4",
+    )
     (tmp_path / "List_of_testing_videos.txt").write_text("1 YouTube-real/00007.mp4\n")
     assert short(read_items(f"celeb-df:{tmp_path}")) == [
         ("id0_0001.mp4", 0, ("id0",), "id0_0001", ""),
@@ -89,7 +97,10 @@ def test_faceforensics(tmp_path: Path) -> None:
     )
     touch(tmp_path, "splits/train.json")
     (tmp_path / "splits" / "train.json").write_text('[["000", "003"]]')
-    found = {(i.method, *rest) for i, rest in ((i, short([i])[0]) for i in read_items(f"faceforensics:{tmp_path}"))}
+    found = {
+        (i.method, *rest)
+        for i, rest in ((i, short([i])[0]) for i in read_items(f"faceforensics:{tmp_path}"))
+    }
     assert found == {
         ("", "000.mp4", 0, ("000",), "000", "train"),
         ("", "01__walking_outside.mp4", 0, ("actor 01",), "01__walking_outside", ""),
@@ -111,7 +122,10 @@ def test_plain_folders_and_real_faces(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert {i.label for i in read_items(f"real-faces:{tmp_path}")} == {0}
     touch(tmp_path / "split", "train/real/a.jpg", "val/fake/b.jpg")
-    assert [(i.label, i.split) for i in read_items(f"plain:{tmp_path / 'split'}")] == [(0, "train"), (1, "val")]
+    assert [(i.label, i.split) for i in read_items(f"plain:{tmp_path / 'split'}")] == [
+        (0, "train"),
+        (1, "val"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,12 +151,20 @@ def test_spec_options() -> None:
 
 
 def make_items(n_people: int, fakes_between: list[tuple[int, int]]) -> list[Item]:
-    real = [Item(Path(f"r{k}-{take}"), 0, (f"p{k}",), f"r{k}") for k in range(n_people) for take in range(2)]
-    return real + [Item(Path(f"f{a}-{b}"), 1, (f"p{a}", f"p{b}"), f"r{a}") for a, b in fakes_between]
+    real = [
+        Item(Path(f"r{k}-{take}"), 0, (f"p{k}",), f"r{k}")
+        for k in range(n_people)
+        for take in range(2)
+    ]
+    return real + [
+        Item(Path(f"f{a}-{b}"), 1, (f"p{a}", f"p{b}"), f"r{a}") for a, b in fakes_between
+    ]
 
 
 def test_nobody_is_on_both_sides_and_both_labels_keep_their_share() -> None:
-    items = make_items(20, [(k, k + 1) for k in range(0, 20, 2)] + [(k + 1, k) for k in range(0, 20, 2)])
+    items = make_items(
+        20, [(k, k + 1) for k in range(0, 20, 2)] + [(k + 1, k) for k in range(0, 20, 2)]
+    )
     placed = split_items(items, {"train": 0.8, "val": 0.2}, seed=3)
     assert len(placed) == len(items)
     sides = [{p for i in placed if i.split == s for p in i.people} for s in ("train", "val")]
@@ -181,7 +203,9 @@ def test_balanced_sampling_shows_both_labels_equally_and_others_each_epoch() -> 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """real/ and fake/ with two photos each (one a clip), a picture without a face and a damaged one."""
+    """real/ and fake/ with two photos each (one a clip), a picture without a face and a damaged
+    one.
+    """
     folder = tmp_path_factory.mktemp("set")
     face = skimage.data.astronaut()[:256, 96:352]
     for name in ("real", "fake"):
@@ -204,7 +228,12 @@ def test_faces_are_kept_once_and_what_has_none_is_listed(
     assert [s.item.path.name for s in half] == ["b.png", "c.mp4", "wide.png"]
     stored = extract(items, tmp_path, config)
     assert [s.item.path.name for s in stored] == ["b.png", "c.mp4", "a.png", "wide.png"]
-    assert read_crops(stored[0]).shape == (1, 224, 224, 3) and read_crops(stored[1]).shape == (4, 224, 224, 3)
+    assert read_crops(stored[0]).shape == (1, 224, 224, 3) and read_crops(stored[1]).shape == (
+        4,
+        224,
+        224,
+        3,
+    )
     with (tmp_path / "skipped.csv").open(newline="") as file:
         skipped = {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
     assert skipped["nobody.png"] == "No face was found." and "broken.jpg" in skipped["broken.jpg"]
@@ -222,7 +251,14 @@ def test_one_label_alone_is_said_by_the_command_line(
 ) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "fake").symlink_to(faces / "fake")
-    line = ["--recipe", "baseline-cnn", "--data", f"plain:{tmp_path / 'set'}", "--out", str(tmp_path / "run")]
+    line = [
+        "--recipe",
+        "baseline-cnn",
+        "--data",
+        f"plain:{tmp_path / 'set'}",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main(line) == 1
     assert capsys.readouterr().err.endswith("There are not faces of both labels to train on.\n")
 
@@ -236,19 +272,25 @@ def test_from_a_folder_to_a_model_in_one_command(faces: Path, tmp_path: Path, la
     for part in (*shards, []):
         assert main([*network, "--data", data, "--out", str(tmp_path), *effort, *part]) == 0
     detector = Detector(tmp_path / "model")
-    assert detector.info.name == "timm" and detector.entry["network"]["embedder_options"] == {"name": "test_resnet"}
+    assert detector.info.name == "timm" and detector.entry["network"]["embedder_options"] == {
+        "name": "test_resnet"
+    }
     assert len(json.loads((tmp_path / "history.json").read_text())) == 2  # an epoch of each stage
     for name in ("curves.png", "classes.png", "samples.png", "strips.png", "clip.gif"):
         assert (tmp_path / name).is_file() or (name == "strips.png" and layout == "plain")
 
 
 def test_real_faces_alone_become_forgeries(faces: Path, tmp_path: Path) -> None:
-    stored = extract(read_items(f"real-faces:{faces / 'real'}"), tmp_path / "x", CacheConfig(1, wide=True))
+    stored = extract(
+        read_items(f"real-faces:{faces / 'real'}"), tmp_path / "x", CacheConfig(1, wide=True)
+    )
     picture = read_pictures(stored[0])[0]
     assert picture.rgb.shape == (320, 320, 3)
     x0, y0, x1, y1 = picture.box_xyxy_px
     inside = (picture.landmarks_px > [x0, y0]) & (picture.landmarks_px < [x1, y1])
     assert inside.all()
-    data = build_data(f"real-faces:{faces / 'real'}", find_recipe("baseline-cnn"), tmp_path / "faces", pairs=2)
+    data = build_data(
+        f"real-faces:{faces / 'real'}", find_recipe("baseline-cnn"), tmp_path / "faces", pairs=2
+    )
     assert data.train.labels.tolist() == data.val.labels.tolist() == [0, 1, 0, 1]
     assert data.train.crops(1, 0).shape == (1, 224, 224, 3)

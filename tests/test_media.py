@@ -22,10 +22,17 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def quarters(size: int = 64) -> np.ndarray:
-    """Return (size, size + 32, 3) uint8: red top left, green top right, blue bottom left, white bottom right."""
+    """Return (size, size + 32, 3) uint8: red top left, green top right, blue bottom left, white
+    bottom right.
+    """
     rgb = np.empty((size, size + 32, 3), np.uint8)
     half, middle = size // 2, size // 2 + 16
-    rgb[:half, :middle], rgb[:half, middle:], rgb[half:, :middle], rgb[half:, middle:] = RED, GREEN, BLUE, WHITE
+    rgb[:half, :middle], rgb[:half, middle:], rgb[half:, :middle], rgb[half:, middle:] = (
+        RED,
+        GREEN,
+        BLUE,
+        WHITE,
+    )
     return rgb
 
 
@@ -33,7 +40,9 @@ def corners(rgb: np.ndarray) -> list[str]:
     """Name the colours of the corners: top left, top right, bottom left, bottom right."""
     names = {RED: "red", GREEN: "green", BLUE: "blue", WHITE: "white"}
     found = [rgb[8, 8], rgb[8, -8], rgb[-8, 8], rgb[-8, -8]]
-    return [names[min(names, key=lambda c: int(np.abs(pixel.astype(int) - c).sum()))] for pixel in found]
+    return [
+        names[min(names, key=lambda c: int(np.abs(pixel.astype(int) - c).sum()))] for pixel in found
+    ]
 
 
 UPRIGHT = ["red", "green", "blue", "white"]
@@ -48,7 +57,9 @@ def level(rgb: np.ndarray) -> int:
     return round(float(rgb.mean()) / 10)
 
 
-def encode(path: Path, pts: list[int], codec: str = "libx264", options: dict[str, str] | None = None) -> Path:
+def encode(
+    path: Path, pts: list[int], codec: str = "libx264", options: dict[str, str] | None = None
+) -> Path:
     """Encode grey levels at the given presentation times in milliseconds."""
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
@@ -62,7 +73,8 @@ def encode(path: Path, pts: list[int], codec: str = "libx264", options: dict[str
     return path
 
 
-# ---------------------------------------------------------------------------------------------------- pictures
+# ----------------------------------------------------------------------------------------------------
+# pictures
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "gif", "jpg", "webp", "avif"])
@@ -159,7 +171,9 @@ def test_metadata_is_capped_and_without_places(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_is_no_reason_to_refuse(tmp_path: Path) -> None:
     path = tmp_path / "exif.jpg"
-    Image.fromarray(quarters()).save(path, exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff\x01\x12", quality=95)
+    Image.fromarray(quarters()).save(
+        path, exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff\x01\x12", quality=95
+    )
     assert corners(open_media(path).frames[0].rgb) == UPRIGHT
 
 
@@ -174,14 +188,22 @@ def test_a_truncated_picture_is_refused(tmp_path: Path, ending: str) -> None:
     assert str(tmp_path) not in str(caught.value)
 
 
-# -------------------------------------------------------------------------------------------------- animations
+# --------------------------------------------------------------------------------------------------
+# animations
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png"])
 def test_an_animation_is_a_clip_with_its_durations(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"moving.{ending}"
     first, *rest = [Image.fromarray(rgb) for rgb in grey_levels(4)]
-    first.save(path, save_all=True, append_images=rest, duration=[100, 300, 200, 400], loop=0, lossless=True)
+    first.save(
+        path,
+        save_all=True,
+        append_images=rest,
+        duration=[100, 300, 200, 400],
+        loop=0,
+        lossless=True,
+    )
     opened = open_media(path)
     assert opened.kind == "video"
     assert opened.duration_s == pytest.approx(1.0)
@@ -206,7 +228,8 @@ def test_of_a_truncated_animation_what_decodes_is_taken(tmp_path: Path) -> None:
     assert [f.index for f in open_media(path).frames] in ([0, 1], [0, 1, 2])
 
 
-# ------------------------------------------------------------------------------------------------------- clips
+# -------------------------------------------------------------------------------------------------------
+# clips
 
 
 @pytest.mark.parametrize(
@@ -257,7 +280,8 @@ def test_variable_frame_rate_is_sampled_in_time(tmp_path: Path) -> None:
     opened = open_media(encode(tmp_path / "phone.mp4", pts))
     assert [round(f.t * 1000) for f in opened.frames] == pts
     few = open_media(tmp_path / "phone.mp4", n_frames=3)
-    # The clip lasts 3.04 s (the last frame for the usual 40 ms), so the middles are 0.51, 1.52 and 2.53 s.
+    # The clip lasts 3.04 s (the last frame for the usual 40 ms), so the middles are 0.51, 1.52 and
+    # 2.53 s.
     assert [round(f.t * 1000) for f in few.frames] == [500, 1500, 2500]
     assert [level(f.rgb) for f in few.frames] == [12, 14, 16]
 
@@ -274,7 +298,9 @@ def test_audio_is_ignored(tmp_path: Path) -> None:
         sound = container.add_stream("aac", rate=44100)
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        noise = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
+        noise = av.AudioFrame.from_ndarray(
+            np.zeros((2, 44100), np.float32), format="fltp", layout="stereo"
+        )
         noise.sample_rate = 44100
         container.mux(sound.encode(noise))
         for rgb in grey_levels(5):
@@ -296,7 +322,9 @@ def test_audio_is_ignored(tmp_path: Path) -> None:
         ((0, 1, 1, 0), quarters().transpose(1, 0, 2)),
     ],
 )
-def test_a_turned_phone_clip_is_put_upright(tmp_path: Path, matrix: tuple[int, ...], stored: np.ndarray) -> None:
+def test_a_turned_phone_clip_is_put_upright(
+    tmp_path: Path, matrix: tuple[int, ...], stored: np.ndarray
+) -> None:
     path = tmp_path / "phone.mp4"
     write_video(path, [stored] * 3, fps=25)
     content = bytearray(path.read_bytes())
@@ -325,7 +353,9 @@ def test_a_header_that_lies_about_length(tmp_path: Path) -> None:
     assert [f.index for f in opened.frames] == [1, 3, 5, 7, 9]
 
 
-@pytest.mark.parametrize(("ending", "codec"), [("mkv", "libx264"), ("webm", "libvpx"), ("mpg", "mpeg2video")])
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("mkv", "libx264"), ("webm", "libvpx"), ("mpg", "mpeg2video")]
+)
 def test_of_a_truncated_clip_what_decodes_is_taken(tmp_path: Path, ending: str, codec: str) -> None:
     path = tmp_path / f"half.{ending}"
     noise = np.random.default_rng(0).integers(0, 256, (20, 64, 96, 3), np.uint8)
@@ -359,7 +389,9 @@ def test_only_groups_with_a_wanted_frame_are_decoded(tmp_path: Path, decoded: li
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_frames_that_nothing_is_built_on_are_not_decoded(tmp_path: Path, decoded: list[int], codec: str) -> None:
+def test_frames_that_nothing_is_built_on_are_not_decoded(
+    tmp_path: Path, decoded: list[int], codec: str
+) -> None:
     path = tmp_path / "long.mp4"
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (64, 96, 3), np.uint8)
@@ -369,15 +401,23 @@ def test_frames_that_nothing_is_built_on_are_not_decoded(tmp_path: Path, decoded
     decoded.clear()
     header, frames = media.decode(path, 6)
     assert header["index"] == [5, 15, 25, 35, 45, 55]
-    assert all(np.array_equal(rgb, every[index]) for index, rgb in zip(header["index"], frames, strict=True))
+    assert all(
+        np.array_equal(rgb, every[index])
+        for index, rgb in zip(header["index"], frames, strict=True)
+    )
     assert len(decoded) < 45
 
 
 def test_long_clips_sample_near_keyframes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pts = [40 * i for i in range(25)]
-    path = encode(tmp_path / "long.mp4", pts, options={"g": "5", "keyint_min": "5", "sc_threshold": "0", "bf": "0"})
+    path = encode(
+        tmp_path / "long.mp4",
+        pts,
+        options={"g": "5", "keyint_min": "5", "sc_threshold": "0", "bf": "0"},
+    )
     monkeypatch.setattr(media, "MAX_DECODED", 5)
-    # The middles are frames 6 and 18; a quarter of a slice is 0.125 s, three frames, which reaches keyframes 5, 15, 20.
+    # The middles are frames 6 and 18; a quarter of a slice is 0.125 s, three frames, which reaches
+    # keyframes 5, 15, 20.
     header, pictures = decode(path, 2)
     assert header["index"] == [5, 20]
     assert [level(rgb) for rgb in pictures] == [5, 20]
@@ -403,10 +443,13 @@ def test_wide_pixels_are_made_square(tmp_path: Path) -> None:
     assert corners(opened.frames[0].rgb) == UPRIGHT
 
 
-# -------------------------------------------------------------------------------------------- limits and damage
+# --------------------------------------------------------------------------------------------
+# limits and damage
 
 
-def test_limits_give_one_sentence_without_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_give_one_sentence_without_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.fromarray(quarters()).save(tmp_path / "photo.png")
     write_video(tmp_path / "clip.mp4", grey_levels(25), fps=25)
     first, *rest = [Image.fromarray(rgb) for rgb in grey_levels(5)]
@@ -461,12 +504,17 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, side: int
         ("start.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF"),
         ("box.mp4", b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(200)),
         ("heic.jpg", b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200)),
-        ("list.mp4", b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
+        (
+            "list.mp4",
+            b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+        ),
         ("concat.mp4", b"ffconcat version 1.0\nfile other.mp4\n"),
         ("script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"),
     ],
 )
-def test_garbage_gives_a_media_error(tmp_path: Path, capfd: pytest.CaptureFixture, name: str, content: bytes) -> None:
+def test_garbage_gives_a_media_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture, name: str, content: bytes
+) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(MediaError, match=rf"^{name} .*\.$") as caught:
@@ -485,7 +533,9 @@ def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
     path = tmp_path / "song.mp4"
     with av.open(path, "w") as container:
         sound = container.add_stream("aac", rate=44100)
-        frame = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((2, 44100), np.float32), format="fltp", layout="stereo"
+        )
         frame.sample_rate = 44100
         container.mux(sound.encode(frame))
         container.mux(sound.encode(None))
@@ -493,7 +543,8 @@ def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
         open_media(path)
 
 
-# ----------------------------------------------------------------------------------------------------- writing
+# -----------------------------------------------------------------------------------------------------
+# writing
 
 
 def test_write_video_pads_odd_sizes(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def test_one_object_gives_logit_map_embedding_and_reconstruction() -> None:
 
 def test_shipped_shape_stays_small() -> None:
     net = DeepfakeNetwork()
-    detector_half = sum(p.numel() for n, p in net.named_parameters() if not n.startswith("denoiser."))
+    detector_half = sum(
+        p.numel() for n, p in net.named_parameters() if not n.startswith("denoiser.")
+    )
     denoiser = sum(p.numel() for p in net.denoiser.parameters())
     assert 1_700_000 < detector_half < 2_000_000  # fp16: under 4 MB
     assert denoiser < 4_900_000  # fp16: under 10 MB
@@ -46,7 +48,9 @@ def test_shipped_shape_stays_small() -> None:
 
 @pytest.mark.parametrize(("option", "gone"), [("use_noise", "noise"), ("use_map", "map_head")])
 def test_ablations_leave_a_part_out(option: str, gone: str) -> None:
-    net = DeepfakeNetwork(NetworkConfig(embedder_options={option: False}, denoiser_widths=())).eval()
+    net = DeepfakeNetwork(
+        NetworkConfig(embedder_options={option: False}, denoiser_widths=())
+    ).eval()
     assert getattr(net.embedder, gone) is None
     with torch.inference_mode():
         assert net(torch.rand(1, 3, 224, 224)).shape == (1,)
@@ -127,10 +131,16 @@ def test_the_denoiser_starts_as_the_identity_and_the_documents_one_has_a_7x7_lat
 def test_where_the_whole_map_is_lit_the_whole_picture_counts() -> None:
     plain, head = FrameHead(4, True), FrameHead(4, True, whole_picture=(0.5, 1.0))
     head.load_state_dict(plain.state_dict())
-    embedding, half_lit, lit = torch.zeros(1, 4), torch.full((1, 28, 28), -40.0), torch.full((1, 28, 28), 30.0)
+    embedding, half_lit, lit = (
+        torch.zeros(1, 4),
+        torch.full((1, 28, 28), -40.0),
+        torch.full((1, 28, 28), 30.0),
+    )
     half_lit[:, :14] = 30.0
     with torch.inference_mode():
-        assert float(head(embedding, half_lit)) == pytest.approx(float(plain(embedding, half_lit)), abs=1e-4)
+        assert float(head(embedding, half_lit)) == pytest.approx(
+            float(plain(embedding, half_lit)), abs=1e-4
+        )
         plain.out.weight.zero_(), head.out.weight.zero_()
         plain.out.bias.fill_(-3), head.out.bias.fill_(-3)
         assert float(plain(embedding, lit)) == -3
@@ -141,7 +151,9 @@ def test_the_soft_copy_keeps_the_shading_and_loses_the_detail() -> None:
     ramp = torch.linspace(0, 1, 224).expand(1, 3, 224, 224)
     seen = soft_copy(ramp)
     assert seen.shape == (1, 3, 176, 176)
-    assert torch.allclose(seen[0, 0, 0, 3:-3], torch.linspace(0.5, 175.5, 176)[3:-3] / 176, atol=0.01)
+    assert torch.allclose(
+        seen[0, 0, 0, 3:-3], torch.linspace(0.5, 175.5, 176)[3:-3] / 176, atol=0.01
+    )
     stripes = (torch.arange(224) // 2 % 2).float().expand(1, 3, 224, 224)
     assert float(soft_copy(stripes).std()) < 0.3 * float(stripes.std())
 
@@ -152,11 +164,14 @@ def test_a_look_without_a_residual_is_the_look_at_a_picture_that_has_none() -> N
     flat = torch.tensor([0.2, 0.5, 0.7])[None, :, None, None].expand(2, -1, 224, 224)
     with torch.inference_mode():
         for norm in (m for m in network.embedder.noise.modules() if isinstance(m, nn.BatchNorm2d)):
-            norm.bias.uniform_(-1, 1)  # or silence would say nothing, and any answer to it were right
+            # or silence would say nothing, and any answer to it were right
+            norm.bias.uniform_(-1, 1)
         with_noise, without = network.embedder(flat), network.embedder(flat, residual=False)
         other = network.embedder(torch.rand(2, 3, 224, 224), residual=False)
     middle = slice(6, 22)  # of the 28 cells: away from the borders
-    assert torch.allclose(without.map_logits[:, middle, middle], with_noise.map_logits[:, middle, middle], atol=1e-4)
+    assert torch.allclose(
+        without.map_logits[:, middle, middle], with_noise.map_logits[:, middle, middle], atol=1e-4
+    )
     assert not torch.allclose(other.map_logits, without.map_logits, atol=1e-2)
 
 
@@ -169,19 +184,27 @@ def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
         images = torch.rand(2, 3, 224, 224)
         sharp, mixed = once.frames(images), twice.frames(images)
         seen = once.embedder(soft_copy(images), residual=False)
-        soft = FrameOutput(once.frame_head(seen.embedding, seen.map_logits), seen.map_logits, seen.embedding)
+        soft = FrameOutput(
+            once.frame_head(seen.embedding, seen.map_logits), seen.map_logits, seen.embedding
+        )
     assert torch.allclose(mixed.logit, 0.5 * sharp.logit + 0.5 * soft.logit, atol=1e-5)
     assert mixed.map_logits.shape == (2, 28, 28) and soft.map_logits.shape == (2, 22, 22)
     mean = 0.75 * sharp.map_logits.mean() + 0.25 * soft.map_logits.mean()
     assert float(mixed.map_logits.mean()) == pytest.approx(float(mean), abs=1e-3)
     assert torch.equal(mixed.embedding, sharp.embedding)
-    with pytest.raises(ValueError, match=r"expected a share of the soft look from 0 to below 1, but got 1\.5"):
+    with pytest.raises(
+        ValueError, match=r"expected a share of the soft look from 0 to below 1, but got 1\.5"
+    ):
         DeepfakeNetwork(NetworkConfig(soft_share=1.5))
 
 
 def test_what_a_logit_says_at_a_sharpness_by_hand() -> None:
-    by = (2.0, 0.5, -0.25, 1.0)  # from where on nothing changes, what is added per unit below, from where down no more
-    logits, detail = torch.tensor([4.0, 4.0, 4.0, -2.0, 4.0]), torch.tensor([2.0, 1.0, 0.2, 1.5, 3.0])
+    # from where on nothing changes, what is added per unit below, from where down no more
+    by = (2.0, 0.5, -0.25, 1.0)
+    logits, detail = (
+        torch.tensor([4.0, 4.0, 4.0, -2.0, 4.0]),
+        torch.tensor([2.0, 1.0, 0.2, 1.5, 3.0]),
+    )
     assert at_sharpness(logits, detail, by).tolist() == [4.0, 5.75, 5.75, -2.625, 4.0]
 
 
@@ -189,7 +212,9 @@ def test_the_network_reads_its_logit_at_the_crops_own_sharpness() -> None:
     torch.manual_seed(0)
     by = (4.0, 0.3, 0.4, 0.5)
     plain = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5)).eval()
-    read = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5, by_sharpness=by)).eval()
+    read = DeepfakeNetwork(
+        NetworkConfig(denoiser_widths=(), soft_share=0.5, by_sharpness=by)
+    ).eval()
     read.load_state_dict(plain.state_dict())
     photo = astronaut()[:224, 100:324]
     crops = [photo, cv2.GaussianBlur(photo, (0, 0), 3.0)]
@@ -199,4 +224,6 @@ def test_the_network_reads_its_logit_at_the_crops_own_sharpness() -> None:
     with torch.inference_mode():
         before, after = plain.frames(images), read.frames(images)
     assert torch.allclose(after.logit, at_sharpness(before.logit, detail, by), atol=1e-5)
-    assert torch.equal(after.map_logits, before.map_logits) and torch.equal(after.embedding, before.embedding)
+    assert torch.equal(after.map_logits, before.map_logits) and torch.equal(
+        after.embedding, before.embedding
+    )

@@ -1,4 +1,6 @@
-"""The real page in headless Chromium. The detector has random weights, so nothing is asserted about its judgement."""
+"""The real page in headless Chromium. The detector has random weights, so nothing is asserted about
+its judgement.
+"""
 
 import json
 import shutil
@@ -17,13 +19,21 @@ from explain.lab.examples import EXAMPLES, hopper, write_example
 from explain.report import build_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.timeout(600),
 ]
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--no-first-run",
+)
 SLOW_MS = 180_000  # two shared cores may be busy
 UPLOAD = "#lens-file input[type=file]"
 CLEAR = "#lens-file [aria-label=Clear]"
@@ -44,7 +54,10 @@ def page(chromium, page_url: str) -> Iterator:
     elsewhere, broken = [], []
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(SLOW_MS)
-    page.on("request", lambda request: elsewhere.append(request.url) if leaves(request.url, page_url) else None)
+    page.on(
+        "request",
+        lambda request: elsewhere.append(request.url) if leaves(request.url, page_url) else None,
+    )
     page.on("pageerror", lambda error: broken.append(str(error)))
     page.goto(page_url)
     page.wait_for_selector("#lens-examples button")
@@ -150,15 +163,17 @@ def test_the_timeline_moves_the_clip_and_the_clip_moves_the_timeline(page, files
     home = wait_for_caption(page, clicked)
     assert home.startswith("Frame at 0.08 s")
     assert page.get_attribute(".lens-timeline", "aria-valuenow") == "0"
-    assert page.get_attribute(".lens-timeline", "aria-valuetext") in home.replace("Frame at ", "").replace(
-        ", face 1", ""
-    )
+    assert page.get_attribute(".lens-timeline", "aria-valuetext") in home.replace(
+        "Frame at ", ""
+    ).replace(", face 1", "")
 
     page.evaluate("document.querySelector('#lens-player video').play()")
     wait_for_caption(page, home)
     page.wait_for_function("parseFloat(document.querySelector('.lens-head').style.left) > 20")
     page.wait_for_function("document.querySelector('#lens-player video').ended")
-    page.wait_for_function("document.querySelector('#lens-caption').innerText.includes('Frame at 3.')")
+    page.wait_for_function(
+        "document.querySelector('#lens-caption').innerText.includes('Frame at 3.')"
+    )
 
 
 def test_each_face_has_its_own_pictures(page, files):
@@ -199,11 +214,15 @@ def test_the_report_is_what_the_api_gives(page, page_url, files):
     for link in page.locator("#lens-report-files a[download]").all():
         with page.expect_download() as download:
             link.click()
-        saved[download.value.suggested_filename] = Path(download.value.path()).read_text(encoding="utf-8")
+        saved[download.value.suggested_filename] = Path(download.value.path()).read_text(
+            encoding="utf-8"
+        )
     assert saved["report.html"].startswith("<!doctype html>")
     assert "http" not in saved["report.html"].split("</style>")[1].split("data:image")[0]
     client = Client(page_url, verbose=False)
-    assert json.loads(saved["report.json"]) == client.predict(handle_file(files["photo"]), api_name="/explain")
+    assert json.loads(saved["report.json"]) == client.predict(
+        handle_file(files["photo"]), api_name="/explain"
+    )
     client.close()
 
 
@@ -223,7 +242,9 @@ def test_a_fault_gets_a_polite_sentence(page, files):
     page.wait_for_selector("#lens-start:enabled")
 
 
-def test_names_and_tags_of_a_file_are_text_on_the_page_and_in_the_report(page, files, chromium, tmp_path):
+def test_names_and_tags_of_a_file_are_text_on_the_page_and_in_the_report(
+    page, files, chromium, tmp_path
+):
     """A name and a tag that would set a variable if they were taken for markup."""
     evil = "<img src=x onerror=window.owned=1><script>window.owned=1</script>"
     path = tmp_path / "<img src=x onerror=window.owned=1>.png"
@@ -243,7 +264,9 @@ def test_names_and_tags_of_a_file_are_text_on_the_page_and_in_the_report(page, f
     report.close()
 
 
-def test_who_waits_is_told_the_place_and_closing_the_page_frees_the_line(page, page_url, files, chromium):
+def test_who_waits_is_told_the_place_and_closing_the_page_frees_the_line(
+    page, page_url, files, chromium
+):
     left = chromium.new_page()
     left.goto(page_url)
     left.wait_for_selector("#lens-examples button", timeout=SLOW_MS)
@@ -259,7 +282,8 @@ def test_who_waits_is_told_the_place_and_closing_the_page_frees_the_line(page, p
     third.close()
     assert page.locator("#lens-status :text('Taking its time')").count() == 0
     left.close()
-    page.wait_for_selector("#lens-status :text('Taking its time')", timeout=15_000)  # slow.png takes thirty
+    # slow.png takes thirty
+    page.wait_for_selector("#lens-status :text('Taking its time')", timeout=15_000)
     page.click("#lens-stop")
 
 

@@ -22,7 +22,18 @@ from detector.pipeline import Detector, analysis_json, on_gpu, pick_device
 from detector.types import Label
 from explain.pipeline import Settings, explain_face
 
-GOLDEN_KEYS = ["file", "sha256", "kind", "label", "p_fake", "logit", "reason", "faces", "model", "timing_s"]
+GOLDEN_KEYS = [
+    "file",
+    "sha256",
+    "kind",
+    "label",
+    "p_fake",
+    "logit",
+    "reason",
+    "faces",
+    "model",
+    "timing_s",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +53,18 @@ def untrained() -> Detector:
     return Detector.untrained()
 
 
-def test_stills_are_read_at_their_sharpness_and_clips_are_not(untrained: Detector, files: dict[str, Path]) -> None:
+def test_stills_are_read_at_their_sharpness_and_clips_are_not(
+    untrained: Detector, files: dict[str, Path]
+) -> None:
     network = copy.copy(untrained.network)
-    network.config = replace(network.config, by_sharpness=(9.0, 0.0, 1.0, 0.0))  # 9 more, less the log-sharpness
+    # 9 more, less the log-sharpness
+    network.config = replace(network.config, by_sharpness=(9.0, 0.0, 1.0, 0.0))
     reading = Detector.of(network, untrained.info)
     still, still_read = (d.analyze(files["astronaut.png"]) for d in (untrained, reading))
     crop = still.faces[0].track.crops[0].rgb
-    assert still_read.verdict.logit == pytest.approx(still.verdict.logit + 9 - np.log1p(sharpness(crop)), abs=0.05)
+    assert still_read.verdict.logit == pytest.approx(
+        still.verdict.logit + 9 - np.log1p(sharpness(crop)), abs=0.05
+    )
     clip, clip_read = (d.analyze(files["clip.mp4"], n_frames=3) for d in (untrained, reading))
     assert clip_read.verdict.logit == pytest.approx(clip.verdict.logit, abs=1e-4)
     light = Settings(methods=("evidence map",), lime=False, check=False)
@@ -57,8 +73,12 @@ def test_stills_are_read_at_their_sharpness_and_clips_are_not(untrained: Detecto
         assert told.logit == pytest.approx(analysis.faces[0].evidence[0].logit, abs=0.02)
 
 
-def test_the_soft_look_has_a_share_of_its_own_in_clips(untrained: Detector, files: dict[str, Path]) -> None:
-    """Half in stills and none in clips: a clip is then seen as by a network of one look, a still is not."""
+def test_the_soft_look_has_a_share_of_its_own_in_clips(
+    untrained: Detector, files: dict[str, Path]
+) -> None:
+    """Half in stills and none in clips: a clip is then seen as by a network of one look, a still is
+    not.
+    """
     network = copy.copy(untrained.network)
     network.config = replace(network.config, soft_share=0.5, soft_share_clips=0.0)
     apart = Detector.of(network, untrained.info)
@@ -71,23 +91,36 @@ def test_the_soft_look_has_a_share_of_its_own_in_clips(untrained: Detector, file
 
 def test_a_photo_is_one_face_in_one_frame(untrained: Detector, files: dict[str, Path]) -> None:
     stages: list[tuple[float, str]] = []
-    analysis = untrained.analyze(files["astronaut.png"], progress=lambda share, stage: stages.append((share, stage)))
+    analysis = untrained.analyze(
+        files["astronaut.png"], progress=lambda share, stage: stages.append((share, stage))
+    )
     assert analysis.media.kind == "image" and len(analysis.faces) == 1
     assert len(analysis.faces[0].track.crops) == 1
     assert analysis.faces[0].evidence[0].map.shape == (28, 28)
-    assert [stage for _, stage in stages] == ["Reading the file", "Finding faces", "Looking at the faces", "Done"]
+    assert [stage for _, stage in stages] == [
+        "Reading the file",
+        "Finding faces",
+        "Looking at the faces",
+        "Done",
+    ]
     assert [share for share, _ in stages] == sorted(share for share, _ in stages)
 
 
 def test_the_contract_for_a_clip(untrained: Detector, files: dict[str, Path]) -> None:
     result = analysis_json(untrained.analyze(files["clip.mp4"], n_frames=5))
     assert list(result) == GOLDEN_KEYS
-    assert result["file"] == "clip.mp4" and result["kind"] == "video" and len(result["sha256"]) == 64
+    assert (
+        result["file"] == "clip.mp4" and result["kind"] == "video" and len(result["sha256"]) == 64
+    )
     (face,) = result["faces"]
     assert list(face) == ["track", "p_fake", "logit", "frames"]
     assert [list(frame) for frame in face["frames"]] == [["index", "t", "p_fake", "box_xyxy"]] * 5
-    assert [frame["t"] for frame in face["frames"]] == sorted(frame["t"] for frame in face["frames"])
-    assert all(len(frame["box_xyxy"]) == 4 and 0 <= frame["p_fake"] <= 1 for frame in face["frames"])
+    assert [frame["t"] for frame in face["frames"]] == sorted(
+        frame["t"] for frame in face["frames"]
+    )
+    assert all(
+        len(frame["box_xyxy"]) == 4 and 0 <= frame["p_fake"] <= 1 for frame in face["frames"]
+    )
     assert result["model"] == {"name": "untrained", "sha256": "0" * 64}
     assert set(result["timing_s"]) == {"open", "detect", "embed", "total"}
     mean = np.mean([np.log(f["p_fake"] / (1 - f["p_fake"])) for f in face["frames"]])
@@ -116,7 +149,8 @@ def test_the_same_file_gives_the_same_answer_in_any_batch(untrained: Detector) -
     crops = np.random.default_rng(0).integers(0, 255, (9, 224, 224, 3)).astype(np.uint8)
     together, alone = untrained.look(crops), untrained.look(crops[:1])
     assert untrained.look(crops).logits.tolist() == together.logits.tolist()
-    assert together.logits[0] == pytest.approx(alone.logits[0], abs=0.05)  # bf16 in batches of 8 and more, fp32 below
+    # bf16 in batches of 8 and more, fp32 below
+    assert together.logits[0] == pytest.approx(alone.logits[0], abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["astronaut.png", "clip.mp4"])
@@ -145,24 +179,32 @@ def test_devices_are_checked() -> None:
         pick_device("tpu")
 
 
-def test_a_lent_gpu_is_asked_for_only_where_there_is_one_to_lend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lent_gpu_is_asked_for_only_where_there_is_one_to_lend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "spaces", None)  # not installed
     assert on_gpu(30)(len) is len
     asked: list[int] = []
     lender = ModuleType("spaces")
-    lender.GPU = lambda duration: asked.append(duration) or (lambda function: lambda *args: ("lent", function(*args)))
+    lender.GPU = lambda duration: (
+        asked.append(duration) or (lambda function: lambda *args: ("lent", function(*args)))
+    )
     monkeypatch.setitem(sys.modules, "spaces", lender)
     assert on_gpu(30)(len)("abc") == ("lent", 3) and asked == [30]
 
 
-def test_a_broken_file_is_one_sentence_without_its_folder(untrained: Detector, files: dict[str, Path]) -> None:
+def test_a_broken_file_is_one_sentence_without_its_folder(
+    untrained: Detector, files: dict[str, Path]
+) -> None:
     with pytest.raises(MediaError) as caught:
         untrained.analyze(files["broken.mp4"])
     assert str(files["broken.mp4"].parent) not in str(caught.value)
     assert str(caught.value).endswith(".")
 
 
-def test_command_line_goes_on_after_a_broken_file(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_goes_on_after_a_broken_file(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ("astronaut.png", "clip.mp4", "broken.mp4")
     status = main(["analyze", *(str(files[n]) for n in names), "--json", "--frames", "4"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -173,7 +215,9 @@ def test_command_line_goes_on_after_a_broken_file(files: dict[str, Path], capsys
 
 
 def test_command_line_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "detector", "analyze"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "detector", "analyze"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2 and "usage" in done.stderr and done.stdout == ""
     assert main(["analyze", "x.png", "--model", "nobody"]) == 2
     assert "No model is called 'nobody'" in capsys.readouterr().err

@@ -17,7 +17,10 @@ STORE = {
             "claim_generator_info": [{"name": "Editor", "version": "1"}],
             "signature_info": {"issuer": "Camera Maker", "time": "2024-05-01T10:00:00Z"},
             "assertions": [
-                {"label": "c2pa.actions.v2", "data": {"actions": [{"action": "c2pa.created", "when": "x"}]}},
+                {
+                    "label": "c2pa.actions.v2",
+                    "data": {"actions": [{"action": "c2pa.created", "when": "x"}]},
+                },
                 {"label": "stds.exif", "data": {}},
             ],
         },
@@ -65,13 +68,16 @@ def test_the_active_manifest_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     path, settings = seen[0]
     assert path == "x.jpg"
-    assert settings["verify"] == {"remote_manifest_fetch": False, "ocsp_fetch": False}  # an upload calls nobody
+    # an upload calls nobody
+    assert settings["verify"] == {"remote_manifest_fetch": False, "ocsp_fetch": False}
 
 
 def test_a_broken_signature_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_c2pa(monkeypatch, STORE, "Invalid")
     found = c2pa_manifest(Path("x.jpg"))
-    assert found is not None and found["signature"] == "broken, or the file was changed after signing"
+    assert (
+        found is not None and found["signature"] == "broken, or the file was changed after signing"
+    )
 
 
 @pytest.mark.parametrize("store", [None, "not json", {}, {"active_manifest": "c", "manifests": {}}])

@@ -18,7 +18,9 @@ def test_places_by_heat() -> None:
     heat = np.array([[0.0, 5.0], [2.0, 0.0]])
     order = places_by_heat(heat, np.random.default_rng(0))
     assert order[:2].tolist() == [1, 2]
-    last = {tuple(places_by_heat(heat, np.random.default_rng(seed))[2:].tolist()) for seed in range(20)}
+    last = {
+        tuple(places_by_heat(heat, np.random.default_rng(seed))[2:].tolist()) for seed in range(20)
+    }
     assert last == {(0, 3), (3, 0)}  # equal places come in random order
 
 

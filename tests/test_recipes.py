@@ -1,4 +1,6 @@
-"""The documents' systems as configurations: their numbers; each is trained, saved, loaded and explained."""
+"""The documents' systems as configurations: their numbers; each is trained, saved, loaded and
+explained.
+"""
 
 import json
 from dataclasses import replace
@@ -38,19 +40,32 @@ def test_the_documents_numbers() -> None:
     }
     assert said["resnet50-lstm"][1] == [(10, "adam", 1e-3, HEADS, 0.0)]
     assert said["inception-resnet-lstm"] == (20, [(50, "adam", 1e-3, HEADS, 0.0)])
-    assert said["resilient"] == (1, [(10, "adam", 1e-3, DENOISER, 0.0), (20, "adam", 1e-4, ALL, 0.0)])
+    assert said["resilient"] == (
+        1,
+        [(10, "adam", 1e-3, DENOISER, 0.0), (20, "adam", 1e-4, ALL, 0.0)],
+    )
     assert [s.reconstruction for s in RECIPES["resilient"].stages] == [1.0, 0.1]
     assert said["baseline-cnn"] == (1, [(5, "nadam", 1e-3, ALL, 0.0)])
-    assert said["xception"] == (1, [(3, "sgd", 0.1, HEADS, 0.9), (10, "sgd", 0.01, "rgb.net.block6", 0.9)])
+    assert said["xception"] == (
+        1,
+        [(3, "sgd", 0.1, HEADS, 0.9), (10, "sgd", 0.01, "rgb.net.block6", 0.9)],
+    )
     assert said["inception-gru"] == (20, [(10, "adam", 1e-3, HEADS, 0.0)])
     assert (RECIPES["inception-gru"].batch, RECIPES["inception-gru"].held_share) == (8, 0.1)
     assert RECIPES["inception-resnet-lstm"].held_share == 0.2
 
 
 def test_the_documents_heads(shapes: dict[str, DeepfakeNetwork]) -> None:
-    a, b, e = (shapes[n].temporal for n in ("resnet50-lstm", "inception-resnet-lstm", "inception-gru"))
+    a, b, e = (
+        shapes[n].temporal for n in ("resnet50-lstm", "inception-resnet-lstm", "inception-gru")
+    )
     assert (a.rnn.input_size, a.rnn.hidden_size, a.rnn.num_layers) == (2048, 256, 1)
-    assert (b.rnn.input_size, b.rnn.hidden_size, b.rnn.num_layers, b.rnn.dropout) == (512, 512, 2, 0.5)
+    assert (b.rnn.input_size, b.rnn.hidden_size, b.rnn.num_layers, b.rnn.dropout) == (
+        512,
+        512,
+        2,
+        0.5,
+    )
     assert [str(m) for m in b.out] == [
         "Linear(in_features=512, out_features=256, bias=True)", "ReLU()", "Dropout(p=0.5, inplace=False)",
         "Linear(in_features=256, out_features=1, bias=True)",
@@ -60,7 +75,9 @@ def test_the_documents_heads(shapes: dict[str, DeepfakeNetwork]) -> None:
     assert (e.out[0].p, e.out[1].out_features, e.out[3].p) == (0.4, 8, 0.0)
 
 
-def test_every_stage_names_parts_that_exist_and_sizes_are_as_known(shapes: dict[str, DeepfakeNetwork]) -> None:
+def test_every_stage_names_parts_that_exist_and_sizes_are_as_known(
+    shapes: dict[str, DeepfakeNetwork],
+) -> None:
     for name, recipe in RECIPES.items():
         assert recipe.name == name
         for stage in recipe.stages:
@@ -72,12 +89,17 @@ def test_every_stage_names_parts_that_exist_and_sizes_are_as_known(shapes: dict[
 
 
 @pytest.mark.parametrize(
-    "options", [{"hidden": (16, 8), "dense": (8,), "dropout_before": 0.4}, {"hidden": 8, "layers": 2}]
+    "options",
+    [{"hidden": (16, 8), "dense": (8,), "dropout_before": 0.4}, {"hidden": 8, "layers": 2}],
 )
 def test_padding_cannot_change_a_deep_heads_score(options: dict[str, object]) -> None:
     torch.manual_seed(0)
     head = build_temporal("gru", 6, **options).eval()
-    embeddings, logits, mask = torch.randn(2, 4, 6), torch.zeros(2, 4), torch.ones(2, 4, dtype=torch.bool)
+    embeddings, logits, mask = (
+        torch.randn(2, 4, 6),
+        torch.zeros(2, 4),
+        torch.ones(2, 4, dtype=torch.bool),
+    )
     with torch.inference_mode():
         plain = head(embeddings, logits, mask)
         more = [torch.cat([x, torch.full_like(x[:, :2], 9)], 1) for x in (embeddings, logits)]
@@ -91,7 +113,10 @@ def test_where_a_recipe_starts() -> None:
     assert recipe.with_start("x.pth").network.embedder_options == {"weights": "x.pth"}
     assert recipe.with_start(None).network.embedder_options == {"pretrained": True}
     scratch = recipe.with_start(None, pretrained=False)
-    assert scratch.network.embedder_options == {} and [s.trains for s in scratch.stages] == [ALL, ALL]
+    assert scratch.network.embedder_options == {} and [s.trains for s in scratch.stages] == [
+        ALL,
+        ALL,
+    ]
     assert find_recipe("resilient").with_start(None) == find_recipe("resilient")
     with pytest.raises(DataError, match="starts from scratch"):
         find_recipe("baseline-cnn").with_start("x.pth")
@@ -108,7 +133,8 @@ def small(name: str) -> tuple[str, dict[str, object]]:
     return name, {"input_px": 64} if name == "baseline-cnn" else {}
 
 
-LARGE = ("inception-resnet-lstm", "inception-gru", "xception")  # no test network stands in for these
+# no test network stands in for these
+LARGE = ("inception-resnet-lstm", "inception-gru", "xception")
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in LARGE])
@@ -126,7 +152,8 @@ def test_a_recipe_is_trained_saved_loaded_analysed_and_explained(
     files = [load_file(folder / file["name"]) for file in loaded.entry["files"]]
     stored, ours = {k: v for part in files for k, v in part.items()}, run.network.state_dict()
     assert all(torch.equal(stored[k], ours[k]) for k in ours) and len(stored) == len(ours)
-    crops = torch.rand(2, 3, 224, 224)  # a network that is loaded to be used may be built otherwise, and says the same
+    # a network that is loaded to be used may be built otherwise, and says the same
+    crops = torch.rand(2, 3, 224, 224)
     with torch.inference_mode():
         assert torch.allclose(loaded.network(crops), run.network(crops), atol=1e-3)
 
@@ -148,7 +175,9 @@ def test_a_recipe_is_trained_saved_loaded_analysed_and_explained(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
-def test_the_large_recipes_too(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_large_recipes_too(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     test_a_recipe_is_trained_saved_loaded_analysed_and_explained(name, tmp_path, capsys)
 
 

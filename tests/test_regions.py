@@ -13,7 +13,9 @@ CROP = face_crop(astronaut()).rgb
 
 
 class Sums:
-    """Logit = 3 if superpixel `plus` is seen as it was, -2 for `minus`, else 0, and a little of everything."""
+    """Logit = 3 if superpixel `plus` is seen as it was, -2 for `minus`, else 0, and a little of
+    everything.
+    """
 
     def __init__(self, crop: np.ndarray, plus: int, minus: int) -> None:
         self.crop, self.segments = crop, superpixels(crop)
@@ -22,7 +24,9 @@ class Sums:
 
     def look(self, crops: np.ndarray) -> Any:
         self.batches.append(len(crops))
-        seen = [[np.array_equal(c[m], self.crop[m]) for m in (self.plus, self.minus)] for c in crops]
+        seen = [
+            [np.array_equal(c[m], self.crop[m]) for m in (self.plus, self.minus)] for c in crops
+        ]
 
         class Out:
             logits = (np.array(seen, np.float32) @ np.array([3.0, -2.0], np.float32)) + 0.5
@@ -94,7 +98,8 @@ def test_draws_are_balanced_and_in_pairs() -> None:
     np.testing.assert_array_equal(kept[1:64], 1 - kept[65:])
     seen = 2 * kept[np.r_[1:64, 65:128]] - 1
     assert (seen.sum(0) == 0).all()  # each as often covered as seen
-    assert np.abs(seen.T @ seen - 126 * np.eye(53)).max() == 2  # and any two independently, but for the row left out
+    # and any two independently, but for the row left out
+    assert np.abs(seen.T @ seen - 126 * np.eye(53)).max() == 2
     assert regions._draw(np.random.default_rng(0), 32, 80).shape == (32, 80)
 
 

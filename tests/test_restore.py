@@ -13,7 +13,8 @@ def test_a_known_error() -> None:
     changed = CROP.copy()
     changed[:112] = np.where(CROP[:112] > 127, CROP[:112] - 10, CROP[:112] + 10)
     found = compare(CROP, changed)
-    assert found.psnr_db == pytest.approx(10 * np.log10(255**2 / 50), abs=1e-6)  # half of it off by 10: MSE 50
+    # half of it off by 10: MSE 50
+    assert found.psnr_db == pytest.approx(10 * np.log10(255**2 / 50), abs=1e-6)
     assert found.error.shape == (224, 224) and found.error.dtype == np.float32
     assert found.error[:112].mean() == 10.0 and found.error[112:].max() == 0.0
     assert 0.5 < found.ssim < 1.0
@@ -38,7 +39,11 @@ def test_a_model_without_a_denoiser() -> None:
 
 @pytest.mark.parametrize(
     ("psnr", "words"),
-    [(45.0, "found next to nothing to clean"), (36.0, "took off traces of compression"), (28.0, "took off much")],
+    [
+        (45.0, "found next to nothing to clean"),
+        (36.0, "took off traces of compression"),
+        (28.0, "took off much"),
+    ],
 )
 def test_what_it_means(psnr: float, words: str) -> None:
     text = sentence(psnr, 0.9)

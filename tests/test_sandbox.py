@@ -23,7 +23,12 @@ from detector.media import decode, open_media, write_video
 
 def slow_gif(path: Path, frames: int = 90_000) -> Path:
     """An animation that takes seconds to go through: many frames of one pixel, 20 ms each."""
-    frame = b"\x21\xf9\x04\x00\x02\x00\x00\x00" + b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    frame = (
+        b"\x21\xf9\x04\x00\x02\x00\x00\x00"
+        + b"\x2c"
+        + struct.pack("<4HB", 0, 0, 1, 1, 0)
+        + b"\x02\x02\x44\x01\x00"
+    )
     head = b"GIF89a" + struct.pack("<2H", 1, 1) + b"\x80\x00\x00" + bytes(3) + b"\xff\xff\xff"
     path.write_bytes(head + frame * frames + b"\x3b")
     return path
@@ -56,7 +61,9 @@ def helper(tmp_path: Path) -> Iterator[psutil.Process]:
     yield psutil.Process(sandbox._helper.pid)
 
 
-def test_a_child_killed_at_work_costs_its_own_file_only(helper: psutil.Process, tmp_path: Path) -> None:
+def test_a_child_killed_at_work_costs_its_own_file_only(
+    helper: psutil.Process, tmp_path: Path
+) -> None:
     said: list[str] = []
 
     def read() -> None:
@@ -85,7 +92,9 @@ def test_a_killed_helper_is_replaced(helper: psutil.Process, tmp_path: Path) -> 
 def test_time_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "LIMIT_S", 1)
     start = time.monotonic()
-    with pytest.raises(MediaError, match=r"^slow.gif could not be decoded within 1 s and the memory allowed\.$"):
+    with pytest.raises(
+        MediaError, match=r"^slow.gif could not be decoded within 1 s and the memory allowed\.$"
+    ):
         open_media(slow_gif(tmp_path / "slow.gif"))
     assert time.monotonic() - start < 6
     assert none_left()
@@ -98,7 +107,9 @@ def test_memory_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_media(tmp_path / "large.png")
 
 
-def test_readers_at_once_get_their_own_files_and_leave_nothing_open(helper: psutil.Process, tmp_path: Path) -> None:
+def test_readers_at_once_get_their_own_files_and_leave_nothing_open(
+    helper: psutil.Process, tmp_path: Path
+) -> None:
     paths = [grey(tmp_path / f"{level}.png", level) for level in range(40)]
     me = psutil.Process()
     before = me.num_fds(), helper.num_fds()
@@ -158,8 +169,15 @@ def test_frames_of_an_animation_are_scaled_down_like_those_of_a_clip(tmp_path: P
 
 @pytest.mark.slow
 def test_the_child_adds_little(tmp_path: Path) -> None:
-    """Ten seconds of 720p: less than 0.4 s more than decoding here. The best of some tries, as machines are busy."""
-    rows = np.random.default_rng(0).integers(0, 255, (72, 128, 3), np.uint8).repeat(10, 0).repeat(10, 1)
+    """Ten seconds of 720p: less than 0.4 s more than decoding here. The best of some tries, as
+    machines are busy.
+    """
+    rows = (
+        np.random.default_rng(0)
+        .integers(0, 255, (72, 128, 3), np.uint8)
+        .repeat(10, 0)
+        .repeat(10, 1)
+    )
     write_video(tmp_path / "ten.mp4", (np.roll(rows, i, 1) for i in range(250)), fps=25)
     open_media(tmp_path / "ten.mp4", 24)
     here, there = [], []

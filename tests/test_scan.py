@@ -1,4 +1,6 @@
-"""Many files into one table: nothing lost, nothing doubled, whatever happens to the process in between."""
+"""Many files into one table: nothing lost, nothing doubled, whatever happens to the process in
+between.
+"""
 
 import os
 import re
@@ -42,7 +44,12 @@ def table(path: Path) -> list[Row]:
 def named(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
     """An engine that looks at nothing."""
     for path in paths:
-        yield dict.fromkeys(FIELDS) | {"path": path, "file": Path(path).name, "frames": job.frames, "label": "no_face"}
+        yield dict.fromkeys(FIELDS) | {
+            "path": path,
+            "file": Path(path).name,
+            "frames": job.frames,
+            "label": "no_face",
+        }
 
 
 def test_files_of_folders_globs_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +60,9 @@ def test_files_of_folders_globs_and_lists(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
 
     def found(*inputs: str) -> list[str]:
-        return [os.path.relpath(path, tmp_path) for path in find_files(inputs, {str(tmp_path / "out")})]
+        return [
+            os.path.relpath(path, tmp_path) for path in find_files(inputs, {str(tmp_path / "out")})
+        ]
 
     assert found("a") == ["a/1.jpg", "a/b/2.jpg", "a/b/[3].jpg"] or found("a") == [
         "a/1.jpg",
@@ -74,25 +83,41 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
     detector = Detector.untrained()
     row = look_at(detector, str(dot), 5)
     assert list(row) == list(FIELDS)
-    assert (row["path"], row["file"], row["kind"], row["label"]) == (str(dot), "0000.png", "image", "no_face")
-    assert (row["faces"], row["frames"], row["error_type"], row["model_name"]) == (0, 5, None, "untrained")
+    assert (row["path"], row["file"], row["kind"], row["label"]) == (
+        str(dot),
+        "0000.png",
+        "image",
+        "no_face",
+    )
+    assert (row["faces"], row["frames"], row["error_type"], row["model_name"]) == (
+        0,
+        5,
+        None,
+        "untrained",
+    )
     row = look_at(detector, str(tmp_path / "notes.txt"), 5)
     assert (row["error_type"], row["label"], row["sha256"]) == ("MediaError", None, None)
     assert row["error_message"] == "notes.txt is not a picture or a clip that can be read."
 
 
-def test_what_nobody_thought_of_is_a_row_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_thought_of_is_a_row_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     detector = Detector.untrained()
     monkeypatch.setattr(detector, "analyze", lambda path, n_frames: 1 / 0)
     row = look_at(detector, str(tmp_path / "odd.jpg"), 5)
-    assert (row["error_type"], row["error_message"]) == ("ZeroDivisionError", "odd.jpg could not be analysed.")
+    assert (row["error_type"], row["error_message"]) == (
+        "ZeroDivisionError",
+        "odd.jpg could not be analysed.",
+    )
 
 
 def test_every_file_once_however_often_it_is_named(tmp_path: Path) -> None:
     folder, out = dots(tmp_path / "dots", 3), tmp_path / "out.parquet"
     scan([str(folder), f"{folder}/*.png", str(folder / "0001.png")], out, Job(), named, 1)
     assert [row["file"] for row in table(out)] == ["0000.png", "0001.png", "0002.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dots", "out.parquet"]  # no journal is left
+    # no journal is left
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dots", "out.parquet"]
 
 
 def test_a_finished_table_takes_on_new_files_only(tmp_path: Path) -> None:
@@ -107,11 +132,14 @@ def test_a_finished_table_takes_on_new_files_only(tmp_path: Path) -> None:
             yield row
 
     scan([str(folder)], out, Job(), watched, 1)
-    assert seen == ["0002.png", "0003.png"]  # the table itself, in the same folder, is not taken for a picture
+    # the table itself, in the same folder, is not taken for a picture
+    assert seen == ["0002.png", "0003.png"]
     assert [row["file"] for row in table(out)] == ["0000.png", "0001.png", "0002.png", "0003.png"]
 
 
-def test_what_cannot_be_scanned_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_scanned_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, out = dots(tmp_path / "dots", 2), tmp_path / "out.parquet"
     assert main(["scan", f"{tmp_path}/*.gif", "--out", str(out)]) == 2
     assert capsys.readouterr().err == "There is no file to scan.\n"
@@ -129,7 +157,9 @@ def test_what_cannot_be_scanned_is_one_sentence(tmp_path: Path, capsys: pytest.C
     with pytest.raises(ScanError, match="begun with another model or --frames"):
         scan([str(folder)], out, Job(frames=5), look, 1)
     out.write_text("not a table")
-    with pytest.raises(ScanError, match=r"^out\.parquet is there already and is not a table of a scan\.$"):
+    with pytest.raises(
+        ScanError, match=r"^out\.parquet is there already and is not a table of a scan\.$"
+    ):
         scan([str(folder)], out, Job(), look, 1)
 
 
@@ -169,7 +199,9 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(tmp_path: Path) -> 
     first.stderr.close()
     assert not out.exists()
     psutil.wait_procs(workers, timeout=60)
-    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+    assert not any(
+        worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers
+    )
     with sqlite3.connect(tmp_path / "out.parquet.journal") as journal:
         kept = dict(journal.execute("SELECT path, seconds FROM rows"))
     journal.close()
@@ -181,7 +213,8 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(tmp_path: Path) -> 
     assert f"{len(kept)}/600" in told  # it goes on from there
     rows = table(out)
     assert [row["path"] for row in rows] == sorted(str(path) for path in folder.iterdir())
-    assert {row["path"]: row["seconds"] for row in rows if row["path"] in kept} == kept  # none was looked at again
+    # none was looked at again
+    assert {row["path"]: row["seconds"] for row in rows if row["path"] in kept} == kept
 
 
 @pytest.mark.slow
@@ -198,16 +231,23 @@ def test_memory_stays_the_same_over_5000_files(tmp_path: Path) -> None:
         told = (told + letter)[-200:]
         if letter == "[" and (done := re.findall(r"(\d+)/5000", told)):
             tree = psutil.Process(process.pid)
-            used[int(done[-1])] = sum(p.memory_info().rss for p in (tree, *tree.children(recursive=True)))
+            used[int(done[-1])] = sum(
+                p.memory_info().rss for p in (tree, *tree.children(recursive=True))
+            )
     process.stderr.close()
     assert process.wait() == 1  # empty files are errors
-    assert {row["error_message"] for row in table(out)} == {f"{i:04}.jpg is empty." for i in range(5000)}
+    assert {row["error_message"] for row in table(out)} == {
+        f"{i:04}.jpg is empty." for i in range(5000)
+    }
     early = max(size for done, size in used.items() if done <= 2500)
-    assert max(size for done, size in used.items() if done > 2500) < 1.03 * early  # 40 kB kept of a file would break it
+    # 40 kB kept of a file would break it
+    assert max(size for done, size in used.items() if done > 2500) < 1.03 * early
 
 
 @pytest.mark.slow
-def test_two_ray_workers_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_ray_workers_give_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     folder = dots(tmp_path / "dots", 40)

@@ -47,7 +47,8 @@ def files(page: Page, name: str) -> list[Path]:
     return [path for path in page.temp.rglob(name) if path.is_file()]
 
 
-# -------------------------------------------------------------------------------------------------------- isolation
+# --------------------------------------------------------------------------------------------------------
+# isolation
 
 
 def test_the_same_file_of_two_visitors_lies_in_two_places_that_nobody_can_guess(page: Page) -> None:
@@ -61,7 +62,15 @@ def test_the_same_file_of_two_visitors_lies_in_two_places_that_nobody_can_guess(
 
 @pytest.mark.parametrize(
     "path",
-    [app.__file__, "app.py", "weights/manifest.json", "/etc/hostname", "/proc/self/environ", "../app.py", "."],
+    [
+        app.__file__,
+        "app.py",
+        "weights/manifest.json",
+        "/etc/hostname",
+        "/proc/self/environ",
+        "../app.py",
+        ".",
+    ],
 )
 def test_no_file_of_the_server_is_given_out_or_taken_in(page: Page, path: str) -> None:
     assert page.client.get(f"/file={path}").status_code in (403, 404)
@@ -87,19 +96,25 @@ def test_what_a_visitor_sent_and_was_shown_goes_when_they_leave(page: Page, tmp_
     before = len(files(page, "*.png"))
     assert len(files(page, "leaves.png")) == 2
     leaves.close()
-    end = time.monotonic() + 60  # gradio_client notices late that it was closed; a browser is gone at once
+    # gradio_client notices late that it was closed; a browser is gone at once
+    end = time.monotonic() + 60
     while len(files(page, "leaves.png")) == 2 and time.monotonic() < end:
         time.sleep(0.5)
     assert len(files(page, "leaves.png")) == 1
     assert len(files(page, "*.png")) == before - 2  # the forgery it was shown, too
-    assert stays.predict(handle_file(tmp_path / "leaves.png"), api_name="/analyze")["kind"] == "image"
+    assert (
+        stays.predict(handle_file(tmp_path / "leaves.png"), api_name="/analyze")["kind"] == "image"
+    )
     stays.close()
 
 
-# --------------------------------------------------------------------------------------------------------- the door
+# ---------------------------------------------------------------------------------------------------------
+# the door
 
 
-def test_every_answer_carries_its_headers_and_a_visitors_file_is_kept_by_no_cache(page: Page) -> None:
+def test_every_answer_carries_its_headers_and_a_visitors_file_is_kept_by_no_cache(
+    page: Page,
+) -> None:
     own = page.client.get(f"/file={page.upload('private.png', PHOTO)}")
     for answer in (httpx.get(page.url), own, page.client.get("/nowhere")):
         for name, value in OWN_HEADERS.items():
@@ -117,14 +132,19 @@ def test_nothing_is_fetched_for_a_visitor(page: Page) -> None:
     ):
         file = {"path": address, "meta": {"_type": "gradio.FileData"}}
         refused = page.client.post("/call/analyze", json={"data": [file]})
-        assert (refused.status_code, refused.json()) == (400, {"detail": "Files are uploaded, never fetched."})
+        assert (refused.status_code, refused.json()) == (
+            400,
+            {"detail": "Files are uploaded, never fetched."},
+        )
         assert page.client.get(f"/file={address}").status_code == 404
         assert page.client.get(f"/proxy={address}").status_code == 404
 
 
 def test_too_much_is_refused_before_it_is_read(page: Page) -> None:
     def status(path: str, header: str, value: str) -> int:
-        connection = HTTPConnection(page.client.base_url.host, page.client.base_url.port, timeout=60)
+        connection = HTTPConnection(
+            page.client.base_url.host, page.client.base_url.port, timeout=60
+        )
         connection.putrequest("POST", f"/gradio_api{path}")
         connection.putheader(header, value)
         connection.endheaders()  # and no body
@@ -143,20 +163,30 @@ def test_nobody_is_told_of_visits(page: Page) -> None:
     config = httpx.get(f"{page.url}/config").json()
     assert config["analytics_enabled"] is False
     assert {
-        path for path in ("/monitoring", "/mcp", "/gradio_api/mcp/sse") if httpx.get(page.url + path).is_success
+        path
+        for path in ("/monitoring", "/mcp", "/gradio_api/mcp/sse")
+        if httpx.get(page.url + path).is_success
     } == set()
 
 
-# ---------------------------------------------------------------------------------------------- the same for everybody
+# ---------------------------------------------------------------------------------------------- the
+# same for everybody
 
 
-def test_the_api_and_the_command_line_say_the_same_again_and_again(page: Page, tmp_path: Path) -> None:
+def test_the_api_and_the_command_line_say_the_same_again_and_again(
+    page: Page, tmp_path: Path
+) -> None:
     for name, example in (("photo.png", EXAMPLES[0]), ("clip.mp4", EXAMPLES[4])):
         example.write(tmp_path / name)
         said = [page.ask(page.upload(name, (tmp_path / name).read_bytes())) for _ in range(2)]
-        # In a process of its own, with as many threads as the page's: other threads add in another order.
+        # In a process of its own, with as many threads as the page's: other threads add in another
+        # order.
         command = [sys.executable, "-m", "detector", "analyze", str(tmp_path / name), "--json"]
-        said.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout))
+        said.append(
+            json.loads(
+                subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+            )
+        )
         for answer in said:
             assert isinstance(answer, dict) and answer.pop("timing_s")
         assert said[0] == said[1] == said[2]
@@ -168,17 +198,22 @@ def test_users_at_once_are_told_what_one_alone_is(page: Page, tmp_path: Path) ->
     assert [outcome.end for outcome in outcomes] == ["right"] * 12
 
 
-# ---------------------------------------------------------------------------------------------------------- the end
+# ----------------------------------------------------------------------------------------------------------
+# the end
 
 
-def test_a_full_line_is_said_and_sigterm_lets_the_answer_under_way_out_and_leaves_nothing(page: Page) -> None:
+def test_a_full_line_is_said_and_sigterm_lets_the_answer_under_way_out_and_leaves_nothing(
+    page: Page,
+) -> None:
     path = page.upload("private.png", PHOTO)
     answers: list[object] = []
     asking = threading.Thread(target=lambda: answers.append(page.ask(path)))
     asking.start()
     time.sleep(0.1)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    joined = [page.client.post("/call/analyze", json={"data": [file]}) for _ in range(app.MAX_WAITING + 8)]
+    joined = [
+        page.client.post("/call/analyze", json={"data": [file]}) for _ in range(app.MAX_WAITING + 8)
+    ]
     busy = {"detail": "The page is busy: 32 requests are in line. Please try again in a minute."}
     assert joined[0].status_code == 200
     assert (joined[-1].status_code, joined[-1].json()) == (503, busy)
@@ -191,5 +226,8 @@ def test_a_full_line_is_said_and_sigterm_lets_the_answer_under_way_out_and_leave
     assert [type(answer) for answer in answers] == [dict]
     assert files(page, "*") == []
     log = page.log.read_text()
-    assert log.count("Traceback") == log.count("InvalidPathError: ")  # Gradio's, where the server's files were named
-    assert [name for name in ("private", "leaves", "photo.png", "broken", "clip.mp4") if name in log] == []
+    # Gradio's, where the server's files were named
+    assert log.count("Traceback") == log.count("InvalidPathError: ")
+    assert [
+        name for name in ("private", "leaves", "photo.png", "broken", "clip.mp4") if name in log
+    ] == []

@@ -1,4 +1,6 @@
-"""The speed benchmark, and the guard on what an answer costs: operations are counted, seconds are not."""
+"""The speed benchmark, and the guard on what an answer costs: operations are counted, seconds are
+not.
+"""
 
 import csv
 from pathlib import Path
@@ -28,11 +30,15 @@ def test_the_network_costs_no_more_per_crop() -> None:
 
 
 def test_the_kept_table_is_of_this_network() -> None:
-    """weights/speed.csv, as `python -m detector.benchmark speed --reference --out weights` writes it."""
+    """weights/speed.csv, as `python -m detector.benchmark speed --reference --out weights` writes
+    it.
+    """
     rows = kept_rows()
     assert all(row["date"] and row["machine"] for row in rows)
     costs = [float(row["gflop_per_crop"]) for row in rows if row["gflop_per_crop"]]
-    assert costs and costs == pytest.approx([speed.gflop_per_crop(Detector())] * len(costs), rel=0.02)
+    assert costs and costs == pytest.approx(
+        [speed.gflop_per_crop(Detector())] * len(costs), rel=0.02
+    )
 
 
 def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +55,9 @@ def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) ->
     assert sum(batches) < speed.LIME_SAMPLES / 3
 
 
-def test_a_clip_is_looked_at_in_large_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_clip_is_looked_at_in_large_batches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     spec = speed.Input(320, 240, 1, 2)
     path = tmp_path / "clip.mp4"
     write_video(path, speed._frames(spec), speed.FPS)
@@ -57,21 +65,27 @@ def test_a_clip_is_looked_at_in_large_batches(monkeypatch: pytest.MonkeyPatch, t
     batches: list[int] = []
     pixels: list[int] = []
     look, search = detector._look_batch, detector.finder._search
-    monkeypatch.setattr(detector, "_look_batch", lambda crops: batches.append(len(crops)) or look(crops))
     monkeypatch.setattr(
-        detector.finder, "_search", lambda scaled, px: pixels.append(scaled[..., 0].size) or search(scaled, px)
+        detector, "_look_batch", lambda crops: batches.append(len(crops)) or look(crops)
+    )
+    monkeypatch.setattr(
+        detector.finder,
+        "_search",
+        lambda scaled, px: pixels.append(scaled[..., 0].size) or search(scaled, px),
     )
     analysis = detector.analyze(path)
     assert [len(face.track.crops) for face in analysis.faces] == [24]
     assert batches == [16, 8 + 4]  # with the four that are saved as JPEG for the check of stability
-    assert sum(pixels) == 7 * 320 * 240 + 17 * 192 * 192  # frames 0, 4, ..., 20, 23 whole; the face in the others
+    # frames 0, 4, ..., 20, 23 whole; the face in the others
+    assert sum(pixels) == 7 * 320 * 240 + 17 * 192 * 192
 
 
 def test_a_clip_ten_times_as_long_decodes_no_more(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decoded: list[int]
 ) -> None:
     frames = [np.full((32, 48, 3), i % 200, np.uint8) for i in range(300)]
-    monkeypatch.setattr(media, "MAX_DECODED", 150)  # a tenth, as the clips are a tenth of a minute and of ten
+    # a tenth, as the clips are a tenth of a minute and of ten
+    monkeypatch.setattr(media, "MAX_DECODED", 150)
     costs = []
     for times in (1, 10):
         write_video(tmp_path / f"{times}.mp4", frames * times, fps=30)
@@ -81,7 +95,9 @@ def test_a_clip_ten_times_as_long_decodes_no_more(
     assert costs[1] <= 1.3 * costs[0]
 
 
-def test_a_long_input_is_a_short_one_over_and_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_long_input_is_a_short_one_over_and_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(speed, "LOOP_S", 1)
     monkeypatch.setitem(speed.INPUTS, "clip", speed.Input(96, 64, 1, 3))
     header, frames = media.decode(speed.write_input("clip", tmp_path), 90)
@@ -92,29 +108,40 @@ def test_a_long_input_is_a_short_one_over_and_over(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 def test_a_clip_is_as_much_faster_than_the_plain_way_as_the_kept_table_says(tmp_path: Path) -> None:
-    """Ratios of one run on one machine; half of what is kept is allowed to other processors and to work beside."""
+    """Ratios of one run on one machine; half of what is kept is allowed to other processors and to
+    work beside.
+    """
     kept = {
         row["stage"]: float(row["times_faster"])
         for row in kept_rows()
         if row["input"] == "clip-10s-720p" and row["threads"] == "1" and row["times_faster"]
     }
-    task = speed.Task("clip-10s-720p", speed.write_input("clip-10s-720p", tmp_path), 1, 1, True, "cpu", None)
+    task = speed.Task(
+        "clip-10s-720p", speed.write_input("clip-10s-720p", tmp_path), 1, 1, True, "cpu", None
+    )
     threads = torch.get_num_threads()
     try:
         rows = speed.measure(task)
     finally:
         torch.set_num_threads(threads)
     found = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
-    for stage in ("detect", "total"):  # decoding is OpenCV's and FFmpeg's own affair, with as many threads as they like
+    # decoding is OpenCV's and FFmpeg's own affair, with as many threads as they like
+    for stage in ("detect", "total"):
         assert found[stage] > 0.5 * kept[stage], (stage, found, kept)
 
 
 def test_runtimes_that_are_not_installed_are_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = {name: made for name, made in runtimes.RUNTIMES.items() if name in ("torch fp32", "ONNX Runtime fp32")}
+    kept = {
+        name: made
+        for name, made in runtimes.RUNTIMES.items()
+        if name in ("torch fp32", "ONNX Runtime fp32")
+    }
     again = {"torch again": ("torch", lambda net, folder: runtimes.eager(net, False))}
-    monkeypatch.setattr(runtimes, "RUNTIMES", {**kept, **again, "elsewhere": ("no_such_package", None)})
+    monkeypatch.setattr(
+        runtimes, "RUNTIMES", {**kept, **again, "elsewhere": ("no_such_package", None)}
+    )
     monkeypatch.setattr(runtimes, "find_spec", lambda package: package == "torch" or None)
     monkeypatch.setattr(runtimes, "BATCHES", (1, 2))
     threads = torch.get_num_threads()
@@ -130,7 +157,9 @@ def test_the_command_prints_a_table_with_ratios(
 ) -> None:
     monkeypatch.setattr(speed, "LIME_SAMPLES", 20)
     monkeypatch.setitem(speed.INPUTS, "photo-12mp", speed.Input(640, 480, 1))
-    task = speed.Task("photo-12mp", speed.write_input("photo-12mp", tmp_path), 1, 1, True, "cpu", None)
+    task = speed.Task(
+        "photo-12mp", speed.write_input("photo-12mp", tmp_path), 1, 1, True, "cpu", None
+    )
     rows = speed.measure(task)
     stages = [row["stage"] for row in rows if row["way"] == "ours"]
     assert stages == list(speed.STAGES)
@@ -140,7 +169,9 @@ def test_the_command_prints_a_table_with_ratios(
     (share,) = [row["share_of_matmul"] for row in rows if "share_of_matmul" in row]
     assert 0 < share < 2
     table = speed.draw_table(rows).splitlines()
-    assert table[0].startswith("| input | threads | way | stage | median_ms |") and len(table) == 2 + len(rows)
+    assert table[0].startswith("| input | threads | way | stage | median_ms |") and len(
+        table
+    ) == 2 + len(rows)
     with pytest.raises(SystemExit):
         main(["speed", "--inputs", "nothing"])
     assert "invalid choice: 'nothing'" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Tracks for the temporal head: smooth motion, twins under one nuisance, and a head that learns what moves."""
+"""Tracks for the temporal head: smooth motion, twins under one nuisance, and a head that learns
+what moves.
+"""
 
 import numpy as np
 from training_data import picture
@@ -10,7 +12,8 @@ def test_a_still_face_moves_smoothly() -> None:
     frames = temporal.animated(picture(0), 8, np.random.default_rng(0))
     noses = np.array([frame.landmarks_px[2] for frame in frames])
     assert len(frames) == 8 and np.ptp(noses, axis=0).max() > 1
-    assert np.abs(np.diff(noses, 2, axis=0)).max() < 3  # no jumps: they would be the flicker to be learnt
+    # no jumps: they would be the flicker to be learnt
+    assert np.abs(np.diff(noses, 2, axis=0)).max() < 3
 
 
 def test_twins_of_a_track_differ_inside_the_face_only() -> None:
@@ -25,7 +28,8 @@ def test_a_head_learns_flicker_that_the_mean_cannot_see() -> None:
     rng = np.random.default_rng(0)
 
     def track(label: int) -> temporal.Track:
-        wave = rng.normal(size=8).astype(np.float32) + label * 3 * (-1.0) ** np.arange(8)  # mean 0 either way
+        # mean 0 either way
+        wave = rng.normal(size=8).astype(np.float32) + label * 3 * (-1.0) ** np.arange(8)
         return np.repeat(wave[:, None], 4, 1).astype(np.float32), np.zeros(8, np.float32), label
 
     tracks = [track(k % 2) for k in range(80)]

@@ -3,7 +3,15 @@ import pytest
 from explain_faces import analysis_of, astronaut
 
 from detector.decide import Calibration
-from explain.timeline import Interval, Timeline, build_timeline, similarities, smooth, suspicious, temporal_iou
+from explain.timeline import (
+    Interval,
+    Timeline,
+    build_timeline,
+    similarities,
+    smooth,
+    suspicious,
+    temporal_iou,
+)
 
 
 def test_temporal_iou() -> None:

@@ -36,7 +36,8 @@ def maker(**families: float) -> PairMaker:
 
 
 @pytest.mark.parametrize(
-    "family", ["self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated"]
+    "family",
+    ["self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated"],
 )
 def test_every_family_gives_a_pair_with_its_mask(family: str) -> None:
     crops, masks, drawn = maker(**{family: 1.0}).draw(np.random.default_rng(3), 0.5, 1.0)
@@ -51,7 +52,9 @@ def test_every_family_gives_a_pair_with_its_mask(family: str) -> None:
 
 
 def test_twins_share_their_nuisance() -> None:
-    """Outside the mask a self-blend's twins stay the same through crop and nuisance, where nothing spreads errors."""
+    """Outside the mask a self-blend's twins stay the same through crop and nuisance, where nothing
+    spreads errors.
+    """
     rng = np.random.default_rng(0)
     make = maker(**{"part splice": 1.0})
     forgery = make.make("part splice", 0.5, rng)
@@ -65,7 +68,8 @@ def test_retouched_apart_the_forged_twin_is_as_often_the_sharper_one() -> None:
     def sharper_forged(p_retouched: float) -> float:
         make = PairMaker([picture()], {"part splice": 1.0}, p_retouched)
         pairs = [make.draw(np.random.default_rng(seed), 0.5, 0.0)[0] for seed in range(60)]
-        detail = [[cv2.Laplacian(crop, cv2.CV_32F)[:40].std() for crop in pair] for pair in pairs]  # above the forgery
+        # above the forgery
+        detail = [[cv2.Laplacian(crop, cv2.CV_32F)[:40].std() for crop in pair] for pair in pairs]
         return float(np.mean([forged > 1.02 * authentic for authentic, forged in detail]))
 
     assert sharper_forged(0.0) == 0
@@ -80,19 +84,28 @@ def test_a_generators_palette_does_not_tell_the_pair_apart(monkeypatch: pytest.M
         monkeypatch.setattr(data, "P_RECOLOURED", share)
         make = PairMaker(pictures, {"generated": 1.0}, 0.0)
         pairs = [make.draw(np.random.default_rng(seed), 0.5, 0.0)[0] for seed in range(6)]
-        return max(float(np.abs(authentic.mean((0, 1)) - forged.mean((0, 1))).max()) for authentic, forged in pairs)
+        return max(
+            float(np.abs(authentic.mean((0, 1)) - forged.mean((0, 1))).max())
+            for authentic, forged in pairs
+        )
 
     assert apart(0.0) > 25
     assert apart(1.0) < 8
 
 
-def test_an_authentic_partner_may_have_skin_as_smooth_as_a_generators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_authentic_partner_may_have_skin_as_smooth_as_a_generators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def detail(share: float) -> float:
         monkeypatch.setattr(data, "P_SMOOTH_PARTNER", share)
         monkeypatch.setattr(data, "P_RECOLOURED", 0.0)
-        make = PairMaker([picture(source="ffhq"), picture(label=1, source="sfhq")], {"generated": 1.0}, 0.0)
+        make = PairMaker(
+            [picture(source="ffhq"), picture(label=1, source="sfhq")], {"generated": 1.0}, 0.0
+        )
         pairs = [make.draw(np.random.default_rng(seed), 0.5, 0.0)[0] for seed in range(8)]
-        steps = [[np.abs(np.diff(twin.astype(int), axis=1)).mean() for twin in pair] for pair in pairs]
+        steps = [
+            [np.abs(np.diff(twin.astype(int), axis=1)).mean() for twin in pair] for pair in pairs
+        ]
         return float(np.mean([authentic / forged for authentic, forged in steps]))
 
     plain = detail(0.0)  # mean step between neighbouring pixels: the same picture, mirrored

@@ -1,4 +1,6 @@
-"""The training loop: it learns, checkpoints, resumes; the run becomes a model folder with a calibrated decision."""
+"""The training loop: it learns, checkpoints, resumes; the run becomes a model folder with a
+calibrated decision.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +29,9 @@ from detector.training.train import (
 
 def tiny() -> DeepfakeNetwork:
     torch.manual_seed(0)
-    return DeepfakeNetwork(NetworkConfig(embedder_options={"noise_widths": (8, 8, 8, 8)}, denoiser_widths=()))
+    return DeepfakeNetwork(
+        NetworkConfig(embedder_options={"noise_widths": (8, 8, 8, 8)}, denoiser_widths=())
+    )
 
 
 def batch(pairs: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -61,7 +65,9 @@ def test_an_unknown_mask_is_read_by_no_loss() -> None:
 
 
 def test_what_is_left_to_see_of_a_forgery() -> None:
-    """Twins 20 levels apart inside the mask and 5 elsewhere; equal ones; 30 apart all over; an unknown mask."""
+    """Twins 20 levels apart inside the mask and 5 elsewhere; equal ones; 30 apart all over; an
+    unknown mask.
+    """
     images = torch.full((8, 3, 64, 64), 100 / 255)
     masks = torch.zeros(8, 8, 8)
     masks[1, 2:5, 2:5] = masks[3, 2:5, 2:5] = 1
@@ -112,7 +118,12 @@ def test_the_curriculum_and_the_rate_follow_the_time_spent(tmp_path: Path) -> No
     trainer.set_stage()
     assert list(trainer.stage)[:3] == pytest.approx([0.4, 1.0, 224.0])
     assert [round(schedule(s), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [0.1, 1.0, 0.51, 0.02]
-    assert [round(schedule(s, constant=True), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [0.1, 1.0, 1.0, 1.0]
+    assert [round(schedule(s, constant=True), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [
+        0.1,
+        1.0,
+        1.0,
+        1.0,
+    ]
 
 
 def test_shipped_weights_are_half_precision_and_load_again(tmp_path: Path) -> None:
@@ -148,8 +159,11 @@ def test_validation_figures_of_a_known_answer(monkeypatch: pytest.MonkeyPatch) -
     masks = np.zeros((3, 2, 28, 28), np.float32)
     masks[:, 1, :5, :5] = 1
     held = ValidationSet(np.zeros((3, 2, 8, 8, 3), np.uint8), masks, ("a", "a", "b"))
-    logits = np.array([0, 1, 0, 2, 0, -1], np.float32)  # the pair of family b is the wrong way round
-    monkeypatch.setattr("detector.training.train.predict", lambda net, crops: (logits, masks.reshape(6, 28, 28)))
+    # the pair of family b is the wrong way round
+    logits = np.array([0, 1, 0, 2, 0, -1], np.float32)
+    monkeypatch.setattr(
+        "detector.training.train.predict", lambda net, crops: (logits, masks.reshape(6, 28, 28))
+    )
     found = validate(torch.nn.Identity(), held)
     assert found == {"auc": pytest.approx(2 / 3), "pixel_auc": 1.0, "auc a": 1.0, "auc b": 0.0}
 
@@ -167,7 +181,9 @@ def test_the_threshold_keeps_the_false_positive_target_in_every_set() -> None:
 
 
 def test_logits_of_soft_crops_count_for_more_where_they_are_small() -> None:
-    """Below a log-sharpness q of 2 the logits of both sides have their mean and spread multiplied by q - 1."""
+    """Below a log-sharpness q of 2 the logits of both sides have their mean and spread multiplied
+    by q - 1.
+    """
     rng = np.random.default_rng(0)
     q = rng.uniform(1.5, 2.5, (2, 40000))
     full = np.array([[-4.0], [4.0]]) + rng.normal(0, 4, (2, 40000))
@@ -186,7 +202,9 @@ def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:
     from detector.nets.autoencoder import DenoisingAutoencoder
     from detector.training.data import Picture
 
-    face = Picture(astronaut(), (170.0, 60.0, 280.0, 200.0), np.zeros((5, 2), np.float32), "s", "p", "val", 0)
+    face = Picture(
+        astronaut(), (170.0, 60.0, 280.0, 200.0), np.zeros((5, 2), np.float32), "s", "p", "val", 0
+    )
     gains = gains_db(DenoisingAutoencoder((8, 8, 8, 8, 8)).eval(), [face])
     assert gains == {
         "light": pytest.approx(0, abs=0.01),
@@ -203,19 +221,27 @@ def test_calibration_falls_back_on_fresh_pairs_for_kinds_that_a_devset_lacks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "devset.csv").write_text("file,label\na.png,0\nb.png,1\nc.mp4,0\n")
-    found = [{"kind": k, "logit": v, "sharpness": 5.0} for k, v in (("image", -2.0), ("image", 2.0), ("video", 0.0))]
-    pairs = PairScores(np.array([[-1.0, 1.0]]), np.array([[4.0, 4.0]]), ("a",), np.zeros((0,)), np.zeros((0,)))
+    found = [
+        {"kind": k, "logit": v, "sharpness": 5.0}
+        for k, v in (("image", -2.0), ("image", 2.0), ("video", 0.0))
+    ]
+    pairs = PairScores(
+        np.array([[-1.0, 1.0]]), np.array([[4.0, 4.0]]), ("a",), np.zeros((0,)), np.zeros((0,))
+    )
     monkeypatch.setattr(ship, "score_pairs", lambda *args, **options: pairs)
     monkeypatch.setattr(ship, "score_files", lambda *args: found)
     material = ship.collect(None, (), tmp_path / "devset", None)  # type: ignore[arg-type]
     (made, _), (authentic, forged) = material["image"]
     assert made.tolist() == [[-1.0, pytest.approx(np.log(5))]] * len(ship.CALIBRATION_MIX)
     assert (authentic[0, 0], forged[0, 0]) == (-2.0, 2.0)
-    assert [part[0, 0] for part in material["video"][0]] == [-1.0, 1.0]  # one authentic clip alone says nothing
+    # one authentic clip alone says nothing
+    assert [part[0, 0] for part in material["video"][0]] == [-1.0, 1.0]
 
 
 def test_material_read_at_its_sharpness_keeps_sharp_crops_and_changes_soft_ones() -> None:
     soft_and_sharp = np.array([[2.0, 1.0], [2.0, 3.0]])
-    ((authentic, forged),) = ship.read_at_sharpness([(soft_and_sharp, soft_and_sharp[1:])], (2.0, 0.5, -1.0, 0.5))
+    ((authentic, forged),) = ship.read_at_sharpness(
+        [(soft_and_sharp, soft_and_sharp[1:])], (2.0, 0.5, -1.0, 0.5)
+    )
     assert authentic.tolist() == [[1.5 * 2 - 1, 1.0], [2.0, 3.0]]
     assert forged.tolist() == [[2.0, 3.0]]

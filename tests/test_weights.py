@@ -16,7 +16,9 @@ from detector.weights import SHIPPED, load_model, model_names, sha256_of
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    write_model(DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8))), "tiny", tmp_path, {})
+    write_model(
+        DeepfakeNetwork(NetworkConfig(denoiser_widths=(8, 8, 8, 8, 8))), "tiny", tmp_path, {}
+    )
     return tmp_path
 
 
@@ -72,11 +74,17 @@ def test_weights_of_another_shape_are_said(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *((name, share) for name in ("soft_share", "soft_share_clips") for share in ("half", 1.5, -0.1)),
+        *(
+            (name, share)
+            for name in ("soft_share", "soft_share_clips")
+            for share in ("half", 1.5, -0.1)
+        ),
         *(("by_sharpness", by) for by in ([2.0, -0.5], ["a", 0, 0, 0], 3)),
     ],
 )
-def test_an_option_of_the_network_that_is_none_is_said(folder: Path, option: str, value: object) -> None:
+def test_an_option_of_the_network_that_is_none_is_said(
+    folder: Path, option: str, value: object
+) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["models"]["tiny"]["network"][option] = value
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -98,7 +106,16 @@ def test_what_is_no_manifest_or_no_model_is_said(folder: Path, tmp_path: Path) -
 def test_the_shipped_files_are_small_and_as_the_manifest_says() -> None:
     manifest = json.loads((SHIPPED / "manifest.json").read_text())
     for entry in manifest["models"].values():
-        assert {"input_px", "mean", "std", "classes", "decision", "training_data", "terms", "commit"} <= set(entry)
+        assert {
+            "input_px",
+            "mean",
+            "std",
+            "classes",
+            "decision",
+            "training_data",
+            "terms",
+            "commit",
+        } <= set(entry)
         for file in entry["files"]:
             path = SHIPPED / file["name"]
             assert path.stat().st_size <= 10_000_000

@@ -49,7 +49,10 @@ def test_a_forged_clip() -> None:
 
 def test_never_surer_than_the_score() -> None:
     weaker = describe(replace(FORGED, p=0.7))[0]
-    assert weaker == "The detector leans towards forged (score 0.70); the traces lie mostly on the mouth."
+    assert (
+        weaker
+        == "The detector leans towards forged (score 0.70); the traces lie mostly on the mouth."
+    )
 
 
 def test_an_untrusted_place_is_not_named() -> None:
@@ -61,7 +64,15 @@ def test_an_untrusted_place_is_not_named() -> None:
 
 def test_an_authentic_photo() -> None:
     found = Findings(
-        Label.AUTHENTIC, 0.07, (0.4, 0.6), None, {"rgb stream": 0.5, "noise stream": 0.5}, (), 0.07, 0.3, {EYES: 0.1}
+        Label.AUTHENTIC,
+        0.07,
+        (0.4, 0.6),
+        None,
+        {"rgb stream": 0.5, "noise stream": 0.5},
+        (),
+        0.07,
+        0.3,
+        {EYES: 0.1},
     )
     assert describe(found) == (
         "The detector leans clearly towards authentic (score 0.07): "
@@ -138,7 +149,13 @@ def in_crop(x: float, y: float) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("x", "y", "part"),
-    [(205.0, 101.7, EYES), (246.8, 103.7, EYES), (224.7, 125.0, NOSE), (223.5, 140.5, MOUTH), (223.5, 172.0, EDGE)],
+    [
+        (205.0, 101.7, EYES),
+        (246.8, 103.7, EYES),
+        (224.7, 125.0, NOSE),
+        (223.5, 140.5, MOUTH),
+        (223.5, 172.0, EDGE),
+    ],
 )
 def test_parts_lie_where_the_landmarks_are(x: float, y: float, part: str) -> None:
     parts = face_parts(face_crop(astronaut()))

@@ -13,7 +13,9 @@ def picture(seed: int, split: str = "train", person: str = "") -> Picture:
     """A blocky picture where a face would be."""
     noise = np.random.default_rng(seed).integers(60, 200, (28, 28, 3)).astype(np.uint8)
     rgb = np.ascontiguousarray(noise.repeat(8, 0).repeat(8, 1))
-    return Picture(rgb, (45.0, 45.0, 165.0, 185.0), LANDMARKS, "made up", person or f"p{seed}", split, 0)
+    return Picture(
+        rgb, (45.0, 45.0, 165.0, 185.0), LANDMARKS, "made up", person or f"p{seed}", split, 0
+    )
 
 
 def easy_source(n: int, n_frames: int = 1, seed: int = 0) -> FixedCrops:
@@ -34,5 +36,15 @@ def tiny_recipe(
 ) -> Recipe:
     """A recipe around timm's test network, a hundredth of any real one."""
     options = {"embedder_options": {"name": "test_resnet", "input_px": 64}, **parts}
-    network = _network("timm", temporal, {"hidden": 8} if temporal in ("gru", "lstm") else None, **options)
-    return Recipe("tiny", "test", network, stages or (Stage(2, "adam", 3e-3),), frames=frames, batch=4, augment=augment)  # type: ignore[arg-type]
+    network = _network(
+        "timm", temporal, {"hidden": 8} if temporal in ("gru", "lstm") else None, **options
+    )
+    return Recipe(
+        "tiny",
+        "test",
+        network,
+        stages or (Stage(2, "adam", 3e-3),),
+        frames=frames,
+        batch=4,
+        augment=augment,
+    )  # type: ignore[arg-type]

@@ -1,9 +1,11 @@
-"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: tables and pictures of one model.
+"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: tables and pictures
+of one model.
 
-python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a time, ablations.csv.
-python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained for the same minutes, one table, zoo.csv.
-python -m detector.benchmark runtimes: would ONNX Runtime, OpenVINO or torch.compile be faster?
-python -m detector.benchmark speed [--reference]: time and memory by stage, on inputs made on the spot, speed.csv.
+python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a
+time, ablations.csv. python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained
+for the same minutes, one table, zoo.csv. python -m detector.benchmark runtimes: would ONNX Runtime,
+OpenVINO or torch.compile be faster? python -m detector.benchmark speed [--reference]: time and
+memory by stage, on inputs made on the spot, speed.csv.
 """
 
 from __future__ import annotations
@@ -26,13 +28,16 @@ from detector.pipeline import Detector
 
 
 def measure(args: argparse.Namespace) -> int:
-    """Accuracy of one model: accuracy.csv and .png, reliability.png, risk_coverage.png, and authentic.csv."""
+    """Accuracy of one model: accuracy.csv and .png, reliability.png, risk_coverage.png, and
+    authentic.csv.
+    """
     detector = Detector(args.model)
     rows: list[dict[str, Any]] = []
     answers: Answers = {}
     args.out.mkdir(parents=True, exist_ok=True)
     if args.faces:
-        from detector.training.__main__ import load_all  # training code, needed by this command only
+        # training code, needed by this command only
+        from detector.training.__main__ import load_all
 
         held = load_all(args.faces, args.cache, args.generators, splits=("val",))
         rows, answers = faces_rows(detector, held, args.per_family)
@@ -53,33 +58,63 @@ def measure(args: argparse.Namespace) -> int:
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
-        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()), flush=True)
+        print(
+            "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()),
+            flush=True,
+        )
 
 
 def add_ablations(commands: Any) -> None:
-    command = commands.add_parser("ablations", help="train with one part left out at a time, for equal small budgets")
-    command.add_argument("--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside")
-    command.add_argument("--init", type=Path, required=True, help="ImageNet weights of the backbone (safetensors)")
-    command.add_argument("--generators", type=Path, help="small generators for the generator family")
+    command = commands.add_parser(
+        "ablations", help="train with one part left out at a time, for equal small budgets"
+    )
+    command.add_argument(
+        "--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside"
+    )
+    command.add_argument(
+        "--init", type=Path, required=True, help="ImageNet weights of the backbone (safetensors)"
+    )
+    command.add_argument(
+        "--generators", type=Path, help="small generators for the generator family"
+    )
     command.add_argument("--minutes", type=float, default=6.0, help="of training, for each variant")
     command.add_argument("--per-family", type=int, default=30)
-    command.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
-    command.add_argument("--unseen-generators", action="store_true", help="instead: one family of generators at a time")
-    command.add_argument("--model", metavar="NAME|DIR", help="for the denoiser's residual and the temporal heads")
-    command.add_argument("--heads", type=Path, help="trained temporal heads, held against the mean on --devset")
+    command.add_argument(
+        "--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME"
+    )
+    command.add_argument(
+        "--unseen-generators",
+        action="store_true",
+        help="instead: one family of generators at a time",
+    )
+    command.add_argument(
+        "--model", metavar="NAME|DIR", help="for the denoiser's residual and the temporal heads"
+    )
+    command.add_argument(
+        "--heads", type=Path, help="trained temporal heads, held against the mean on --devset"
+    )
     command.add_argument("--devset", type=Path)
     command.add_argument("--cache", type=Path, default=Path("runs/cache"))
     command.add_argument("--out", type=Path, required=True)
 
 
 def leave_out(args: argparse.Namespace) -> int:
-    from detector.benchmark.ablations import ablation_rows, generator_rows, residual_rows, temporal_rows
+    from detector.benchmark.ablations import (
+        ablation_rows,
+        generator_rows,
+        residual_rows,
+        temporal_rows,
+    )
     from detector.training.__main__ import load_all  # training code, needed by this command only
 
     args.out.mkdir(parents=True, exist_ok=True)
     if args.unseen_generators:
         rows = generator_rows(
-            load_all(args.faces, args.cache, None), args.init, args.minutes, 5 * args.per_family, args.out
+            load_all(args.faces, args.cache, None),
+            args.init,
+            args.minutes,
+            5 * args.per_family,
+            args.out,
         )
         write_rows(rows, args.out / "generators.csv")
         show(rows)
@@ -90,32 +125,61 @@ def leave_out(args: argparse.Namespace) -> int:
     if args.heads and args.devset:
         rows += temporal_rows(detector, args.heads, args.devset, args.cache / "devset")
     show(rows)
-    rows = ablation_rows(pictures, args.init, args.minutes, args.out, args.per_family, args.variants) + rows
+    rows = (
+        ablation_rows(pictures, args.init, args.minutes, args.out, args.per_family, args.variants)
+        + rows
+    )
     write_rows(rows, args.out / "ablations.csv")
     show(rows)
     return 0
 
 
 def add_zoo(commands: Any) -> None:
-    command = commands.add_parser("zoo", help="train every recipe for the same small budget on the same forged faces")
-    command.add_argument("--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside")
+    command = commands.add_parser(
+        "zoo", help="train every recipe for the same small budget on the same forged faces"
+    )
+    command.add_argument(
+        "--faces", type=Path, required=True, help="data folder: authentic faces, CSVs beside"
+    )
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="all without it")
     command.add_argument("--minutes", type=float, default=2.8, help="of training, for each recipe")
-    command.add_argument("--pairs", type=int, default=100, help="tracks and their forged twins to train on")
+    command.add_argument(
+        "--pairs", type=int, default=100, help="tracks and their forged twins to train on"
+    )
     command.add_argument("--backbone", help="the timm network of the recipe timm")
-    command.add_argument("--weights", nargs="*", default=[], metavar="RECIPE=PATH", help="pretrained backbones by path")
-    command.add_argument("--pretrained", action="store_true", help="fetch the other backbones; without it from scratch")
-    command.add_argument("--model", metavar="NAME|DIR", help="the trained model in the table's last line")
+    command.add_argument(
+        "--weights",
+        nargs="*",
+        default=[],
+        metavar="RECIPE=PATH",
+        help="pretrained backbones by path",
+    )
+    command.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="fetch the other backbones; without it from scratch",
+    )
+    command.add_argument(
+        "--model", metavar="NAME|DIR", help="the trained model in the table's last line"
+    )
     command.add_argument("--out", type=Path, required=True)
 
 
 def compare(args: argparse.Namespace) -> int:
-    from detector.benchmark.zoo import Budget, compare_recipes, draw_table  # training code, needed by this command only
+    # training code, needed by this command only
+    from detector.benchmark.zoo import Budget, compare_recipes, draw_table
 
     weights = dict(pair.split("=", 1) for pair in args.weights)
     budget = Budget(args.minutes, args.pairs)
     rows = compare_recipes(
-        args.faces, args.out, budget, args.recipes, weights, args.pretrained, args.model, args.backbone
+        args.faces,
+        args.out,
+        budget,
+        args.recipes,
+        weights,
+        args.pretrained,
+        args.model,
+        args.backbone,
     )
     print(draw_table(rows))
     return 0
@@ -129,26 +193,44 @@ def try_runtimes(args: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"accuracy": measure, "zoo": compare, "ablations": leave_out, "speed": speed.run, "runtimes": try_runtimes}
+COMMANDS = {
+    "accuracy": measure,
+    "zoo": compare,
+    "ablations": leave_out,
+    "speed": speed.run,
+    "runtimes": try_runtimes,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("accuracy", help="AUC, calibration and error rates with intervals")
-    command.add_argument("--faces", type=Path, help="data folder: fresh forgeries of its held-back faces")
-    command.add_argument(
-        "--devset", type=Path, help="folder of genuine forgeries with a CSV of the same name beside it"
+    command = commands.add_parser(
+        "accuracy", help="AUC, calibration and error rates with intervals"
     )
-    command.add_argument("--generators", type=Path, help="small generators for the generator family")
+    command.add_argument(
+        "--faces", type=Path, help="data folder: fresh forgeries of its held-back faces"
+    )
+    command.add_argument(
+        "--devset",
+        type=Path,
+        help="folder of genuine forgeries with a CSV of the same name beside it",
+    )
+    command.add_argument(
+        "--generators", type=Path, help="small generators for the generator family"
+    )
     command.add_argument("--per-family", type=int, default=100)
     command.add_argument("--model", metavar="NAME|DIR")
-    command.add_argument("--cache", type=Path, default=Path("runs/cache"), help="found faces are kept here")
+    command.add_argument(
+        "--cache", type=Path, default=Path("runs/cache"), help="found faces are kept here"
+    )
     command.add_argument("--out", type=Path, required=True)
     add_zoo(commands)
     add_ablations(commands)
     speed.add_to(commands)
-    command = commands.add_parser("runtimes", help="the network's forward pass in torch, ONNX Runtime, OpenVINO")
+    command = commands.add_parser(
+        "runtimes", help="the network's forward pass in torch, ONNX Runtime, OpenVINO"
+    )
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--model", metavar="NAME|DIR")
     args = parser.parse_args(argv)

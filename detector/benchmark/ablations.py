@@ -1,6 +1,8 @@
-"""What does each part of the detector add? The same small budget of training with one part left out at a time.
+"""What does each part of the detector add? The same small budget of training with one part left out
+at a time.
 
-The figures compare with each other, not with the shipped model, which has seen a hundred times the images.
+The figures compare with each other, not with the shipped model, which has seen a hundred times the
+images.
 """
 
 from __future__ import annotations
@@ -40,55 +42,88 @@ GENERATORS = {  # families as `generator` in the table of generated faces names 
 
 
 def ablation_rows(
-    pictures: Sequence[Any], init: Path, minutes: float, out: Path, per_family: int, variants: Sequence[str]
+    pictures: Sequence[Any],
+    init: Path,
+    minutes: float,
+    out: Path,
+    per_family: int,
+    variants: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Train the variants for `minutes` with one seed and measure it on held-back faces: the rows of all families."""
-    from detector.training.train import TrainConfig, new_network, train  # training code, needed here only
+    """Train the variants for `minutes` with one seed and measure it on held-back faces: the rows of
+    all families.
+    """
+    # training code, needed here only
+    from detector.training.train import TrainConfig, new_network, train
 
     rows = []
     for name in variants:
         options = VARIANTS[name]
         start = None if name == "no ImageNet start" else init
         config = TrainConfig(minutes=minutes, small_until=1.0, validate_minutes=minutes)
-        trainer = train(new_network(start, **options), pictures, config, out / name.replace(" ", "-"))
+        trainer = train(
+            new_network(start, **options), pictures, config, out / name.replace(" ", "-")
+        )
         network = cast(DeepfakeNetwork, trainer.ema.module)
         detector = Detector.of(network.eval(), ModelInfo(name, "0" * 64))
         found, _ = faces_rows(detector, [p for p in pictures if p.split == "val"], per_family)
-        rows += [row | {"model": name, "images": trainer.images} for row in found if row["family"] == "all"]
+        rows += [
+            row | {"model": name, "images": trainer.images}
+            for row in found
+            if row["family"] == "all"
+        ]
     return rows
 
 
-def generator_rows(pictures: Sequence[Any], init: Path, minutes: float, pairs: int, out: Path) -> list[dict[str, Any]]:
-    """Leave one family of generators out: train on generated faces of the others, then look at its own.
+def generator_rows(
+    pictures: Sequence[Any], init: Path, minutes: float, pairs: int, out: Path
+) -> list[dict[str, Any]]:
+    """Leave one family of generators out: train on generated faces of the others, then look at its
+    own.
 
-    Two rows per family and degradation: AUC on the generators left out, and on held-back pictures of those trained on.
-    Both against held-back authentic faces that went through the same.
+    Two rows per family and degradation: AUC on the generators left out, and on held-back pictures
+    of those trained on. Both against held-back authentic faces that went through the same.
     """
     from detector.training.data import PairMaker
     from detector.training.train import TrainConfig, new_network, predict, train
 
     made = PairMaker(pictures).genuine["generated"]
-    config = TrainConfig(minutes=minutes, small_until=1.0, validate_minutes=minutes, family_weights={"generated": 1.0})
+    config = TrainConfig(
+        minutes=minutes,
+        small_until=1.0,
+        validate_minutes=minutes,
+        family_weights={"generated": 1.0},
+    )
     authentic = [p for p in pictures if p.label == 0]
     held = [p for p in authentic if p.split == "val"]
     rows = []
     for name, own in GENERATORS.items():
         unseen = [p for p in made if p.person in own]
         others = [p for p in made if p.person not in own]
-        trainer = train(new_network(init), [*authentic, *others], config, out / f"without-{name.replace(' ', '-')}")
+        trainer = train(
+            new_network(init),
+            [*authentic, *others],
+            config,
+            out / f"without-{name.replace(' ', '-')}",
+        )
         network = trainer.ema.module.eval()
         seen = [p for p in others if p.split == "val"]
         for family, forged in ((f"{name}, left out", unseen), ("the others, trained on", seen)):
             maker = PairMaker([*held, *forged])
             for degradation in ("none", "medium"):
                 logits = predict(network, _pairs(maker, pairs, degradation, 23, "generated"))[0]
-                row = _row(np.tile([0, 1], pairs), logits, f"trained without {name}", degradation, family)
+                row = _row(
+                    np.tile([0, 1], pairs), logits, f"trained without {name}", degradation, family
+                )
                 rows.append(row | {"n": pairs, "images": trainer.images})
     return rows
 
 
-def _pairs(maker: Any, pairs: int, degradation: str, seed: int, family: str | None = None) -> NDArray[np.uint8]:
-    """Fresh pairs of a PairMaker, of one family or of all: crops (2 x pairs, 224, 224, 3), authentic and forged."""
+def _pairs(
+    maker: Any, pairs: int, degradation: str, seed: int, family: str | None = None
+) -> NDArray[np.uint8]:
+    """Fresh pairs of a PairMaker, of one family or of all: crops (2 x pairs, 224, 224, 3),
+    authentic and forged.
+    """
     rng, degrade = np.random.default_rng(seed), DEGRADATIONS[degradation]
     return np.concatenate([
         maker.finish(maker.make(family or maker.draw_family(rng), 0.5, rng), degrade(rng), 224, rng)[0]
@@ -97,7 +132,12 @@ def _pairs(maker: Any, pairs: int, degradation: str, seed: int, family: str | No
 
 
 def _row(
-    labels: NDArray, scores: NDArray, model: str, degradation: str, family: str = "all", of: str = "validation faces"
+    labels: NDArray,
+    scores: NDArray,
+    model: str,
+    degradation: str,
+    family: str = "all",
+    of: str = "validation faces",
 ) -> dict[str, Any]:
     """A row of the table: AUC with its interval. n counts what was scored."""
     low, high = auc_interval(labels, scores)
@@ -106,11 +146,14 @@ def _row(
             "auc": auc, "auc_low": low, "auc_high": high, "model": model}  # fmt: skip
 
 
-def residual_rows(detector: Detector, pictures: Sequence[Any], pairs: int, seed: int = 11) -> list[dict[str, Any]]:
-    """Does the denoiser's residual add to the logit? A logistic regression with and without it, half fitted, half held.
+def residual_rows(
+    detector: Detector, pictures: Sequence[Any], pairs: int, seed: int = 11
+) -> list[dict[str, Any]]:
+    """Does the denoiser's residual add to the logit? A logistic regression with and without it,
+    half fitted, half held.
 
-    The residual enters as mean, spread and energy of its fine detail, inside and outside the evidence map's strongest
-    tenth.
+    The residual enters as mean, spread and energy of its fine detail, inside and outside the
+    evidence map's strongest tenth.
     """
     from detector.training.data import PairMaker
 
@@ -131,8 +174,12 @@ def residual_rows(detector: Detector, pictures: Sequence[Any], pairs: int, seed:
     return rows
 
 
-def temporal_rows(detector: Detector, heads: Path, devset: Path, cache: Path) -> list[dict[str, Any]]:
-    """The mean of the frame logits and every trained temporal head on the clips of a devset, longest track each."""
+def temporal_rows(
+    detector: Detector, heads: Path, devset: Path, cache: Path
+) -> list[dict[str, Any]]:
+    """The mean of the frame logits and every trained temporal head on the clips of a devset,
+    longest track each.
+    """
     from detector.training.temporal import HEADS, padded
 
     with devset.with_suffix(".csv").open(newline="") as file:
@@ -141,7 +188,9 @@ def temporal_rows(detector: Detector, heads: Path, devset: Path, cache: Path) ->
     for row in listed:
         _, found = cached_tracks(detector, devset / row["file"], cache, DEFAULT_FRAMES)
         if found:
-            looked = detector.look(np.stack([c.rgb for c in max(found, key=lambda t: len(t.crops)).crops]))
+            looked = detector.look(
+                np.stack([c.rgb for c in max(found, key=lambda t: len(t.crops)).crops])
+            )
             tracks.append((looked.embeddings, looked.logits, int(row["label"])))
     embeddings, logits, mask, labels = padded(tracks)
     rows = []
@@ -151,14 +200,20 @@ def temporal_rows(detector: Detector, heads: Path, devset: Path, cache: Path) ->
             head.load_state_dict(load_file(heads / f"{name}.safetensors"))
         with torch.inference_mode():
             score = head(embeddings, logits, mask).numpy()
-        rows.append(_row(labels.numpy(), score, f"temporal head: {name}", "as found", "all videos", "devset"))
+        rows.append(
+            _row(
+                labels.numpy(), score, f"temporal head: {name}", "as found", "all videos", "devset"
+            )
+        )
     return rows
 
 
 def residual_features(
     crops: NDArray[np.uint8], denoised: NDArray[np.uint8], maps: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(N, 6) of crops and their reconstructions (N, S, S, 3) and maps (N, M, M): see `residual_rows`."""
+    """(N, 6) of crops and their reconstructions (N, S, S, 3) and maps (N, M, M): see
+    `residual_rows`.
+    """
     residual = crops.astype(np.float32).mean(3) - denoised.astype(np.float32).mean(3)
     step = crops.shape[1] // maps.shape[1]
     rows = []

@@ -1,6 +1,7 @@
 """How often is the detector right, on what, and how sure are those figures?
 
-Two parts. *Faces*: held-back authentic faces with fresh forgeries of every family, through every degradation.
+Two parts. *Faces*: held-back authentic faces with fresh forgeries of every family, through every
+degradation.
 *Devset*: genuine forgeries, by type. `rows` of both go to one CSV.
 """
 
@@ -31,18 +32,23 @@ DEGRADATIONS: dict[str, Callable[[np.random.Generator], Recipe]] = {
     "medium": lambda rng: draw_preset("medium", rng),
     "heavy": lambda rng: draw_preset("heavy", rng),
     **{
-        f"H.264 crf {crf}": lambda rng, crf=crf: (Step("video_codec", {"codec": "h264", "crf": crf}),)  # type: ignore[misc]
+        f"H.264 crf {crf}": lambda rng, crf=crf: (
+            Step("video_codec", {"codec": "h264", "crf": crf}),
+        )  # type: ignore[misc]
         for crf in (23, 32, 40)
     },
 }
 
 
-Answers = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # material -> labels (N,), p_fake (N,)
+# material -> labels (N,), p_fake (N,)
+Answers = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """Fresh validation pairs: logits (N, 2) authentic and forged, how sharp the crops are, families, masks and maps."""
+    """Fresh validation pairs: logits (N, 2) authentic and forged, how sharp the crops are,
+    families, masks and maps.
+    """
 
     logits: Scores
     sharpness: Scores  # (N, 2), as in detector.decide
@@ -52,7 +58,12 @@ class PairScores:
 
 
 def score_pairs(
-    detector: Detector, pictures: Sequence[Any], degradation: str, per_family: int, seed: int = 99, size_px: int = 224
+    detector: Detector,
+    pictures: Sequence[Any],
+    degradation: str,
+    per_family: int,
+    seed: int = 99,
+    size_px: int = 224,
 ) -> PairScores:
     """Fresh forgeries of held-back faces, `per_family` of each family, through one degradation."""
     from detector.training.data import PairMaker
@@ -83,9 +94,11 @@ def score_pairs(
     )
 
 
-def faces_rows(detector: Detector, pictures: Sequence[Any], per_family: int) -> tuple[list[dict[str, Any]], Answers]:
-    """One row per family and degradation (each family against all authentic crops), and one for all families; beside
-    them what was answered on all degradations together."""
+def faces_rows(
+    detector: Detector, pictures: Sequence[Any], per_family: int
+) -> tuple[list[dict[str, Any]], Answers]:
+    """One row per family and degradation (each family against all authentic crops), and one for all
+    families; beside them what was answered on all degradations together."""
     calibration = detector.decision.image
     rows, answers = [], []
     for degradation in tqdm(DEGRADATIONS, desc="degradations", disable=None):
@@ -97,7 +110,12 @@ def faces_rows(detector: Detector, pictures: Sequence[Any], per_family: int) -> 
             scores = np.r_[scored.logits[:, 0], forged]
             labels = np.r_[np.zeros(len(scored.logits)), np.ones(len(forged))]
             p = np.array([calibration.probability(s) for s in scores])
-            row = {"set": "validation faces", "family": family, "degradation": degradation, "n": len(forged)}
+            row = {
+                "set": "validation faces",
+                "family": family,
+                "degradation": degradation,
+                "n": len(forged),
+            }
             row |= figures(labels, scores, p, calibration.forged_above)
             if family == "all":
                 row |= map_figures(scored)
@@ -108,7 +126,9 @@ def faces_rows(detector: Detector, pictures: Sequence[Any], per_family: int) -> 
 
 
 def map_figures(scored: PairScores) -> dict[str, float]:
-    """Pixel AUC of the evidence map and mean IoU at the true area (the map's strongest cells, as many as are true)."""
+    """Pixel AUC of the evidence map and mean IoU at the true area (the map's strongest cells, as
+    many as are true).
+    """
     hard = scored.map_truth > 0.5
     ious = []
     for truth, heat in zip(hard, scored.map_logits, strict=True):
@@ -122,7 +142,10 @@ def map_figures(scored: PairScores) -> dict[str, float]:
 
 
 def score_files(
-    detector: Detector, paths: Sequence[Path], cache: Path | None = None, n_frames: int = DEFAULT_FRAMES
+    detector: Detector,
+    paths: Sequence[Path],
+    cache: Path | None = None,
+    n_frames: int = DEFAULT_FRAMES,
 ) -> list[dict[str, Any]]:
     """Per file: kind, p_fake, logit, label, and the (median) sharpness of its largest face.
 
@@ -145,18 +168,44 @@ def score_files(
     return out
 
 
-def cached_tracks(detector: Detector, path: Path, cache: Path | None, n_frames: int) -> tuple[str, Any]:
-    """Kind and face tracks of a file, from the cache where they were found before. Raises DetectorError."""
+def cached_tracks(
+    detector: Detector, path: Path, cache: Path | None, n_frames: int
+) -> tuple[str, Any]:
+    """Kind and face tracks of a file, from the cache where they were found before. Raises
+    DetectorError.
+    """
     from detector.types import FaceCrop, FaceTrack
 
     store = cache / f"{path.name}.{n_frames}.npz" if cache is not None else None
     if store is not None and store.is_file():
         with np.load(store) as data:
-            columns = [data[k] for k in ("track", "rgb", "to_frame", "index", "t", "box", "landmarks", "confidence")]
+            columns = [
+                data[k]
+                for k in (
+                    "track",
+                    "rgb",
+                    "to_frame",
+                    "index",
+                    "t",
+                    "box",
+                    "landmarks",
+                    "confidence",
+                )
+            ]
             kind = str(data["kind"])
         crops: dict[int, list[FaceCrop]] = {}
-        for track, rgb, to_frame, index, t, box, landmarks, confidence in zip(*columns, strict=True):
-            crop = FaceCrop(rgb, to_frame, int(index), float(t), tuple(box.tolist()), landmarks, float(confidence))
+        for track, rgb, to_frame, index, t, box, landmarks, confidence in zip(
+            *columns, strict=True
+        ):
+            crop = FaceCrop(
+                rgb,
+                to_frame,
+                int(index),
+                float(t),
+                tuple(box.tolist()),
+                landmarks,
+                float(confidence),
+            )
             crops.setdefault(int(track), []).append(crop)
         return kind, tuple(FaceTrack(k, tuple(v)) for k, v in crops.items())
     media = open_media(path, n_frames=n_frames)
@@ -176,14 +225,19 @@ def cached_tracks(detector: Detector, path: Path, cache: Path | None, n_frames: 
     return media.kind, tracks
 
 
-def devset_rows(detector: Detector, devset: Path, cache: Path | None) -> tuple[list[dict[str, Any]], Answers]:
-    """One row per forged type (against the authentic files of its kind), one per authentic type, and one over all;
-    beside them what was answered on stills and on clips."""
+def devset_rows(
+    detector: Detector, devset: Path, cache: Path | None
+) -> tuple[list[dict[str, Any]], Answers]:
+    """One row per forged type (against the authentic files of its kind), one per authentic type,
+    and one over all; beside them what was answered on stills and on clips."""
     with devset.with_suffix(".csv").open(newline="") as file:
         listed = list(csv.DictReader(file))
     scored = score_files(detector, [devset / row["file"] for row in listed], cache)
     seen = [(row, s) for row, s in zip(listed, scored, strict=True) if s.get("logit") is not None]
-    print(f"devset: {len(listed)} files, {len(listed) - len(seen)} without a face or unreadable", file=sys.stderr)
+    print(
+        f"devset: {len(listed)} files, {len(listed) - len(seen)} without a face or unreadable",
+        file=sys.stderr,
+    )
     labels = np.array([int(row["label"]) for row, _ in seen])
     kinds = np.array([row["kind"] for row, _ in seen])
     types = np.array([row["type"] for row, _ in seen])
@@ -192,13 +246,24 @@ def devset_rows(detector: Detector, devset: Path, cache: Path | None) -> tuple[l
     rows = []
 
     def add(name: str, chosen: NDArray) -> None:
-        row: dict[str, Any] = {"set": "devset", "family": name, "degradation": "as found", "n": int(chosen.sum())}
+        row: dict[str, Any] = {
+            "set": "devset",
+            "family": name,
+            "degradation": "as found",
+            "n": int(chosen.sum()),
+        }
         if len(set(labels[chosen])) == 2:
             row |= figures(labels[chosen], p[chosen], p[chosen], 0.5)
         row["false_positives"] = (
-            float((p > above)[chosen & (labels == 0)].mean()) if (chosen & (labels == 0)).any() else ""
+            float((p > above)[chosen & (labels == 0)].mean())
+            if (chosen & (labels == 0)).any()
+            else ""
         )
-        row["found"] = float((p > above)[chosen & (labels == 1)].mean()) if (chosen & (labels == 1)).any() else ""
+        row["found"] = (
+            float((p > above)[chosen & (labels == 1)].mean())
+            if (chosen & (labels == 1)).any()
+            else ""
+        )
         rows.append(row)
 
     add("all types", np.ones(len(labels), bool))
@@ -207,14 +272,24 @@ def devset_rows(detector: Detector, devset: Path, cache: Path | None) -> tuple[l
     for name in sorted(set(types)):
         own = types == name
         kind = kinds[own][0]
-        add(name, own if labels[own][0] == 0 else own | ((labels == 0) & (kinds == kind) & _partners(name, types)))
+        add(
+            name,
+            own
+            if labels[own][0] == 0
+            else own | ((labels == 0) & (kinds == kind) & _partners(name, types)),
+        )
         if labels[own][0] == 1:
             rows[-1]["n"] = int(own.sum())
-    return rows, {f"genuine forgeries, {kind}s": (labels[kinds == kind], p[kinds == kind]) for kind in set(kinds)}
+    return rows, {
+        f"genuine forgeries, {kind}s": (labels[kinds == kind], p[kinds == kind])
+        for kind in set(kinds)
+    }
 
 
 def _partners(name: str, types: NDArray) -> NDArray:
-    """Authentic files a forged type is held against: its own matched half where there is one, else all of its kind."""
+    """Authentic files a forged type is held against: its own matched half where there is one, else
+    all of its kind.
+    """
     halves: Mapping[str, str] = {
         "StyleGAN3 face (matched pairs)": "authentic FFHQ photo (matched pairs)",
         **{

@@ -1,4 +1,6 @@
-"""The figures themselves: AUC with intervals, calibration error, equal error rate, risk against coverage."""
+"""The figures themselves: AUC with intervals, calibration error, equal error rate, risk against
+coverage.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +13,28 @@ BOOTSTRAPS = 400  # 95% intervals settle to two digits
 
 
 def even_odds(labels: NDArray) -> Scores:
-    """Weights (N,), sum 1, with which authentic and forged files are equally common, whatever the set's own shares."""
-    return 1 / len(np.unique(labels)) / np.where(labels == 1, (labels == 1).sum(), (labels != 1).sum())
+    """Weights (N,), sum 1, with which authentic and forged files are equally common, whatever the
+    set's own shares.
+    """
+    return (
+        1 / len(np.unique(labels)) / np.where(labels == 1, (labels == 1).sum(), (labels != 1).sum())
+    )
 
 
 def reliability(labels: NDArray, p: Scores, bins: int = 10) -> tuple[Scores, Scores, Scores]:
-    """Mean score, share that was forged, and weight of each of `bins` equally filled bins, at even odds: what a score
-    says holds if forged and authentic files are equally common."""
+    """Mean score, share that was forged, and weight of each of `bins` equally filled bins, at even
+    odds: what a score says holds if forged and authentic files are equally common."""
     weight = even_odds(labels)
     parts = [part for part in np.array_split(np.argsort(p, kind="stable"), bins) if len(part)]
-    means = [[np.average(values[part], weights=weight[part]) for part in parts] for values in (p, labels)]
+    means = [
+        [np.average(values[part], weights=weight[part]) for part in parts] for values in (p, labels)
+    ]
     return np.array(means[0]), np.array(means[1]), np.array([weight[part].sum() for part in parts])
 
 
 def expected_calibration_error(labels: NDArray, p: Scores, bins: int = 10) -> float:
-    """Mean distance of confidence and frequency over equally filled bins, weighted by their size (Guo et al., 2017); at
-    even odds, as the scores are meant."""
+    """Mean distance of confidence and frequency over equally filled bins, weighted by their size
+    (Guo et al., 2017); at even odds, as the scores are meant."""
     confidence, frequency, weight = reliability(labels, p, bins)
     return float((weight * np.abs(frequency - confidence)).sum())
 
@@ -62,7 +70,9 @@ def auc_interval(labels: NDArray, scores: Scores, seed: int = 0) -> tuple[float,
 
 
 def figures(labels: NDArray, scores: Scores, p: Scores, forged_above: float) -> dict[str, float]:
-    """AUC with interval, AP, EER, accuracy at p = 0.5, error at 70% coverage, ECE, rates at the shipped threshold."""
+    """AUC with interval, AP, EER, accuracy at p = 0.5, error at 70% coverage, ECE, rates at the
+    shipped threshold.
+    """
     low, high = auc_interval(labels, scores)
     return {
         "auc": float(roc_auc_score(labels, scores)), "auc_low": low, "auc_high": high,

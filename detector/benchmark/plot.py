@@ -1,4 +1,6 @@
-"""The accuracy picture: family against degradation, and genuine forgeries by type with their intervals."""
+"""The accuracy picture: family against degradation, and genuine forgeries by type with their
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ from detector.benchmark.metrics import reliability, risk_coverage
 
 
 def draw_accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """PNG of the AUC table of the validation faces (left) and the devset's types (right), whichever is there."""
+    """PNG of the AUC table of the validation faces (left) and the devset's types (right), whichever
+    is there.
+    """
     faces = [row for row in rows if row["set"] == "validation faces"]
     genuine = [row for row in rows if row["set"] == "devset" and "auc" in row]
     panels = [(f, r) for f, r in ((_table, faces), (_intervals, genuine)) if r]
     figure = Figure(figsize=(7.2 * max(1, len(panels)), 5.2), layout="constrained")
-    for axes, (draw, part) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+    for axes, (draw, part) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True
+    ):
         draw(axes, part)
     return _png(figure)
 
@@ -35,14 +41,21 @@ MARKS = ("o-", "s--", "^:")  # told apart without colour
 
 
 def draw_reliability(answers: Answers, bins: int = 10) -> bytes:
-    """PNG: how often a score was right, in equally filled bins, beside the diagonal of perfect calibration."""
+    """PNG: how often a score was right, in equally filled bins, beside the diagonal of perfect
+    calibration.
+    """
     figure = Figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
     for mark, (name, (labels, p)) in zip(MARKS, sorted(answers.items()), strict=False):
         confidence, frequency, _ = reliability(labels, p, bins)
         axes.plot(confidence, frequency, mark, label=f"{name} ({len(p)})")
-    axes.set(xlabel="calibrated score", ylabel="share that was forged, at even odds", xlim=(0, 1), ylim=(0, 1))
+    axes.set(
+        xlabel="calibrated score",
+        ylabel="share that was forged, at even odds",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
     axes.set_title("Reliability: does a score of 0.8 mean 8 in 10?")
     axes.legend(loc="upper left", fontsize=8)
     return _png(figure)
@@ -57,7 +70,12 @@ def draw_risk_coverage(answers: Answers) -> bytes:
         skip = max(1, len(p) // 20)  # a handful of answers is no rate
         axes.plot(coverage[skip:], risk[skip:], mark, markevery=0.1, label=f"{name} ({len(p)})")
     axes.axvline(0.7, color="grey", linestyle=":", label="70% answered")
-    axes.set(xlabel="share answered, the surest first", ylabel="error among them", xlim=(0, 1.01), ylim=(0, None))
+    axes.set(
+        xlabel="share answered, the surest first",
+        ylabel="error among them",
+        xlim=(0, 1.01),
+        ylim=(0, None),
+    )
     axes.set_title("Risk and coverage: what abstaining buys")
     axes.legend(loc="upper left", fontsize=8)
     return _png(figure)
@@ -71,7 +89,14 @@ def _table(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         auc[families.index(row["family"]), degradations.index(row["degradation"])] = row["auc"]
     axes.imshow(auc, vmin=0.5, vmax=1.0, cmap="cividis", aspect="auto")
     for (y, x), value in np.ndenumerate(auc):
-        axes.text(x, y, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.75 else "black")
+        axes.text(
+            x,
+            y,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            color="white" if value < 0.75 else "black",
+        )
     axes.set_xticks(range(len(degradations)), degradations, rotation=30, ha="right")
     axes.set_yticks(range(len(families)), families)
     axes.set_title("AUC on held-back faces with fresh forgeries")
@@ -84,7 +109,12 @@ def _intervals(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     low = np.array([row["auc_low"] for row in rows])
     high = np.array([row["auc_high"] for row in rows])
     axes.errorbar(
-        auc, y, xerr=[auc - np.minimum(low, auc), np.maximum(high, auc) - auc], fmt="o", color="#1f4e79", capsize=3
+        auc,
+        y,
+        xerr=[auc - np.minimum(low, auc), np.maximum(high, auc) - auc],
+        fmt="o",
+        color="#1f4e79",
+        capsize=3,
     )
     axes.axvline(0.5, color="grey", linestyle=":", label="chance")
     axes.set_yticks(y, [f"{row['family']} ({row['n']})" for row in rows], fontsize=7)

@@ -1,4 +1,5 @@
-"""Would another runtime be faster? The network's forward pass in each that is installed, with what it takes to start.
+"""Would another runtime be faster? The network's forward pass in each that is installed, with what
+it takes to start.
 
 torch alone comes with the requirements; `pip install onnx onnxruntime openvino` adds the others.
 """
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 from detector.faces import cut_square
 from detector.pipeline import Detector
 
-BATCHES = (1, 8, 28)  # a photo's crop, LIME's batch, a clip's 24 crops and the four of the stability check
+# a photo's crop, LIME's batch, a clip's 24 crops and the four of the stability check
+BATCHES = (1, 8, 28)
 REPEATS = 9
 
 Forward = Callable[[Tensor], NDArray]  # (B, 3, 224, 224) in [0, 1] -> (B,) logits
@@ -59,7 +61,9 @@ def onnx_runtime(net: nn.Module, folder: Path) -> Forward:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(exported(net, folder)), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(exported(net, folder)), options, providers=["CPUExecutionProvider"]
+    )
     return lambda images: session.run(None, {"images": images.contiguous().numpy()})[0]
 
 
@@ -72,7 +76,8 @@ def open_vino(net: nn.Module, folder: Path) -> Forward:
     return lambda images: compiled([images.contiguous().numpy()])[0]
 
 
-RUNTIMES: Mapping[str, tuple[str, Callable[[nn.Module, Path], Forward]]] = {  # name -> package, builder
+# name -> package, builder
+RUNTIMES: Mapping[str, tuple[str, Callable[[nn.Module, Path], Forward]]] = {
     "torch fp32": ("torch", lambda net, folder: eager(net, False)),
     "torch bf16 (what runs)": ("torch", lambda net, folder: eager(net, True)),
     "torch.compile bf16": ("torch", lambda net, folder: eager(torch.compile(net), True)),  # type: ignore[arg-type]
@@ -84,13 +89,16 @@ RUNTIMES: Mapping[str, tuple[str, Callable[[nn.Module, Path], Forward]]] = {  # 
 def crops_of(detector: Detector, count: int) -> Tensor:
     """(count, 3, 224, 224): a built-in face, cut out again and again a little off."""
     x0, y0, x1, y1 = detector.finder.detect_faces(data.astronaut())[0].box_xyxy_px
-    cuts = [cut_square(data.astronaut(), (x0 + k, y0 - k, x1 + k, y1 - k))[0] for k in np.linspace(-9, 9, count)]
+    cuts = [
+        cut_square(data.astronaut(), (x0 + k, y0 - k, x1 + k, y1 - k))[0]
+        for k in np.linspace(-9, 9, count)
+    ]
     return detector.tensor(np.stack(cuts))
 
 
 def compare_runtimes(detector: Detector) -> list[dict[str, Any]]:
-    """One row per runtime that is installed: seconds to its first answer, ms per crop at each batch, and how far its
-    logits lie from those of fp32 at most. The detector is one on the CPU."""
+    """One row per runtime that is installed: seconds to its first answer, ms per crop at each
+    batch, and how far its logits lie from those of fp32 at most. The detector is one on the CPU."""
     net, images = Answers(detector.network).eval(), crops_of(detector, max(BATCHES))
     truth = eager(net, False)(images)
     rows: list[dict[str, Any]] = []
@@ -100,7 +108,10 @@ def compare_runtimes(detector: Detector) -> list[dict[str, Any]]:
                 continue
             began = time.perf_counter()
             forward = build(net, Path(folder))
-            row: dict[str, Any] = {"runtime": name, "off": float(np.abs(forward(images) - truth).max())}
+            row: dict[str, Any] = {
+                "runtime": name,
+                "off": float(np.abs(forward(images) - truth).max()),
+            }
             row["start_s"] = time.perf_counter() - began
             for batch in BATCHES:
                 forward(images[:batch])

@@ -1,8 +1,9 @@
-"""Does the score follow what is no forgery? False positives on held-back authentic faces, group by group.
+"""Does the score follow what is no forgery? False positives on held-back authentic faces, group by
+group.
 
-Groups: the set a face comes from, skin tone, brightness, sharpness, size of the face, file format, and what an editor
-did to it. Within each kind of group the rates at the shipped threshold should lie within 5 points of each other; where
-they don't, the model card says so.
+Groups: the set a face comes from, skin tone, brightness, sharpness, size of the face, file format,
+and what an editor did to it. Within each kind of group the rates at the shipped threshold should
+lie within 5 points of each other; where they don't, the model card says so.
 """
 
 from __future__ import annotations
@@ -22,8 +23,15 @@ from detector.pipeline import Detector
 
 PER_SOURCE = 40  # authentic faces of each set; small sets give all they have
 LEAST = 10  # faces below which a group has no rate
-# Individual typology angle: the usual classes (Chardon et al., 1991), the two lightest and the two darkest joined.
-SKIN_TONES = (("light", 41.0), ("intermediate", 28.0), ("tan", 10.0), ("brown", -30.0), ("dark", -np.inf))
+# Individual typology angle: the usual classes (Chardon et al., 1991), the two lightest and the two
+# darkest joined.
+SKIN_TONES = (
+    ("light", 41.0),
+    ("intermediate", 28.0),
+    ("tan", 10.0),
+    ("brown", -30.0),
+    ("dark", -np.inf),
+)
 # Kinds that are done to every face, instead of ways to sort them: each name is a group of its own.
 TREATMENTS: dict[str, dict[str, Recipe]] = {
     "format": {
@@ -46,7 +54,9 @@ TREATMENTS: dict[str, dict[str, Recipe]] = {
 Grouping = dict[str, list[str]]
 
 
-def choose(pictures: Sequence[Any], rng: np.random.Generator, per_source: int = PER_SOURCE) -> list[Any]:
+def choose(
+    pictures: Sequence[Any], rng: np.random.Generator, per_source: int = PER_SOURCE
+) -> list[Any]:
     """Up to `per_source` authentic pictures of each set, by chance."""
     chosen = []
     for source in sorted({p.source for p in pictures if p.label == 0}):
@@ -57,7 +67,12 @@ def choose(pictures: Sequence[Any], rng: np.random.Generator, per_source: int = 
 
 def groupings(pictures: Sequence[Any], crops: NDArray[np.uint8]) -> Grouping:
     """Kind of group -> the group of each picture; an empty name where it belongs to none."""
-    size = np.array([max(p.box_xyxy_px[2] - p.box_xyxy_px[0], p.box_xyxy_px[3] - p.box_xyxy_px[1]) for p in pictures])
+    size = np.array(
+        [
+            max(p.box_xyxy_px[2] - p.box_xyxy_px[0], p.box_xyxy_px[3] - p.box_xyxy_px[1])
+            for p in pictures
+        ]
+    )
     return {
         "set": [p.source for p in pictures],
         "skin tone": [skin_tone(p.skin_ita_deg) for p in pictures],
@@ -78,8 +93,12 @@ def thirds(values: NDArray, names: tuple[str, str, str]) -> list[str]:
     return [names[int(v > low) + int(v > high)] for v in values]
 
 
-def shortcut_rows(detector: Detector, pictures: Sequence[Any], seed: int = 5) -> list[dict[str, Any]]:
-    """Per degradation or treatment, kind of group and group a row: n, mean and spread of the logit, false positives."""
+def shortcut_rows(
+    detector: Detector, pictures: Sequence[Any], seed: int = 5
+) -> list[dict[str, Any]]:
+    """Per degradation or treatment, kind of group and group a row: n, mean and spread of the logit,
+    false positives.
+    """
     rng = np.random.default_rng(seed)
     chosen = choose(pictures, rng)
     above = detector.decision.image
@@ -94,18 +113,27 @@ def shortcut_rows(detector: Detector, pictures: Sequence[Any], seed: int = 5) ->
         logits = detector.look(crops).logits.astype(float)
         alarm = np.array([above.probability(v) > above.forged_above for v in logits])
         if name in kind_of:
-            rows.append({"kind": kind_of[name], "group": name, "degradation": name, **_rates(logits, alarm)})
+            rows.append(
+                {"kind": kind_of[name], "group": name, "degradation": name, **_rates(logits, alarm)}
+            )
         if name in DEGRADATIONS:
             rows += _grouped(groups, name, logits, alarm)
     return rows
 
 
-def _grouped(groups: Grouping, degradation: str, logits: NDArray, alarm: NDArray) -> Iterator[dict[str, Any]]:
+def _grouped(
+    groups: Grouping, degradation: str, logits: NDArray, alarm: NDArray
+) -> Iterator[dict[str, Any]]:
     for kind, names in groups.items():
         for group in sorted(set(names) - {""}):
             own = np.array(names) == group
             if own.sum() >= LEAST:
-                yield {"kind": kind, "group": group, "degradation": degradation, **_rates(logits[own], alarm[own])}
+                yield {
+                    "kind": kind,
+                    "group": group,
+                    "degradation": degradation,
+                    **_rates(logits[own], alarm[own]),
+                }
 
 
 def _rates(logits: NDArray, alarm: NDArray) -> dict[str, float]:
@@ -118,9 +146,13 @@ def _crop(picture: Any, recipe: Recipe) -> NDArray[np.uint8]:
 
 
 def widest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per kind of group and degradation the lowest and highest false-positive rate, and which groups have them."""
+    """Per kind of group and degradation the lowest and highest false-positive rate, and which
+    groups have them.
+    """
     found = []
-    kinds = dict.fromkeys((row["kind"], "" if row["kind"] in TREATMENTS else row["degradation"]) for row in rows)
+    kinds = dict.fromkeys(
+        (row["kind"], "" if row["kind"] in TREATMENTS else row["degradation"]) for row in rows
+    )
     for kind, degradation in kinds:
         own = [r for r in rows if r["kind"] == kind and degradation in ("", r["degradation"])]
         low, high = (pick(own, key=lambda r: r["false_positives"]) for pick in (min, max))

@@ -1,9 +1,10 @@
 """How fast, stage by stage, and against the plain way of doing the same, on clips made on the spot.
 
-`--reference` takes the way of the documents that this project grew from: OpenCV decodes every frame, MTCNN searches
-the sampled ones at full size one by one, the network sees one crop at a time in fp32, short clips are padded with black
-frames, and LIME takes 1000 samples in batches of 10. Each input is measured in a process of its own, so that its peak
-memory and its number of threads are its own.
+`--reference` takes the way of the documents that this project grew from: OpenCV decodes every
+frame, MTCNN searches the sampled ones at full size one by one, the network sees one crop at a time
+in fp32, short clips are padded with black frames, and LIME takes 1000 samples in batches of 10.
+Each input is measured in a process of its own, so that its peak memory and its number of threads
+are its own.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ Row = dict[str, Any]
 Laps = dict[str, list[float]]  # stage -> seconds, one per repeat
 
 FPS = 30
-LOOP_S = 10  # longer clips are this many seconds over and over: encoding takes longer than all the measuring
+# longer clips are this many seconds over and over: encoding takes longer than all the measuring
+LOOP_S = 10
 LIME_SAMPLES, LIME_BATCH = 1000, 10  # of the reference
 STAGES = (
     "start",
@@ -65,7 +67,8 @@ STAGES = (
     "LIME",
     "total",
 )
-MATMUL = 2048  # side of the square matrices of the plain multiplication: large enough to be bound by arithmetic
+# side of the square matrices of the plain multiplication: large enough to be bound by arithmetic
+MATMUL = 2048
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,14 @@ INPUTS = {
 DEFAULT_INPUTS = [name for name in INPUTS if name != "clip-600s-1080p"]
 
 
-# ------------------------------------------------------------------------------------------------------- inputs
+# -------------------------------------------------------------------------------------------------------
+# inputs
 
 
 def write_input(name: str, folder: Path) -> Path:
-    """Write an input unless it is there; return its path. Two public-domain faces, slowly moving, under noise."""
+    """Write an input unless it is there; return its path. Two public-domain faces, slowly moving,
+    under noise.
+    """
     spec = INPUTS[name]
     path = folder / (f"{name}.mp4" if spec.seconds else f"{name}.jpg")
     if path.exists():
@@ -121,7 +127,8 @@ def _repeat(clip: Path, path: Path, times: int) -> None:
                 video = source.streams.video[0]
                 stream = stream or container.add_stream_from_template(video)
                 for packet in source.demux(video):
-                    if packet.pts is None or packet.dts is None or video.duration is None:  # the end marker
+                    # the end marker
+                    if packet.pts is None or packet.dts is None or video.duration is None:
                         continue
                     packet.pts += number * video.duration
                     packet.dts += number * video.duration
@@ -136,18 +143,24 @@ def _frames(spec: Input) -> Iterator[Rgb]:
     cuts = [cv2.resize(people[i % 2], (side, side)) for i in range(spec.faces)]
     scene = cv2.GaussianBlur(cv2.resize(people[0], (spec.width, spec.height)), (0, 0), 20)
     rng = np.random.default_rng(0)
-    noises = [rng.normal(0, 3, scene.shape).astype(np.int16) for _ in range(4)]  # without it a codec has no work
+    # without it a codec has no work
+    noises = [rng.normal(0, 3, scene.shape).astype(np.int16) for _ in range(4)]
     for number in range(max(1, spec.seconds * FPS)):
         rgb = scene.copy()
         for i, cut in enumerate(cuts):
-            x = round((i + 0.5) * spec.width / spec.faces - side / 2 + 0.02 * side * np.sin(number / 15 + i))
+            x = round(
+                (i + 0.5) * spec.width / spec.faces
+                - side / 2
+                + 0.02 * side * np.sin(number / 15 + i)
+            )
             y = round((spec.height - side) / 2 + 0.05 * side * np.cos(number / 11 + i))
             x, y = min(max(x, 0), spec.width - side), min(max(y, 0), spec.height - side)
             rgb[y : y + side, x : x + side] = cut
         yield np.clip(rgb + noises[number % len(noises)], 0, 255).astype(np.uint8)
 
 
-# ------------------------------------------------------------------------------------------------------ measuring
+# ------------------------------------------------------------------------------------------------------
+# measuring
 
 
 class Clock:
@@ -189,7 +202,9 @@ def peak_memory(peak_mb: list[float], every_s: float = 0.02) -> Iterator[None]:
         peak_mb.append(most)
 
 
-def ours(path: Path, detector: Detector, repeats: int, clock: Clock) -> tuple[Analysis, dict[str, int]]:
+def ours(
+    path: Path, detector: Detector, repeats: int, clock: Clock
+) -> tuple[Analysis, dict[str, int]]:
     """Time every stage and the whole; return an analysis and how many things each stage handles."""
     start = time.perf_counter()
     analysis = detector.analyze(path)
@@ -202,7 +217,8 @@ def ours(path: Path, detector: Detector, repeats: int, clock: Clock) -> tuple[An
         opened = time.perf_counter() - start
         with clock.of("decode"):
             decode(path, DEFAULT_FRAMES)
-        clock.laps["open"].append(max(0.0, opened - clock.laps["decode"][-1]))  # hash, child process, handing over
+        # hash, child process, handing over
+        clock.laps["open"].append(max(0.0, opened - clock.laps["decode"][-1]))
         with clock.of("detect"):
             found = detector.finder.detect(frames)
         start = time.perf_counter()
@@ -215,12 +231,17 @@ def ours(path: Path, detector: Detector, repeats: int, clock: Clock) -> tuple[An
                     cut_square(pictures[crop.frame_index], crop.box_xyxy_px)
         clock.laps["track"].append(max(0.0, linked - clock.laps["crop"][-1]))
         with clock.of("embed"):
-            looked = [detector.look(np.stack([crop.rgb for crop in track.crops])) for track in tracks]
+            looked = [
+                detector.look(np.stack([crop.rgb for crop in track.crops])) for track in tracks
+            ]
         with clock.of("temporal"):
             for one in looked:
                 detector.track_logit(one)
     crops = sum(len(track.crops) for track in tracks)
-    handled = dict.fromkeys(("open", "decode", "detect", "track"), len(frames)) | {"crop": crops, "embed": crops}
+    handled = dict.fromkeys(("open", "decode", "detect", "track"), len(frames)) | {
+        "crop": crops,
+        "embed": crops,
+    }
     return analysis, handled
 
 
@@ -229,18 +250,30 @@ def reference(path: Path, is_clip: bool, detector: Detector, clock: Clock) -> No
     """The documents' way, once."""
     with clock.of("total"):
         with clock.of("decode"):
-            frames = _every_frame(path) if is_clip else [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)]
+            frames = (
+                _every_frame(path)
+                if is_clip
+                else [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)]
+            )
         mtcnn = detector.finder.mtcnn().to(memory_format=torch.contiguous_format)
         with clock.of("detect"):
             boxes = [mtcnn.detect(rgb)[0] for rgb in frames]
         with clock.of("crop"):
-            pairs = [(rgb, box) for rgb, some in zip(frames, boxes, strict=True) if some is not None for box in some]
+            pairs = [
+                (rgb, box)
+                for rgb, some in zip(frames, boxes, strict=True)
+                if some is not None
+                for box in some
+            ]
             crops = [cut_square(rgb, tuple(box))[0] for rgb, box in pairs]
             crops += [np.zeros_like(crops[0])] * (DEFAULT_FRAMES - len(crops) if is_clip else 0)
         with clock.of("embed"):
             outs = [detector.network.frames(detector.tensor(crop[None])) for crop in crops]
         with clock.of("temporal"):
-            embeddings, logits = torch.cat([o.embedding for o in outs])[None], torch.cat([o.logit for o in outs])[None]
+            embeddings, logits = (
+                torch.cat([o.embedding for o in outs])[None],
+                torch.cat([o.logit for o in outs])[None],
+            )
             detector.network.video(embeddings, logits, torch.ones_like(logits, dtype=torch.bool))
 
 
@@ -277,14 +310,18 @@ def reference_lime(detector: Detector, crop: Rgb) -> NDArray[np.float32]:
 
 
 def gflop_per_crop(detector: Detector) -> float:
-    """Floating-point operations of the network for one crop, in 10^9: two per multiply-add. The same on any machine."""
+    """Floating-point operations of the network for one crop, in 10^9: two per multiply-add. The
+    same on any machine.
+    """
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         detector.network.frames(detector.tensor(np.zeros((1, 224, 224, 3), np.uint8)))
     return counter.get_total_flops() / 1e9
 
 
 def matmul_gflops(device: torch.device) -> float:
-    """10^9 operations per second of a plain bf16 matrix product on the same device: what can be had at best."""
+    """10^9 operations per second of a plain bf16 matrix product on the same device: what can be had
+    at best.
+    """
     a = torch.ones(MATMUL, MATMUL, dtype=torch.bfloat16, device=device)
     best = np.inf
     for _ in range(5):
@@ -294,7 +331,8 @@ def matmul_gflops(device: torch.device) -> float:
     return 2 * MATMUL**3 / best / 1e9
 
 
-# ----------------------------------------------------------------------------------------------------------- table
+# -----------------------------------------------------------------------------------------------------------
+# table
 
 
 @dataclass(frozen=True)
@@ -348,7 +386,9 @@ def measure(task: Task) -> list[Row]:
     return rows
 
 
-def _rows(task: Task, way: str, clock: Clock, handled: Mapping[str, int], peak_mb: float) -> list[Row]:
+def _rows(
+    task: Task, way: str, clock: Clock, handled: Mapping[str, int], peak_mb: float
+) -> list[Row]:
     rows = []
     for stage in sorted(clock.laps, key=STAGES.index):
         seconds = np.array(clock.laps[stage])
@@ -361,7 +401,8 @@ def _rows(task: Task, way: str, clock: Clock, handled: Mapping[str, int], peak_m
                 "stage": stage,
                 "median_ms": 1000 * median,
                 "p95_ms": 1000 * float(np.percentile(seconds, 95)),
-                "per_s": handled.get(stage, 1) / max(median, 1e-9),  # frames, crops, or runs of the stage
+                # frames, crops, or runs of the stage
+                "per_s": handled.get(stage, 1) / max(median, 1e-9),
             }
         )
     rows[-1]["peak_mb"] = peak_mb
@@ -374,26 +415,48 @@ def machine(device: str) -> str:
         return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 
 def draw_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown, one line per stage; empty where a figure makes no sense."""
-    columns = {"input": "", "threads": "", "way": "", "stage": "", "median_ms": ".1f", "p95_ms": ".1f", "per_s": ".1f"}
-    columns |= {"peak_mb": ".0f", "times_faster": ".1f", "rank_correlation": ".2f", "gflop_per_crop": ".2f"}
+    columns = {
+        "input": "",
+        "threads": "",
+        "way": "",
+        "stage": "",
+        "median_ms": ".1f",
+        "p95_ms": ".1f",
+        "per_s": ".1f",
+    }
+    columns |= {
+        "peak_mb": ".0f",
+        "times_faster": ".1f",
+        "rank_correlation": ".2f",
+        "gflop_per_crop": ".2f",
+    }
     columns |= {"share_of_matmul": ".2f"}
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
-        cells = ["" if row.get(name) is None else format(row[name], form) for name, form in columns.items()]
+        cells = [
+            "" if row.get(name) is None else format(row[name], form)
+            for name, form in columns.items()
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def run(args: argparse.Namespace) -> int:
     """The command: prints the table and writes speed.csv."""
-    facts = {"date": date.today().isoformat(), "machine": machine(args.device), "torch": torch.__version__}
+    facts = {
+        "date": date.today().isoformat(),
+        "machine": machine(args.device),
+        "torch": torch.__version__,
+    }
     rows: list[Row] = []
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.inputs:
@@ -412,12 +475,20 @@ def run(args: argparse.Namespace) -> int:
 
 def add_to(commands: Any) -> None:
     """Add the command's arguments."""
-    command = commands.add_parser("speed", help="time and memory by stage, on inputs made on the spot")
-    command.add_argument("--inputs", nargs="+", choices=list(INPUTS), default=DEFAULT_INPUTS, metavar="NAME")
+    command = commands.add_parser(
+        "speed", help="time and memory by stage, on inputs made on the spot"
+    )
+    command.add_argument(
+        "--inputs", nargs="+", choices=list(INPUTS), default=DEFAULT_INPUTS, metavar="NAME"
+    )
     command.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
     command.add_argument("--repeats", type=int, default=5)
-    command.add_argument("--reference", action="store_true", help="also the documents' way, and the ratios")
+    command.add_argument(
+        "--reference", action="store_true", help="also the documents' way, and the ratios"
+    )
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--model", metavar="NAME|DIR")
-    command.add_argument("--cache", type=Path, default=Path("runs/cache/speed"), help="where the inputs are kept")
+    command.add_argument(
+        "--cache", type=Path, default=Path("runs/cache/speed"), help="where the inputs are kept"
+    )
     command.add_argument("--out", type=Path, default=Path("out"), help="folder for speed.csv")

@@ -1,8 +1,10 @@
-"""Every recipe trained for the same minutes on the same forged tracks, and one table of what came of it.
+"""Every recipe trained for the same minutes on the same forged tracks, and one table of what came
+of it.
 
-A small budget ranks how quickly the systems learn here, not how good they become. So that it buys some hundred steps
-from each, all see small crops in small batches, and what does without its pretrained start learns at a gentler rate
-than the one its document gives for a new head on pretrained features.
+A small budget ranks how quickly the systems learn here, not how good they become. So that it buys
+some hundred steps from each, all see small crops in small batches, and what does without its
+pretrained start learns at a gentler rate than the one its document gives for a new head on
+pretrained features.
 """
 
 from __future__ import annotations
@@ -31,22 +33,27 @@ from detector.training.recipes import RECIPES, Recipe, Stage, find_recipe
 from detector.training.sources import Data, FixedCrops, ForgedFaces
 
 ANY_SIDE = ("two-stream", "resilient")  # embedders that take crops as they are
-TIMED_LOOKS = 8  # single images timed per model, after two to warm up; the fastest counts: other work only slows
+# single images timed per model, after two to warm up; the fastest counts: other work only slows
+TIMED_LOOKS = 8
 
 
 @dataclass(frozen=True)
 class Budget:
     """What each recipe gets."""
 
-    minutes: float = 2.8  # of computing, so that other work on the machine takes nothing from a recipe
+    # of computing, so that other work on the machine takes nothing from a recipe
+    minutes: float = 2.8
     pairs: int = 100  # tracks to train on; each is seen several times
     side_px: int = 128  # of the crops: a third of the computing of the full 224
     batch: int = 8  # crops to a step, in four clips at least
-    scratch_rates: tuple[float, float] = (0.01, 2e-4)  # at most, without the pretrained start: of SGD, of the others
+    # at most, without the pretrained start: of SGD, of the others
+    scratch_rates: tuple[float, float] = (0.01, 2e-4)
     frames: int = 4  # of a track: the documents' 16 to 20 would leave five times fewer faces
     held_pairs: int = 10  # to choose a state by
-    test_pairs: int = 40  # to report: an AUC of .7 is known to about .06; more would take longer than the training
-    strength: float = 2.0  # forgeries that anybody sees, under little nuisance: minutes don't teach anything subtler
+    # to report: an AUC of .7 is known to about .06; more would take longer than the training
+    test_pairs: int = 40
+    # forgeries that anybody sees, under little nuisance: minutes don't teach anything subtler
+    strength: float = 2.0
     nuisance: float = 0.1
 
 
@@ -62,12 +69,16 @@ def compare_recipes(
 ) -> list[dict[str, Any]]:
     """One row per recipe and one for the shipped model, in zoo.csv and returned. Raises DataError.
 
-    weights: recipe -> file of its backbone; the other backbones are fetched (pretrained) or start from scratch.
-    backbone: the timm network of the recipe timm.
+    weights: recipe -> file of its backbone; the other backbones are fetched (pretrained) or start
+    from scratch. backbone: the timm network of the recipe timm.
     """
-    recipes = [_recipe(name, budget, weights or {}, pretrained, backbone) for name in names or RECIPES]
+    recipes = [
+        _recipe(name, budget, weights or {}, pretrained, backbone) for name in names or RECIPES
+    ]
     pictures = load_pictures(faces / "faces")
-    train, val = ([p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val"))
+    train, val = (
+        [p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val")
+    )
     if not train or not val:
         raise DataError(f"The folder {faces.name} holds too few faces to keep some back.")
     whole = material(val, budget.test_pairs, budget, 3)
@@ -77,7 +88,10 @@ def compare_recipes(
         shrunk(material(val, budget.held_pairs, budget, 2), budget.side_px),
     )
     config = FitConfig(
-        workers=0, minutes=budget.minutes, clock=time.process_time, precision="bf16" if bf16_pays() else "no"
+        workers=0,
+        minutes=budget.minutes,
+        clock=time.process_time,
+        precision="bf16" if bf16_pays() else "no",
     )
     rows = []
     for recipe in recipes:
@@ -85,7 +99,8 @@ def compare_recipes(
         run = fit(recipe, data, out / recipe.name, config)
         publish(run)
         rows.append(row_of(run, test))
-        write_rows(rows, out / "zoo.csv")  # after each, so that an interrupted run leaves what it found
+        # after each, so that an interrupted run leaves what it found
+        write_rows(rows, out / "zoo.csv")
     try:
         rows.append(shipped_row(Detector(model), whole))
         write_rows(rows, out / "zoo.csv")
@@ -95,7 +110,11 @@ def compare_recipes(
 
 
 def _recipe(
-    name: str, budget: Budget, weights: Mapping[str, str], pretrained: bool, backbone: str | None = None
+    name: str,
+    budget: Budget,
+    weights: Mapping[str, str],
+    pretrained: bool,
+    backbone: str | None = None,
 ) -> Recipe:
     try:
         recipe = find_recipe(name)
@@ -105,7 +124,8 @@ def _recipe(
         recipe = recipe.with_embedder_options({"name": backbone})
     meant = recipe.start
     recipe = recipe.with_start(weights.get(name), pretrained)
-    if recipe.network.embedder not in ANY_SIDE:  # the others would scale the crops back to their own side
+    # the others would scale the crops back to their own side
+    if recipe.network.embedder not in ANY_SIDE:
         recipe = recipe.with_embedder_options({"input_px": budget.side_px})
     frames = min(recipe.frames, budget.frames)
     bereft = recipe.start != meant  # of the weights that its rates are meant for
@@ -120,29 +140,40 @@ def _gentler(stage: Stage, budget: Budget) -> Stage:
 def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int) -> FixedCrops:
     """Tracks and their forged twins, made once, so that all recipes see the same crops."""
     source = ForgedFaces(pictures, pairs, budget.frames, seed, budget.nuisance, budget.strength)
-    crops = [crop for k in tqdm(range(pairs), desc="forging", disable=None) for crop in source.pair(k, 0)]
+    crops = [
+        crop for k in tqdm(range(pairs), desc="forging", disable=None) for crop in source.pair(k, 0)
+    ]
     return FixedCrops(np.stack(crops), source.labels, source.originals)
 
 
 def shrunk(source: FixedCrops, side_px: int) -> FixedCrops:
     """The same crops at another side."""
     side = (side_px, side_px)
-    small = [[cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in track] for track in source.stack]
+    small = [
+        [cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in track]
+        for track in source.stack
+    ]
     return FixedCrops(np.array(small), source.labels, source.originals)
 
 
 def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
-    """What the table says of a finished run. The losses are the means over the first pass and over the last two, the
-    training speed is the last stage's; size and time per image are the recipe's own, at its own side."""
+    """What the table says of a finished run. The losses are the means over the first pass and over
+    the last two, the training speed is the last stage's; size and time per image are the recipe's
+    own, at its own side."""
     last = [row for row in run.history if row["stage"] == run.history[-1]["stage"]]
-    own_side = {k: v for k, v in run.recipe.network.bare().embedder_options.items() if k != "input_px"}
+    own_side = {
+        k: v for k, v in run.recipe.network.bare().embedder_options.items() if k != "input_px"
+    }
     full = DeepfakeNetwork(replace(run.recipe.network, embedder_options=own_side)).eval()
     own = [row for row in run.history if "val_auc" in row]  # a denoiser's stage has another loss
     first, end = own[0]["loss_start"], own[-1]["loss_end"]
     if len(own) > 1:  # a quarter of a small pass is a few steps, which say little
         late = own[1:][-2:]
         images = [row["images"] for row in late]  # the time ends in the midst of the last pass
-        first, end = own[0]["loss"], float(np.average([row["loss"] for row in late], weights=images))
+        first, end = (
+            own[0]["loss"],
+            float(np.average([row["loss"] for row in late], weights=images)),
+        )
     auc = float(roc_auc_score(test.labels, score(run, test)))
     return {
         "recipe": run.recipe.name, "start": "pretrained" if run.recipe.start else "scratch", "auc": auc,
@@ -160,8 +191,12 @@ def shipped_row(detector: Detector, test: FixedCrops) -> dict[str, Any]:
 
 
 def size_and_speed(network: nn.Module) -> dict[str, float]:
-    """Millions of parameters of what detects (the denoiser apart), and ms for one 224 px image on the CPU."""
-    count = sum(p.numel() for name, p in network.named_parameters() if not name.startswith("denoiser."))
+    """Millions of parameters of what detects (the denoiser apart), and ms for one 224 px image on
+    the CPU.
+    """
+    count = sum(
+        p.numel() for name, p in network.named_parameters() if not name.startswith("denoiser.")
+    )
     image, times = torch.rand(1, 3, 224, 224), []
     device = next(network.parameters()).device
     with torch.inference_mode():
@@ -176,9 +211,11 @@ def draw_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as aligned text, figures to three digits."""
     columns = list(dict.fromkeys(k for row in rows for k in row))
     shown = [
-        [f"{v:.3f}" if isinstance(v, float) else str(v) for v in (row.get(c, "") for c in columns)] for row in rows
+        [f"{v:.3f}" if isinstance(v, float) else str(v) for v in (row.get(c, "") for c in columns)]
+        for row in rows
     ]
     widths = [max(len(line[k]) for line in [columns, *shown]) for k in range(len(columns))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [columns, *shown]
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in [columns, *shown]
     )

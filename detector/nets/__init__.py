@@ -1,1 +1,3 @@
-"""The networks: frame embedders, temporal heads, the denoiser, and the network that holds them together."""
+"""The networks: frame embedders, temporal heads, the denoiser, and the network that holds them
+together.
+"""

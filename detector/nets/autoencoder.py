@@ -1,8 +1,9 @@
 """The denoising autoencoder: a compressed crop in, a cleaner one out.
 
-Five stride-2 convolutions down to (B, latent, 7, 7) and five transposed ones back. The bottleneck alone gives back a
-picture blurrier than the compressed input, so the shipped configuration carries skip connections and predicts the
-residual; `skips=False` is the user's document's network to the letter.
+Five stride-2 convolutions down to (B, latent, 7, 7) and five transposed ones back. The bottleneck
+alone gives back a picture blurrier than the compressed input, so the shipped configuration carries
+skip connections and predicts the residual; `skips=False` is the user's document's network to the
+letter.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ class DenoisingAutoencoder(nn.Module):
     widths: channels of the five encoder stages, the last being the latent's.
     """
 
-    def __init__(self, widths: Sequence[int] = (64, 128, 256, 512, 256), skips: bool = True) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (64, 128, 256, 512, 256), skips: bool = True
+    ) -> None:
         super().__init__()
         self.skips = skips
         down = (3, *widths)
         self.encoder = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2, inplace=True))
+            nn.Sequential(
+                nn.Conv2d(a, b, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(b),
+                nn.LeakyReLU(0.2, inplace=True),
+            )
             for a, b in pairwise(down)
         )
         # With skips each decoder stage also reads the encoder stage of its own resolution.
@@ -48,7 +55,8 @@ class DenoisingAutoencoder(nn.Module):
             if skips
             else None
         )  # fmt: skip
-        if self.refine is not None:  # start as the identity: the first picture out is the picture in
+        # start as the identity: the first picture out is the picture in
+        if self.refine is not None:
             nn.init.zeros_(self.refine[-1].weight)  # type: ignore[arg-type]
             nn.init.zeros_(self.refine[-1].bias)  # type: ignore[arg-type]
 

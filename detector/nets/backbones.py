@@ -1,7 +1,8 @@
 """Frame embedders with one stream: a trunk of a known network, or the article's small CNN.
 
-All take (B, 3, H, W) RGB in [0, 1] of any size: they resize to their own side and normalise with their own statistics.
-The embedding is the mean over places of the last feature map, so a heat map of that layer explains the whole of it.
+All take (B, 3, H, W) RGB in [0, 1] of any size: they resize to their own side and normalise with
+their own statistics. The embedding is the mean over places of the last feature map, so a heat map
+of that layer explains the whole of it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class FrameFeatures:
     """An embedder's answer for a batch."""
 
     embedding: Tensor  # (B, D)
-    map_logits: Tensor | None  # (B, H/8, W/8) evidence logits, or None where the embedder has no map head
+    # (B, H/8, W/8) evidence logits, or None where the embedder has no map head
+    map_logits: Tensor | None
 
 
 class SingleStream(nn.Module):
@@ -59,12 +61,16 @@ class SingleStream(nn.Module):
     def forward(self, images: Tensor) -> FrameFeatures:
         if images.shape[-2:] != (self.input_px, self.input_px):
             side = (self.input_px, self.input_px)
-            images = F.interpolate(images, side, mode="bilinear", align_corners=False, antialias=True)
+            images = F.interpolate(
+                images, side, mode="bilinear", align_corners=False, antialias=True
+            )
         return FrameFeatures(self.head(self.rgb((images - self.mean) / self.std)), None)
 
 
 class Grid(nn.Module):
-    """Any timm network's last features as a map (B, C, h, w): a transformer's tokens are laid out as they were cut."""
+    """Any timm network's last features as a map (B, C, h, w): a transformer's tokens are laid out
+    as they were cut.
+    """
 
     def __init__(self, prefix_tokens: int, channels_last: bool) -> None:
         super().__init__()
@@ -84,7 +90,9 @@ class TimmTrunk(nn.Module):
     def __init__(self, net: Any) -> None:
         super().__init__()
         self.net = net
-        self.grid = Grid(getattr(net, "num_prefix_tokens", 0), getattr(net, "output_fmt", "NCHW") == "NHWC")
+        self.grid = Grid(
+            getattr(net, "num_prefix_tokens", 0), getattr(net, "output_fmt", "NCHW") == "NHWC"
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.grid(self.net.forward_features(x))
@@ -95,12 +103,15 @@ def mean_over_places() -> nn.Module:
 
 
 def timm_embedder(
-    name: str = "resnet50", pretrained: bool = False, weights: str | None = None, input_px: int | None = None
+    name: str = "resnet50",
+    pretrained: bool = False,
+    weights: str | None = None,
+    input_px: int | None = None,
 ) -> SingleStream:
     """Any timm network by its name; convolutional ones see the 224 px crop, others their own size.
 
-    pretrained=True fetches timm's weights, `weights` reads a safetensors or pth file. Raises ValueError for a name timm
-    doesn't know and WeightsError when the weights cannot be had.
+    pretrained=True fetches timm's weights, `weights` reads a safetensors or pth file. Raises
+    ValueError for a name timm doesn't know and WeightsError when the weights cannot be had.
     """
     config = timm_config(name)
     side = input_px or (config.input_size[-1] if config.fixed_input_size else CROP_PX)
@@ -108,7 +119,9 @@ def timm_embedder(
     net = create_timm(name, pretrained and weights is None, num_classes=0, **sized)
     if weights is not None:
         load_weights(net, weights, name)
-    return SingleStream(TimmTrunk(net), mean_over_places(), net.num_features, side, config.mean, config.std)
+    return SingleStream(
+        TimmTrunk(net), mean_over_places(), net.num_features, side, config.mean, config.std
+    )
 
 
 def timm_config(name: str) -> Any:
@@ -119,7 +132,9 @@ def timm_config(name: str) -> Any:
 
 
 def create_timm(name: str, pretrained: bool, **options: Any) -> Any:
-    """timm.create_model; without a network pretrained=True raises WeightsError, which names the file and its place."""
+    """timm.create_model; without a network pretrained=True raises WeightsError, which names the
+    file and its place.
+    """
     config = timm_config(name)
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
@@ -134,10 +149,14 @@ class UnitLength(nn.Module):
         return F.normalize(x, dim=1)
 
 
-def facenet_embedder(pretrained: bool = False, weights: str | None = None, input_px: int = 160) -> SingleStream:
-    """facenet-pytorch's InceptionResnetV1: 160 px, 512-d of unit length, normalised as (x - 127.5) / 128.
+def facenet_embedder(
+    pretrained: bool = False, weights: str | None = None, input_px: int = 160
+) -> SingleStream:
+    """facenet-pytorch's InceptionResnetV1: 160 px, 512-d of unit length, normalised as (x - 127.5)
+    / 128.
 
-    pretrained=True fetches its VGGFace2 weights, `weights` reads a file of them. Raises WeightsError.
+    pretrained=True fetches its VGGFace2 weights, `weights` reads a file of them. Raises
+    WeightsError.
     """
     try:
         net = InceptionResnetV1(pretrained="vggface2" if pretrained and weights is None else None)
@@ -148,20 +167,32 @@ def facenet_embedder(pretrained: bool = False, weights: str | None = None, input
     if weights is not None:
         load_weights(net, weights, "InceptionResnetV1")
     trunk = takewhile(lambda child: child[0] != "avgpool_1a", net.named_children())
-    head = nn.Sequential(mean_over_places(), net.dropout, net.last_linear, net.last_bn, UnitLength())
-    return SingleStream(nn.Sequential(OrderedDict(trunk)), head, 512, input_px, (127.5 / 255,) * 3, (128 / 255,) * 3)
+    head = nn.Sequential(
+        mean_over_places(), net.dropout, net.last_linear, net.last_bn, UnitLength()
+    )
+    return SingleStream(
+        nn.Sequential(OrderedDict(trunk)), head, 512, input_px, (127.5 / 255,) * 3, (128 / 255,) * 3
+    )
 
 
 def baseline_cnn(input_px: int = CROP_PX) -> SingleStream:
-    """The article's CNN: Conv64 7x7, MaxPool, Conv128 twice, MaxPool, Flatten, then Dense 128 and 64 with Dropout .5.
+    """The article's CNN: Conv64 7x7, MaxPool, Conv128 twice, MaxPool, Flatten, then Dense 128 and
+    64 with Dropout .5.
 
-    Its Dense 1 is the network's frame head. Nearly all of its 51 million parameters sit behind Flatten.
+    Its Dense 1 is the network's frame head. Nearly all of its 51 million parameters sit behind
+    Flatten.
     """
 
     def conv(c_in: int, c_out: int, kernel_px: int) -> list[nn.Module]:
         return [nn.Conv2d(c_in, c_out, kernel_px, padding="same"), nn.ReLU()]
 
-    layers = [*conv(3, 64, 7), nn.MaxPool2d(2), *conv(64, 128, 3), *conv(128, 128, 3), nn.MaxPool2d(2)]
+    layers = [
+        *conv(3, 64, 7),
+        nn.MaxPool2d(2),
+        *conv(64, 128, 3),
+        *conv(128, 128, 3),
+        nn.MaxPool2d(2),
+    ]
     head = nn.Sequential(
         nn.Flatten(), nn.Linear(128 * (input_px // 4) ** 2, 128), nn.ReLU(), nn.Dropout(0.5),
         nn.Linear(128, 64), nn.ReLU(), nn.Dropout(0.5),
@@ -186,8 +217,9 @@ def cannot_fetch(network: str, file: str, where: str) -> str:
 
 
 def load_weights(module: nn.Module, path: str | Path, name: str) -> None:
-    """Fill a network from a safetensors or a pth file (tensors only, nothing else is unpickled); extra tensors, a
-    classifier's, are passed over. Raises WeightsError, in one sentence, when it cannot be done."""
+    """Fill a network from a safetensors or a pth file (tensors only, nothing else is unpickled);
+    extra tensors, a classifier's, are passed over. Raises WeightsError, in one sentence, when it
+    cannot be done."""
     path = Path(path)
     state = read_tensors(path)
     try:
@@ -195,11 +227,22 @@ def load_weights(module: nn.Module, path: str | Path, name: str) -> None:
     except RuntimeError as err:
         raise WeightsError(f"The weights file {path.name} does not fit {name}.") from err
     if missing:
-        raise WeightsError(f"The weights file {path.name} lacks {len(missing)} tensors of {name}, {missing[0]} first.")
+        raise WeightsError(
+            f"The weights file {path.name} lacks {len(missing)} tensors of {name}, {missing[0]} first."
+        )
 
 
 # What torch's restricted unpickler raises on bytes that are no checkpoint.
-_DAMAGE = (UnpicklingError, OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError)
+_DAMAGE = (
+    UnpicklingError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -215,4 +258,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 stored = stored[key]
         return {k.removeprefix("module."): v for k, v in stored.items() if isinstance(v, Tensor)}
     except (SafetensorError, struct.error, *_DAMAGE) as err:
-        raise WeightsError(f"The weights file {path.name} cannot be read as a table of tensors.") from err
+        raise WeightsError(
+            f"The weights file {path.name} cannot be read as a table of tensors."
+        ) from err

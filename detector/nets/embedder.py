@@ -1,8 +1,9 @@
-"""Frame embedders: (B, 3, H, W) RGB in [0, 1] -> embedding and, for the shipped one, an evidence map.
+"""Frame embedders: (B, 3, H, W) RGB in [0, 1] -> embedding and, for the shipped one, an evidence
+map.
 
-Two streams look at each crop. The RGB stream sees what is there; the noise-residual stream sees what a camera and a
-codec left on it, after the picture itself is taken away (x minus its Gaussian blur). A registry maps a name to a
-builder, so that a recipe is a name and a few numbers.
+Two streams look at each crop. The RGB stream sees what is there; the noise-residual stream sees
+what a camera and a codec left on it, after the picture itself is taken away (x minus its Gaussian
+blur). A registry maps a name to a builder, so that a recipe is a name and a few numbers.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from detector.nets.backbones import (
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-SILENCE_PX = 96  # twice what a cell at stride 16 of the noise stream sees, so that its middle knows no border
+# twice what a cell at stride 16 of the noise stream sees, so that its middle knows no border
+SILENCE_PX = 96
 
 
 class NoiseResidual(nn.Module):
-    """x minus its Gaussian blur: (B, 3, H, W) -> same shape, roughly in [-1, 1], amplified to unit order.
+    """x minus its Gaussian blur: (B, 3, H, W) -> same shape, roughly in [-1, 1], amplified to unit
+    order.
 
-    A fixed 5x5 kernel, sigma 1.0 px: wide enough to remove content, narrow enough to keep blending and codec traces.
+    A fixed 5x5 kernel, sigma 1.0 px: wide enough to remove content, narrow enough to keep blending
+    and codec traces.
     """
 
     kernel: Tensor
@@ -43,12 +47,17 @@ class NoiseResidual(nn.Module):
         grid = torch.arange(kernel_px, dtype=torch.float32) - (kernel_px - 1) / 2
         line = torch.exp(-(grid**2) / (2 * sigma_px**2))
         line = line / line.sum()
-        self.register_buffer("kernel", torch.outer(line, line).expand(3, 1, -1, -1).contiguous(), persistent=False)
-        self.gain = gain  # residuals are a few grey levels; the gain brings them to the order of the RGB input
+        self.register_buffer(
+            "kernel", torch.outer(line, line).expand(3, 1, -1, -1).contiguous(), persistent=False
+        )
+        # residuals are a few grey levels; the gain brings them to the order of the RGB input
+        self.gain = gain
 
     def forward(self, x: Tensor) -> Tensor:
         pad = self.kernel.shape[-1] // 2
-        blurred = F.conv2d(F.pad(x, (pad, pad, pad, pad), mode="reflect"), self.kernel.to(x.dtype), groups=3)
+        blurred = F.conv2d(
+            F.pad(x, (pad, pad, pad, pad), mode="reflect"), self.kernel.to(x.dtype), groups=3
+        )
         return (x - blurred) * self.gain
 
 
@@ -65,7 +74,9 @@ def conv_block(c_in: int, c_out: int, activation: type[nn.Module]) -> nn.Sequent
 class ConvStream(nn.Module):
     """Four conv blocks; gives the features at strides 8 and 16."""
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128, 256), activation: type[nn.Module] = nn.ReLU) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (32, 64, 128, 256), activation: type[nn.Module] = nn.ReLU
+    ) -> None:
         super().__init__()
         channels = (3, *widths)
         self.blocks = nn.ModuleList(conv_block(a, b, activation) for a, b in pairwise(channels))
@@ -80,21 +91,27 @@ class ConvStream(nn.Module):
 class TimmStream(nn.Module):
     """A timm backbone's features at strides 8 and 16; what lies deeper is cut off.
 
-    pretrained=True goes through timm and so needs a network; `weights` loads a file of the whole backbone. Raises
-    WeightsError.
+    pretrained=True goes through timm and so needs a network; `weights` loads a file of the whole
+    backbone. Raises WeightsError.
     """
 
     def __init__(
-        self, name: str = "tf_efficientnetv2_b0", pretrained: bool = False, weights: str | None = None
+        self,
+        name: str = "tf_efficientnetv2_b0",
+        pretrained: bool = False,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         fetch = pretrained and weights is None
         net: Any = create_timm(name, fetch, features_only=True, out_indices=(0, 1, 2, 3))
         channels = net.feature_info.channels()
         if net.feature_info.reduction()[2:] != [8, 16]:
-            raise ValueError(f"expected strides 8 and 16 from {name}, but got {net.feature_info.reduction()}")
+            raise ValueError(
+                f"expected strides 8 and 16 from {name}, but got {net.feature_info.reduction()}"
+            )
         if name.startswith("tf_efficientnetv2_b"):
-            net.blocks = net.blocks[:5]  # the stages behind stride 16 cost half the parameters and are never read
+            # the stages behind stride 16 cost half the parameters and are never read
+            net.blocks = net.blocks[:5]
         if weights is not None:
             load_weights(net, weights, name)
         self.net = net
@@ -106,10 +123,11 @@ class TimmStream(nn.Module):
 
 
 class TwoStream(nn.Module):
-    """The shipped embedder: RGB stream + noise-residual stream -> 512-d embedding and an evidence map at stride 8.
+    """The shipped embedder: RGB stream + noise-residual stream -> 512-d embedding and an evidence
+    map at stride 8.
 
-    Input (B, 3, H, W) RGB in [0, 1], H and W multiples of 16; normalisation to ImageNet's statistics happens inside.
-    `use_noise` and `use_map` exist for the ablations.
+    Input (B, 3, H, W) RGB in [0, 1], H and W multiples of 16; normalisation to ImageNet's
+    statistics happens inside. `use_noise` and `use_map` exist for the ablations.
     """
 
     dim = 512
@@ -153,7 +171,9 @@ class TwoStream(nn.Module):
         )  # fmt: skip
 
     def forward(self, images: Tensor, residual: bool = True) -> FrameFeatures:
-        """residual False takes the noise residual for zero: cheaper, and nearly true, for pictures without detail."""
+        """residual False takes the noise residual for zero: cheaper, and nearly true, for pictures
+        without detail.
+        """
         rgb8, rgb16 = self.rgb((images - self.mean) / self.std)
         parts = [self.rgb_head(rgb16)]
         at8, at16 = [rgb8], [rgb16]
@@ -174,23 +194,35 @@ class TwoStream(nn.Module):
         return FrameFeatures(embedding, self.map_head(joined).squeeze(1))
 
     def _silence(self, images: Tensor, *rgb: Tensor) -> list[Tensor]:
-        """What the noise stream says to a residual of zero, far from the borders, spread to the size of `rgb`."""
+        """What the noise stream says to a residual of zero, far from the borders, spread to the
+        size of `rgb`.
+        """
         assert self.noise is not None
         said = []
-        for answer, like in zip(self.noise(images.new_zeros(1, 3, SILENCE_PX, SILENCE_PX)), rgb, strict=True):
+        for answer, like in zip(
+            self.noise(images.new_zeros(1, 3, SILENCE_PX, SILENCE_PX)), rgb, strict=True
+        ):
             middle = answer.shape[-1] // 2
-            said.append(answer[..., middle, None, middle, None].expand(len(like), -1, *like.shape[-2:]))
+            said.append(
+                answer[..., middle, None, middle, None].expand(len(like), -1, *like.shape[-2:])
+            )
         return said
 
 
 def _pooled_head(channels: int, out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        nn.Conv2d(channels, out, 1, bias=False),
+        nn.BatchNorm2d(out),
+        nn.SiLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
     )
 
 
 class ResilientEmbedder(nn.Module):
-    """The two-stream embedder exactly as the user's document describes it: both streams from scratch, no map head."""
+    """The two-stream embedder exactly as the user's document describes it: both streams from
+    scratch, no map head.
+    """
 
     dim = 512
     input_px = 224
@@ -209,7 +241,9 @@ class ResilientEmbedder(nn.Module):
     def forward(self, images: Tensor) -> FrameFeatures:
         _, rgb = self.rgb(images)
         _, noise = self.noise(self.residual(images))
-        return FrameFeatures(self.fusion(torch.cat([self.rgb_head(rgb), self.noise_head(noise)], dim=1)), None)
+        return FrameFeatures(
+            self.fusion(torch.cat([self.rgb_head(rgb), self.noise_head(noise)], dim=1)), None
+        )
 
 
 EMBEDDERS: dict[str, Callable[..., nn.Module]] = {
@@ -227,7 +261,11 @@ EMBEDDERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_embedder(name: str, /, **options: object) -> nn.Module:
-    """Return the embedder registered under a name. Raises ValueError for a name that is not there."""
+    """Return the embedder registered under a name. Raises ValueError for a name that is not
+    there.
+    """
     if name not in EMBEDDERS:
-        raise ValueError(f"No frame embedder is called {name!r}; there are {', '.join(sorted(EMBEDDERS))}.")
+        raise ValueError(
+            f"No frame embedder is called {name!r}; there are {', '.join(sorted(EMBEDDERS))}."
+        )
     return EMBEDDERS[name](**options)

@@ -1,7 +1,8 @@
-"""Temporal heads: a track's frame embeddings and logits -> one video logit, padding always through a mask.
+"""Temporal heads: a track's frame embeddings and logits -> one video logit, padding always through
+a mask.
 
-`forward(embeddings (B, T, D), logits (B, T), mask (B, T) bool, True where there is a frame) -> (B,)`.
-A still photo is a track of length 1. What stands in padded places cannot change the answer.
+`forward(embeddings (B, T, D), logits (B, T), mask (B, T) bool, True where there is a frame) ->
+(B,)`. A still photo is a track of length 1. What stands in padded places cannot change the answer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class MeanHead(nn.Module):
 
 
 class RecurrentHead(nn.Module):
-    """LSTM or GRU over the embeddings; the state at the last *real* frame goes to a linear layer or a small MLP."""
+    """LSTM or GRU over the embeddings; the state at the last *real* frame goes to a linear layer or
+    a small MLP.
+    """
 
     def __init__(
         self,
@@ -46,17 +49,20 @@ class RecurrentHead(nn.Module):
         dropout_before: float = 0.0,
         dropout_after: float = 0.0,
     ) -> None:
-        """hidden: a state size, or one per recurrence where they differ (16, 8); layers, dropout: of each recurrence.
+        """hidden: a state size, or one per recurrence where they differ (16, 8); layers, dropout:
+        of each recurrence.
 
-        dense: ReLU layers between the last state and the logit, with dropout before the first and after each.
-        add_mean: answer with a correction to the mean of the frame logits instead of from nothing.
+        dense: ReLU layers between the last state and the logit, with dropout before the first and
+        after each. add_mean: answer with a correction to the mean of the frame logits instead of
+        from nothing.
         """
         super().__init__()
         self.add_mean = add_mean
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         sizes = (dim, hidden) if isinstance(hidden, int) else (dim, *hidden)
         rnns = [
-            kind(a, b, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0) for a, b in pairwise(sizes)
+            kind(a, b, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+            for a, b in pairwise(sizes)
         ]
         self.rnn = rnns[0]
         self.deeper = nn.ModuleList(rnns[1:])
@@ -69,7 +75,10 @@ class RecurrentHead(nn.Module):
     def forward(self, embeddings: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(1)
         packed = nn.utils.rnn.pack_padded_sequence(
-            _left_aligned(embeddings, mask), lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
+            _left_aligned(embeddings, mask),
+            lengths.clamp(min=1).cpu(),
+            batch_first=True,
+            enforce_sorted=False,
         )
         for rnn in (self.rnn, *self.deeper):
             packed = rnn(packed)[0]
@@ -80,16 +89,25 @@ class RecurrentHead(nn.Module):
 
 
 class TransformerHead(nn.Module):
-    """A small transformer over time with a class token: with a ViT per frame this is ViViT's factorised encoder."""
+    """A small transformer over time with a class token: with a ViT per frame this is ViViT's
+    factorised encoder.
+    """
 
     def __init__(
-        self, dim: int = 512, width: int = 128, heads: int = 4, layers: int = 2, max_frames: int = 128
+        self,
+        dim: int = 512,
+        width: int = 128,
+        heads: int = 4,
+        layers: int = 2,
+        max_frames: int = 128,
     ) -> None:
         super().__init__()
         self.inward = nn.Linear(dim, width)
         self.token = nn.Parameter(torch.zeros(1, 1, width))
         self.position = nn.Parameter(torch.randn(1, max_frames, width) * 0.02)
-        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.1, batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.1, batch_first=True, norm_first=True
+        )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.out = nn.Linear(width, 1)
 
@@ -102,7 +120,9 @@ class TransformerHead(nn.Module):
 
 
 def _left_aligned(embeddings: Tensor, mask: Tensor) -> Tensor:
-    """Move the real frames to the front, in order, and zero the rest, wherever the padding stood."""
+    """Move the real frames to the front, in order, and zero the rest, wherever the padding
+    stood.
+    """
     order = torch.argsort((~mask).to(torch.int8), dim=1, stable=True)
     moved = embeddings.gather(1, order.unsqueeze(-1).expand_as(embeddings))
     real = torch.arange(mask.shape[1], device=mask.device)[None] < mask.sum(1, keepdim=True)
@@ -118,7 +138,11 @@ TEMPORAL_HEADS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_temporal(name: str, dim: int, **options: object) -> nn.Module:
-    """Return the temporal head registered under a name. Raises ValueError for a name that is not there."""
+    """Return the temporal head registered under a name. Raises ValueError for a name that is not
+    there.
+    """
     if name not in TEMPORAL_HEADS:
-        raise ValueError(f"No temporal head is called {name!r}; there are {', '.join(sorted(TEMPORAL_HEADS))}.")
+        raise ValueError(
+            f"No temporal head is called {name!r}; there are {', '.join(sorted(TEMPORAL_HEADS))}."
+        )
     return TEMPORAL_HEADS[name](dim=dim, **options)

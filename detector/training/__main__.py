@@ -1,6 +1,7 @@
 """python -m detector.training: train the shipped network from folders of authentic faces and clips.
 
-With --recipe NAME and --data LAYOUT:PATH: train one of the documents' systems on a labelled data set.
+With --recipe NAME and --data LAYOUT:PATH: train one of the documents' systems on a labelled data
+set.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ FOLDERS = ("faces", "faces_openimages", "faces_diverse", "faces_openforensics", 
 def load_all(
     data: Path, cache: Path, generators: Path | None, splits: tuple[str, ...] = ("train", "val")
 ) -> list[Picture]:
-    """All pictures under a data folder, clip frames included; some authentic ones with their re-drawn copies."""
-    pictures = [p for name in FOLDERS if (data / name).is_dir() for p in load_pictures(data / name, splits)]
+    """All pictures under a data folder, clip frames included; some authentic ones with their
+    re-drawn copies.
+    """
+    pictures = [
+        p for name in FOLDERS if (data / name).is_dir() for p in load_pictures(data / name, splits)
+    ]
     if (data / "clips").is_dir():
         pictures += load_clips(data / "clips", cache / "clips")
     pictures = [p for p in pictures if p.split in splits]
@@ -34,7 +39,8 @@ def load_all(
     rng = np.random.default_rng(7)
     out = []
     for picture in pictures:
-        # A fifth of the authentic faces, each through two of the generators: enough variety for an eighth of the draws.
+        # A fifth of the authentic faces, each through two of the generators: enough variety for an
+        # eighth of the draws.
         if picture.label == 0 and rng.random() < 0.2:
             chosen = rng.choice(len(nets), size=min(2, len(nets)), replace=False)
             picture = replace(picture, rebuilt=tuple(rebuild(nets[i], picture.rgb) for i in chosen))
@@ -43,21 +49,34 @@ def load_all(
 
 
 def main(argv: list[str] | None = None) -> int:
-    from detector.training import command  # here, because it needs Accelerate, and load_all is read without
+    # here, because it needs Accelerate, and load_all is read without
+    from detector.training import command
 
     parser = argparse.ArgumentParser(prog="python -m detector.training", description=__doc__)
-    parser.add_argument("--data", required=True, help="folder with faces/, clips/ and the like, CSVs beside")
     parser.add_argument(
-        "--out", type=Path, required=True, help="run folder: checkpoints, history; the same folder resumes"
+        "--data", required=True, help="folder with faces/, clips/ and the like, CSVs beside"
     )
-    parser.add_argument("--init", type=Path, help="start: ImageNet weights of the backbone, or a whole run's")
-    parser.add_argument("--generators", type=Path, help="folder of small generators for the generator family")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="run folder: checkpoints, history; the same folder resumes",
+    )
+    parser.add_argument(
+        "--init", type=Path, help="start: ImageNet weights of the backbone, or a whole run's"
+    )
+    parser.add_argument(
+        "--generators", type=Path, help="folder of small generators for the generator family"
+    )
     parser.add_argument("--minutes", type=float, help="100 without a recipe, no limit with one")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--retouched", type=float, default=P_RETOUCHED, help="share of pairs with twins retouched apart"
+        "--retouched",
+        type=float,
+        default=P_RETOUCHED,
+        help="share of pairs with twins retouched apart",
     )
     parser.add_argument("--without", choices=["noise", "map"], help="ablation: leave a part out")
     command.add_options(parser)
@@ -70,10 +89,22 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         return 0
     config = TrainConfig(
-        args.minutes or 100.0, seed=args.seed, workers=args.workers, threads=args.threads, retouched=args.retouched
+        args.minutes or 100.0,
+        seed=args.seed,
+        workers=args.workers,
+        threads=args.threads,
+        retouched=args.retouched,
     )
-    if is_whole(args.init):  # no gentle start, and a lower rate, for weights that are already trained
-        config = replace(config, gentle_until=0.02, small_until=0.1, lr_scale=0.3, constant_rate=True, ema_decay=0.9992)
+    # no gentle start, and a lower rate, for weights that are already trained
+    if is_whole(args.init):
+        config = replace(
+            config,
+            gentle_until=0.02,
+            small_until=0.1,
+            lr_scale=0.3,
+            constant_rate=True,
+            ema_decay=0.9992,
+        )
     net = new_network(args.init, use_noise=args.without != "noise", use_map=args.without != "map")
     pictures = load_all(Path(args.data), args.out.parent / "cache", args.generators)
     train(net, pictures, config, args.out)

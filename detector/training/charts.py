@@ -1,6 +1,8 @@
-"""Pictures of a training run: curves, class counts, sample grids, forgeries beside their original, a clip as a GIF.
+"""Pictures of a training run: curves, class counts, sample grids, forgeries beside their original,
+a clip as a GIF.
 
-`python -m detector.training.charts runs/main/history.json weights/training.png` draws the main training's curves.
+`python -m detector.training.charts runs/main/history.json weights/training.png` draws the main
+training's curves.
 """
 
 from __future__ import annotations
@@ -54,28 +56,47 @@ def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def draw_main_run(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """Loss, and validation AUC over all and by family, of the main training over the pictures seen, as PNG."""
+    """Loss, and validation AUC over all and by family, of the main training over the pictures seen,
+    as PNG.
+    """
     figure = Figure((10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     seen = [row["images"] / 1000 for row in history]
     losses.plot(seen, [row["loss"] for row in history], "o-", color="black")
     losses.set(xlabel="thousand pictures", ylabel="training loss")
-    scores.plot(seen, [row["auc"] for row in history], "o-", color="black", linewidth=2.5, label="all")
+    scores.plot(
+        seen, [row["auc"] for row in history], "o-", color="black", linewidth=2.5, label="all"
+    )
     families = [key for key in history[-1] if key.startswith("auc ")]
-    for key, marker in zip(families, "sDv^Px*<>", strict=False):  # signs, since colours alone tell nothing to many
-        scores.plot(seen, [row[key] for row in history], f"{marker}--", linewidth=1, label=key.removeprefix("auc "))
+    # signs, since colours alone tell nothing to many
+    for key, marker in zip(families, "sDv^Px*<>", strict=False):
+        scores.plot(
+            seen,
+            [row[key] for row in history],
+            f"{marker}--",
+            linewidth=1,
+            label=key.removeprefix("auc "),
+        )
     scores.set(xlabel="thousand pictures", ylabel="validation AUC", ylim=(0.48, 1))
     scores.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return _png(figure)
 
 
 def draw_class_counts(counts: Mapping[str, Sequence[int]]) -> bytes:
-    """Bars of how many files each split has of each label, as PNG. counts: split -> labels of its files."""
+    """Bars of how many files each split has of each label, as PNG. counts: split -> labels of its
+    files.
+    """
     figure = Figure((5, 3.2), layout="constrained")
     axes = figure.subplots()
     for label, name in enumerate(NAMES):
         found = [Counter(labels)[label] for labels in counts.values()]
-        bars = axes.bar(np.arange(len(counts)) + (label - 0.5) * 0.4, found, 0.38, label=name, color=COLOURS[label])
+        bars = axes.bar(
+            np.arange(len(counts)) + (label - 0.5) * 0.4,
+            found,
+            0.38,
+            label=name,
+            color=COLOURS[label],
+        )
         axes.bar_label(bars)
     axes.set_xticks(range(len(counts)), list(counts))
     axes.set_ylabel("files")
@@ -84,9 +105,14 @@ def draw_class_counts(counts: Mapping[str, Sequence[int]]) -> bytes:
 
 
 def draw_grid(
-    crops: Sequence[NDArray[np.uint8]], labels: Sequence[int], p_fake: Sequence[float], columns: int = 6
+    crops: Sequence[NDArray[np.uint8]],
+    labels: Sequence[int],
+    p_fake: Sequence[float],
+    columns: int = 6,
 ) -> bytes:
-    """Crops with their label and what the model says, wrong answers marked, as PNG. Raises ValueError without crops."""
+    """Crops with their label and what the model says, wrong answers marked, as PNG. Raises
+    ValueError without crops.
+    """
     if not len(crops):
         raise ValueError("expected at least one crop, but got none")
     rows = -(-len(crops) // columns)
@@ -97,21 +123,35 @@ def draw_grid(
     for axes, crop, label, p in zip(grid, crops, labels, p_fake, strict=False):
         wrong = (p >= FAKE_FROM) != bool(label)
         axes.imshow(crop)
-        axes.set_title(f"{NAMES[label]}, p {p:.2f}{' (wrong)' if wrong else ''}", fontsize=8, color=COLOURS[label])
+        axes.set_title(
+            f"{NAMES[label]}, p {p:.2f}{' (wrong)' if wrong else ''}",
+            fontsize=8,
+            color=COLOURS[label],
+        )
     return _png(figure)
 
 
-def same_original(originals: Sequence[str], labels: NDArray[np.int64], most: int = 6) -> list[list[int]]:
-    """Groups of files with one original, an authentic one first, those with most forgeries first."""
+def same_original(
+    originals: Sequence[str], labels: NDArray[np.int64], most: int = 6
+) -> list[list[int]]:
+    """Groups of files with one original, an authentic one first, those with most forgeries
+    first.
+    """
     groups: dict[str, list[int]] = {}
     for index, original in enumerate(originals):
         groups.setdefault(original, []).append(index)
-    mixed = [sorted(group, key=lambda i: labels[i]) for group in groups.values() if labels[group].max() == 1]
+    mixed = [
+        sorted(group, key=lambda i: labels[i])
+        for group in groups.values()
+        if labels[group].max() == 1
+    ]
     mixed = [group for group in mixed if len(group) > 1]
     return sorted(mixed, key=len, reverse=True)[:most]
 
 
-def draw_strips(strips: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[Sequence[int]]) -> bytes:
+def draw_strips(
+    strips: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[Sequence[int]]
+) -> bytes:
     """One row per original: the authentic face and what was made of it side by side, as PNG."""
     widest = max(len(strip) for strip in strips)
     figure = Figure((1.5 * widest, 1.7 * len(strips)), layout="constrained")
@@ -130,9 +170,13 @@ def draw_clip(crops: NDArray[np.uint8], p_fake: float, frame_ms: int = 200) -> b
     text = f"{'FAKE' if p_fake >= FAKE_FROM else 'REAL'} {p_fake:.2f}"
     pages = []
     for crop in crops:
-        page = np.ascontiguousarray(cv2.resize(crop, (2 * THUMB_PX, 2 * THUMB_PX), interpolation=cv2.INTER_AREA))
+        page = np.ascontiguousarray(
+            cv2.resize(crop, (2 * THUMB_PX, 2 * THUMB_PX), interpolation=cv2.INTER_AREA)
+        )
         page[:24] //= 4
-        cv2.putText(page, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            page, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA
+        )
         pages.append(Image.fromarray(page))
     buffer = BytesIO()
     pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:], duration=frame_ms, loop=0)

@@ -1,4 +1,6 @@
-"""`python -m detector.training --recipe NAME --data LAYOUT:PATH --out DIR`: from a data set to a model folder."""
+"""`python -m detector.training --recipe NAME --data LAYOUT:PATH --out DIR`: from a data set to a
+model folder.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,29 @@ SHOWN = 18  # crops in the sample grid
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of recipe training, beside those of the default command."""
-    group = parser.add_argument_group("recipes", "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's")
+    group = parser.add_argument_group(
+        "recipes", "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's"
+    )
     group.add_argument("--recipe", choices=sorted(RECIPES), help="one of the documents' systems")
-    group.add_argument("--weights", help="the backbone's pretrained weights, a safetensors or pth file")
-    group.add_argument("--from-scratch", action="store_true", help="no pretrained start; nothing stays frozen")
+    group.add_argument(
+        "--weights", help="the backbone's pretrained weights, a safetensors or pth file"
+    )
+    group.add_argument(
+        "--from-scratch", action="store_true", help="no pretrained start; nothing stays frozen"
+    )
     group.add_argument("--backbone", help="the timm network of the recipe timm")
     group.add_argument("--epochs", type=int, help="at most so many in each stage")
     group.add_argument("--batch", type=int)
-    group.add_argument("--pairs", type=int, default=1000, help="forged pairs an epoch, of real-faces data")
+    group.add_argument(
+        "--pairs", type=int, default=1000, help="forged pairs an epoch, of real-faces data"
+    )
     group.add_argument("--precision", choices=["no", "bf16", "fp16"], default="no")
-    group.add_argument("--shard", metavar="K/N", help="only extract every N-th shard of faces from K on")
-    group.add_argument("--push", metavar="USER/NAME", help="push the model folder to the Hugging Face Hub")
+    group.add_argument(
+        "--shard", metavar="K/N", help="only extract every N-th shard of faces from K on"
+    )
+    group.add_argument(
+        "--push", metavar="USER/NAME", help="push the model folder to the Hugging Face Hub"
+    )
 
 
 def run(args: argparse.Namespace, minutes: float | None) -> None:
@@ -55,7 +69,9 @@ def run(args: argparse.Namespace, minutes: float | None) -> None:
             return
         state.wait_for_everyone()
     data = build_data(args.data, recipe, cache, args.pairs, args.seed)
-    config = FitConfig(args.seed, args.workers, args.precision, minutes=minutes, max_epochs=args.epochs)
+    config = FitConfig(
+        args.seed, args.workers, args.precision, minutes=minutes, max_epochs=args.epochs
+    )
     finished = fit(recipe, data, args.out, config)
     if finished.accelerator.is_main_process:
         publish(finished, args.push)
@@ -73,14 +89,20 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     recipe = find_recipe(args.recipe)
     if args.backbone:
         if recipe.network.embedder != "timm":
-            raise DataError(f"The recipe {recipe.name} has its own backbone; --backbone goes with the recipe timm.")
+            raise DataError(
+                f"The recipe {recipe.name} has its own backbone; --backbone goes with the recipe timm."
+            )
         recipe = recipe.with_embedder_options({"name": args.backbone})
     recipe = recipe.with_start(args.weights, pretrained=not args.from_scratch)
     return replace(recipe, batch=args.batch or recipe.batch)
 
 
-def store_faces(spec: str, recipe: Recipe, cache: Path, part: tuple[int, int] = (0, 1)) -> list[Stored]:
-    """The faces of LAYOUT:PATH, taken out where they are not in the cache yet; none where they are already listed."""
+def store_faces(
+    spec: str, recipe: Recipe, cache: Path, part: tuple[int, int] = (0, 1)
+) -> list[Stored]:
+    """The faces of LAYOUT:PATH, taken out where they are not in the cache yet; none where they are
+    already listed.
+    """
     layout, folder, _ = parse_spec(spec)
     wide = layout == "real-faces"
     if wide and _listed_pictures(folder):
@@ -98,14 +120,21 @@ def build_data(spec: str, recipe: Recipe, cache: Path, pairs: int = 1000, seed: 
     placed = {item.path: item for item in split_items([s.item for s in stored], shares, seed)}
     stored = [replace(s, item=placed[s.item.path]) for s in stored if s.item.path in placed]
     if layout != "real-faces":
-        train, val = (CachedFaces([s for s in stored if s.item.split == split]) for split in ("train", "val"))
+        train, val = (
+            CachedFaces([s for s in stored if s.item.split == split]) for split in ("train", "val")
+        )
         return Data(train, val)
     pictures = [p for s in stored for p in read_pictures(s)] or _load_listed(folder)
-    sides = [[p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val")]
+    sides = [
+        [p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val")
+    ]
     if not all(sides):
         raise DataError(f"The folder {folder.name} holds too few faces to keep some back.")
     held = min(VALIDATION_PAIRS, pairs)
-    return Data(ForgedFaces(sides[0], pairs, recipe.frames, seed), ForgedFaces(sides[1], held, recipe.frames, seed))
+    return Data(
+        ForgedFaces(sides[0], pairs, recipe.frames, seed),
+        ForgedFaces(sides[1], held, recipe.frames, seed),
+    )
 
 
 def _listed_pictures(folder: Path) -> list[Path]:
@@ -144,7 +173,9 @@ def publish(finished: Run, repository: str | None = None) -> Path:
 
 @torch.inference_mode()
 def score(run: Run, source: FaceSource) -> NDArray[np.float64]:
-    """(N,) logits of a source's clips, as validation sees them, from the finished network on the CPU."""
+    """(N,) logits of a source's clips, as validation sees them, from the finished network on the
+    CPU.
+    """
     clips = Clips(source, run.recipe, False, run.config.seed)
     logits = []
     for index in range(len(clips)):
@@ -156,7 +187,9 @@ def score(run: Run, source: FaceSource) -> NDArray[np.float64]:
 
 
 def draw(run: Run, p_fake: list[float]) -> None:
-    """curves.png, classes.png, samples.png, strips.png and clip.gif of a finished run's held-back material."""
+    """curves.png, classes.png, samples.png, strips.png and clip.gif of a finished run's held-back
+    material.
+    """
     source, out = run.data.val, run.out
     labels = source.labels
     (out / "curves.png").write_bytes(charts.draw_curves(run.history))
@@ -169,6 +202,8 @@ def draw(run: Run, p_fake: list[float]) -> None:
     strips = charts.same_original(source.originals, labels)
     if strips:
         pictures = [[source.crops(i, 0)[0] for i in strip] for strip in strips]
-        (out / "strips.png").write_bytes(charts.draw_strips(pictures, [[int(labels[i]) for i in s] for s in strips]))
+        (out / "strips.png").write_bytes(
+            charts.draw_strips(pictures, [[int(labels[i]) for i in s] for s in strips])
+        )
     longest = max(some, key=lambda i: len(source.crops(i, 0)))
     (out / "clip.gif").write_bytes(charts.draw_clip(source.crops(longest, 0), p_fake[longest]))

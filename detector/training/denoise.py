@@ -37,7 +37,9 @@ PEAK_LR = 1.5e-3
 
 
 def clean_crop(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A 224 px crop to be restored. Faces shrink to 70-100% first, and their own JPEG's blocks with them."""
+    """A 224 px crop to be restored. Faces shrink to 70-100% first, and their own JPEG's blocks with
+    them.
+    """
     return cut_square(picture.rgb, picture.box_xyxy_px, 224, 1.3 * float(rng.uniform(1.0, 1.4)))[0]
 
 
@@ -75,7 +77,9 @@ def gains_db(net: nn.Module, pictures: Sequence[Picture], seed: int = 5) -> dict
             clean = clean_crop(picture, rng)
             damaged = apply_preset(clean, severity, rng)
             x = torch.from_numpy(damaged).permute(2, 0, 1)[None].float() / 255
-            restored = (net(x).clamp(0, 1)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+            restored = (
+                (net(x).clamp(0, 1)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+            )
             before.append(peak_signal_noise_ratio(clean, damaged, data_range=255))
             after.append(peak_signal_noise_ratio(clean, restored, data_range=255))
         gains[severity] = float(np.mean(np.array(after) - np.array(before)))
@@ -83,7 +87,12 @@ def gains_db(net: nn.Module, pictures: Sequence[Picture], seed: int = 5) -> dict
 
 
 def train_denoiser(
-    pictures: Sequence[Picture], out: Path, minutes: float, threads: int = 1, seed: int = 0, batch: int = 16
+    pictures: Sequence[Picture],
+    out: Path,
+    minutes: float,
+    threads: int = 1,
+    seed: int = 0,
+    batch: int = 16,
 ) -> dict[str, float]:
     """Train for some minutes, save an averaged fp16 copy, return its gains on the held-back faces.
 
@@ -92,26 +101,37 @@ def train_denoiser(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    net = DenoisingAutoencoder(NetworkConfig().denoiser_widths).to(memory_format=torch.channels_last)
+    net = DenoisingAutoencoder(NetworkConfig().denoiser_widths).to(
+        memory_format=torch.channels_last
+    )
     if (out / "denoiser.safetensors").is_file():  # go on from what an earlier run left
         net.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in load_file(out / "denoiser.safetensors").items()}
+            {
+                k: v.float() if v.is_floating_point() else v
+                for k, v in load_file(out / "denoiser.safetensors").items()
+            }
         )
     ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
-    opt = torch.optim.AdamW(net.parameters(), PEAK_LR, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    opt = torch.optim.AdamW(
+        net.parameters(), PEAK_LR, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
+    )
     held = [p for p in pictures if p.split == "val"][:60]
     stream = Damaged([p for p in pictures if p.split == "train"], batch, seed)
-    loader: Iterator[Any] = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
+    loader: Iterator[Any] = iter(
+        DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+    )
     start = last = time.monotonic()
     bar = tqdm(unit="step", disable=None)
     while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
         for group in opt.param_groups:
             group["lr"] = PEAK_LR * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * share)))
         damaged, clean = (
-            t.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last) for t in next(loader)
+            t.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
+            for t in next(loader)
         )
         with torch.autocast("cpu", torch.bfloat16):
-            loss = ((net(damaged) - clean) ** 2).mean((1, 2, 3)).add(1e-6).log().mean()  # log MSE is PSNR itself
+            # log MSE is PSNR itself
+            loss = ((net(damaged) - clean) ** 2).mean((1, 2, 3)).add(1e-6).log().mean()
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -122,7 +142,9 @@ def train_denoiser(
             last = time.monotonic()
             save_file(half(ema.module), out / "denoiser.safetensors")
             print(
-                {k: round(v, 2) for k, v in gains_db(ema.module.eval(), held[:20]).items()}, f"{share:.0%}", flush=True
+                {k: round(v, 2) for k, v in gains_db(ema.module.eval(), held[:20]).items()},
+                f"{share:.0%}",
+                flush=True,
             )
     bar.close()
     gains = gains_db(ema.module.eval(), held)
@@ -132,7 +154,9 @@ def train_denoiser(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m detector.training.denoise", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.training.denoise", description=__doc__
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=15)

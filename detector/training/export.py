@@ -23,34 +23,47 @@ ANSWERED = 0.70  # share of calibration material outside the abstention band
 
 
 def fit_sharpness(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[float, float, float, float]:
-    """How a still's logit is to be read at a crop's sharpness: the numbers of `detector.nets.network.at_sharpness`.
+    """How a still's logit is to be read at a crop's sharpness: the numbers of
+    `detector.nets.network.at_sharpness`.
 
-    sets: (authentic, forged) per kind of material, (N, 2) each: logit and log-sharpness; sets and labels count the
-    same. Platt's logistic regression with the sharpness below the median as a second variable and its product with
-    the logit as a third; below the softest fiftieth it goes no further.
+    sets: (authentic, forged) per kind of material, (N, 2) each: logit and log-sharpness; sets and
+    labels count the same. Platt's logistic regression with the sharpness below the median as a
+    second variable and its product with the logit as a third; below the softest fiftieth it goes no
+    further.
     """
     values, labels, weight = _pooled(sets)
     logit, detail = values.T
     low, middle = np.quantile(detail, [0.02, 0.5])
     below = middle - np.clip(detail, low, middle)
     variables = np.stack([logit, below * logit, below], 1)
-    slopes = LogisticRegression(C=1e6, max_iter=1000).fit(variables, labels, sample_weight=weight).coef_[0]
-    return tuple(round(float(v), 4) for v in (middle, slopes[1] / slopes[0], slopes[2] / slopes[0], low))  # type: ignore[return-value]
+    slopes = (
+        LogisticRegression(C=1e6, max_iter=1000)
+        .fit(variables, labels, sample_weight=weight)
+        .coef_[0]
+    )
+    return tuple(
+        round(float(v), 4) for v in (middle, slopes[1] / slopes[0], slopes[2] / slopes[0], low)
+    )  # type: ignore[return-value]
 
 
 def _pooled(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
-    """All sets' values, labels, and weights (mean 1) with which every set and each label in it counts the same."""
+    """All sets' values, labels, and weights (mean 1) with which every set and each label in it
+    counts the same.
+    """
     values = np.concatenate([np.concatenate(pair) for pair in sets])
     labels = np.concatenate([np.repeat([0.0, 1.0], [len(a), len(f)]) for a, f in sets])
-    weight = np.concatenate([np.r_[np.full(len(a), 1 / len(a)), np.full(len(f), 1 / len(f))] for a, f in sets])
+    weight = np.concatenate(
+        [np.r_[np.full(len(a), 1 / len(a)), np.full(len(f), 1 / len(f))] for a, f in sets]
+    )
     return values, labels, weight * len(values) / weight.sum()
 
 
 def fit(sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED) -> Calibration:
     """Platt's two parameters at even odds, then the band around them.
 
-    sets: (authentic logits, forged logits) per kind of material; each set and each label in it counts the same. Forged
-    begins where every set keeps the false-positive target; authentic ends where `answered` of all material is answered.
+    sets: (authentic logits, forged logits) per kind of material; each set and each label in it
+    counts the same. Forged begins where every set keeps the false-positive target; authentic ends
+    where `answered` of all material is answered.
     """
     logits, labels, weight = _pooled(sets)
     model = LogisticRegression(C=1e6).fit(logits[:, None], labels, sample_weight=weight)
@@ -62,10 +75,18 @@ def fit(sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED) -> 
     return Calibration(plain.scale, plain.bias, round(min(below, 0.5), 4), round(above, 4))
 
 
-def write_model(network: DeepfakeNetwork, name: str, out: Path, facts: dict[str, Any], fp16: bool = True) -> None:
-    """Weights (detector and denoiser apart) and the manifest entry of one model; fp16=False keeps every bit."""
+def write_model(
+    network: DeepfakeNetwork, name: str, out: Path, facts: dict[str, Any], fp16: bool = True
+) -> None:
+    """Weights (detector and denoiser apart) and the manifest entry of one model; fp16=False keeps
+    every bit.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    state = half(network) if fp16 else {k: v.contiguous().clone() for k, v in network.state_dict().items()}
+    state = (
+        half(network)
+        if fp16
+        else {k: v.contiguous().clone() for k, v in network.state_dict().items()}
+    )
     parts = {name: {k: v for k, v in state.items() if not k.startswith("denoiser.")}}
     parts[f"{name}-denoiser"] = {k: v for k, v in state.items() if k.startswith("denoiser.")}
     files = []
@@ -76,7 +97,9 @@ def write_model(network: DeepfakeNetwork, name: str, out: Path, facts: dict[str,
             files.append({"name": path.name, "sha256": sha256_of(path)})
     manifest_path = out / "manifest.json"
     manifest: dict[str, Any] = (
-        json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"default": name, "models": {}}
+        json.loads(manifest_path.read_text())
+        if manifest_path.is_file()
+        else {"default": name, "models": {}}
     )
     manifest["models"][name] = {
         "files": files, "network": asdict(network.config.bare()), **_input_of(network),
@@ -90,6 +113,12 @@ def _input_of(network: DeepfakeNetwork) -> dict[str, Any]:
 
     def three(name: str, otherwise: float) -> list[float]:
         stored = getattr(network.embedder, name, None)
-        return [otherwise] * 3 if stored is None else [round(v, 6) for v in stored.flatten().tolist()]
+        return (
+            [otherwise] * 3 if stored is None else [round(v, 6) for v in stored.flatten().tolist()]
+        )
 
-    return {"input_px": network.embedder.input_px, "mean": three("mean", 0.0), "std": three("std", 1.0)}
+    return {
+        "input_px": network.embedder.input_px,
+        "mean": three("mean", 0.0),
+        "std": three("std", 1.0),
+    }

@@ -1,8 +1,9 @@
-"""Faces taken out of a data set once and kept: shards of safetensors that any number of readers can open at a time.
+"""Faces taken out of a data set once and kept: shards of safetensors that any number of readers can
+open at a time.
 
-A shard holds SHARD_ITEMS files' faces and is written in one go, so an interrupted run goes on where it stopped, and
-several machines can share the work by taking every n-th shard. Its name is the digest of what it was made from: when
-files come, go or change, only their shards are made again.
+A shard holds SHARD_ITEMS files' faces and is written in one go, so an interrupted run goes on where
+it stopped, and several machines can share the work by taking every n-th shard. Its name is the
+digest of what it was made from: when files come, go or change, only their shards are made again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ NO_FACE = "No face was found."
 @dataclass(frozen=True)
 class CacheConfig:
     n_frames: int  # sampled of each clip
-    wide: bool = False  # keep 1.7 x the box and the landmarks, for the forge, instead of the detector's 224 px crop
+    # keep 1.7 x the box and the landmarks, for the forge, instead of the detector's 224 px crop
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ def extract(
     part: tuple[int, int] = (0, 1),
     finder: FaceFinder | None = None,
 ) -> list[Stored]:
-    """Fill the cache and return the files that have a face; the others are listed in skipped.csv with the reason.
+    """Fill the cache and return the files that have a face; the others are listed in skipped.csv
+    with the reason.
 
-    part: (k, n) makes every n-th shard from the k-th on; the answer then covers the shards that exist.
+    part: (k, n) makes every n-th shard from the k-th on; the answer then covers the shards that
+    exist.
     """
     cache.mkdir(parents=True, exist_ok=True)
     finder = finder or FaceFinder()
@@ -71,8 +75,14 @@ def extract(
         if shard.is_file():
             with safe_open(shard, "numpy") as file:
                 reasons = json.loads(file.metadata()["skipped"])
-            found += [Stored(item, shard, str(k)) for k, item in enumerate(some) if str(k) not in reasons]
-            skipped += [(str(item.path), reasons[str(k)]) for k, item in enumerate(some) if str(k) in reasons]
+            found += [
+                Stored(item, shard, str(k)) for k, item in enumerate(some) if str(k) not in reasons
+            ]
+            skipped += [
+                (str(item.path), reasons[str(k)])
+                for k, item in enumerate(some)
+                if str(k) in reasons
+            ]
     with (cache / "skipped.csv").open("w", newline="", encoding="utf-8") as table:
         csv.writer(table).writerows([("file", "reason"), *skipped])
     return found
@@ -109,7 +119,9 @@ def _digest(items: Sequence[Item], config: CacheConfig) -> str:
     return hashlib.sha256("\n".join([repr(config), *lines]).encode()).hexdigest()[:20]
 
 
-def _write(shard: Path, items: Sequence[Item], config: CacheConfig, finder: FaceFinder, bar: tqdm) -> None:
+def _write(
+    shard: Path, items: Sequence[Item], config: CacheConfig, finder: FaceFinder, bar: tqdm
+) -> None:
     tensors: dict[str, NDArray] = {}
     reasons: dict[str, str] = {}
     for key, item in enumerate(items):
@@ -122,7 +134,8 @@ def _write(shard: Path, items: Sequence[Item], config: CacheConfig, finder: Face
         except DetectorError as err:
             reasons[str(key)] = str(err)
         bar.update()
-    unfinished = shard.with_suffix(".part")  # moved over when whole: a kill never leaves half a shard
+    # moved over when whole: a kill never leaves half a shard
+    unfinished = shard.with_suffix(".part")
     save_file(tensors, unfinished, {"skipped": json.dumps(reasons)})
     unfinished.replace(shard)
 

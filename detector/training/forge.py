@@ -1,13 +1,14 @@
 """Forgeries made from authentic faces, each with the mask of what was changed.
 
-Every family takes one authentic picture with its five landmarks and gives a Forgery: the authentic twin, the forged
-twin and the mask. Both twins have gone through the same hands except for the forgery itself, and the caller puts both
-through the same later nuisance, so that nothing but the forgery tells them apart.
+Every family takes one authentic picture with its five landmarks and gives a Forgery: the authentic
+twin, the forged twin and the mask. Both twins have gone through the same hands except for the
+forgery itself, and the caller puts both through the same later nuisance, so that nothing but the
+forgery tells them apart.
 
-Sources: self-blending after Shiohara & Yamasaki, CVPR 2022 (arXiv:2204.08376); cross-blending after Li et al., "Face
-X-ray", CVPR 2020 (arXiv:1912.13458); generator fingerprints after Zhang et al., WIFS 2019 (arXiv:1907.06515).
-All written anew from the papers' descriptions. The masks are placed by MTCNN's five points instead of a 68- or
-81-point model, through an affine fit of an average face.
+Sources: self-blending after Shiohara & Yamasaki, CVPR 2022 (arXiv:2204.08376); cross-blending after
+Li et al., "Face X-ray", CVPR 2020 (arXiv:1912.13458); generator fingerprints after Zhang et al.,
+WIFS 2019 (arXiv:1907.06515). All written anew from the papers' descriptions. The masks are placed
+by MTCNN's five points instead of a 68- or 81-point model, through an affine fit of an average face.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ Rgb = NDArray[np.uint8]
 Mask = NDArray[np.float32]
 Points = NDArray[np.float32]
 
-# An average face: origin between the eyes, x to the right, y down, unit = distance between the eyes.
-# The five points are proportions of the 112 px alignment template common in face recognition.
-FIVE_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], [0.414, 1.155]], np.float32)
+# An average face: origin between the eyes, x to the right, y down, unit = distance between the
+# eyes. The five points are proportions of the 112 px alignment template common in face recognition.
+FIVE_POINTS = np.array(
+    [[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], [0.414, 1.155]], np.float32
+)
 _OUTLINE = [(-1.0, -0.1), (-0.97, 0.4), (-0.89, 0.85), (-0.7, 1.32), (-0.4, 1.7), (0.0, 1.86),
             (0.4, 1.7), (0.7, 1.32), (0.89, 0.85), (0.97, 0.4), (1.0, -0.1),
             (0.82, -0.45), (0.45, -0.6), (0.0, -0.55), (-0.45, -0.6), (-0.82, -0.45)]  # fmt: skip
@@ -66,7 +69,9 @@ _DRAWN_REGIONS = (
 
 @dataclass(frozen=True, eq=False)
 class Forgery:
-    """authentic and forged (H, W, 3) uint8; mask (H, W) float32 in [0, 1], 1 where pixels come from the forgery."""
+    """authentic and forged (H, W, 3) uint8; mask (H, W) float32 in [0, 1], 1 where pixels come from
+    the forgery.
+    """
 
     authentic: Rgb
     forged: Rgb
@@ -115,7 +120,9 @@ def face_affine(landmarks_px: Points) -> NDArray[np.float64]:
 
 
 def eye_distance(landmarks_px: Points) -> float:
-    """Scale of a face in px: eye distance or eye-to-mouth distance / 1.155, the larger, so profiles keep their size."""
+    """Scale of a face in px: eye distance or eye-to-mouth distance / 1.155, the larger, so profiles
+    keep their size.
+    """
     eyes = float(np.linalg.norm(landmarks_px[1] - landmarks_px[0]))
     drop = float(np.linalg.norm(landmarks_px[3:].mean(0) - landmarks_px[:2].mean(0))) / 1.155
     return max(eyes, drop, 4.0)
@@ -126,8 +133,12 @@ def face_shape(landmarks_px: Points) -> NDArray[np.float64]:
     return (landmarks_px - landmarks_px[:2].mean(0)) / eye_distance(landmarks_px)
 
 
-def region_mask(shape: tuple[int, int], landmarks_px: Points, blend: Blend, rng: np.random.Generator) -> Mask:
-    """Soft mask (H, W) of a region of this face: polygon, wobble, grow or shrink, blur. Raises KeyError on a region."""
+def region_mask(
+    shape: tuple[int, int], landmarks_px: Points, blend: Blend, rng: np.random.Generator
+) -> Mask:
+    """Soft mask (H, W) of a region of this face: polygon, wobble, grow or shrink, blur. Raises
+    KeyError on a region.
+    """
     unit = eye_distance(landmarks_px)
     affine = face_affine(landmarks_px)
     hard = np.zeros(shape, np.uint8)
@@ -152,7 +163,9 @@ def _wobble(image: NDArray, amplitude_px: float, rng: np.random.Generator) -> ND
     grid = rng.normal(0, amplitude_px, (5, 5, 2)).astype(np.float32)
     flow = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(
+        image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def apply_look(rgb: Rgb, look: Look) -> Rgb:
@@ -171,22 +184,30 @@ def apply_look(rgb: Rgb, look: Look) -> Rgb:
     if look.down < 1.0:
         height, width = out.shape[:2]
         small = cv2.resize(
-            out, (max(8, int(width * look.down)), max(8, int(height * look.down))), interpolation=cv2.INTER_AREA
+            out,
+            (max(8, int(width * look.down)), max(8, int(height * look.down))),
+            interpolation=cv2.INTER_AREA,
         )
         out = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     if look.sharpen > 0:
-        out = cv2.addWeighted(out, 1 + look.sharpen, cv2.GaussianBlur(out, (0, 0), 1.2), -look.sharpen, 0)
+        out = cv2.addWeighted(
+            out, 1 + look.sharpen, cv2.GaussianBlur(out, (0, 0), 1.2), -look.sharpen, 0
+        )
     return out
 
 
 def blend_in(target: Rgb, source: Rgb, mask: Mask, ratio: float) -> Rgb:
     """target * (1 - ratio mask) + source * ratio mask, rounded."""
     weight = (mask * ratio)[..., None]
-    return np.clip(target + weight * (source.astype(np.float32) - target) + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(target + weight * (source.astype(np.float32) - target) + 0.5, 0, 255).astype(
+        np.uint8
+    )
 
 
 def draw_look(rng: np.random.Generator, strength: float = 0.5) -> Look:
-    """A random look. strength 1: far apart and easy to see (start of the curriculum); 0: barely different."""
+    """A random look. strength 1: far apart and easy to see (start of the curriculum); 0: barely
+    different.
+    """
     s = 0.35 + 0.9 * strength
     kind = rng.random()
     return Look(
@@ -200,8 +221,12 @@ def draw_look(rng: np.random.Generator, strength: float = 0.5) -> Look:
     )
 
 
-def draw_blend(rng: np.random.Generator, strength: float = 0.5, regions: tuple[str, ...] = _DRAWN_REGIONS) -> Blend:
-    """A random self-blend. Ratios and shifts are the paper's; strength moves look and opacity together."""
+def draw_blend(
+    rng: np.random.Generator, strength: float = 0.5, regions: tuple[str, ...] = _DRAWN_REGIONS
+) -> Blend:
+    """A random self-blend. Ratios and shifts are the paper's; strength moves look and opacity
+    together.
+    """
     ratio = float(rng.choice([0.25, 0.5, 0.75, 1.0, 1.0, 1.0])) if strength < 0.8 else 1.0
     return Blend(
         region=str(rng.choice(list(regions))),
@@ -217,12 +242,16 @@ def draw_blend(rng: np.random.Generator, strength: float = 0.5, regions: tuple[s
 
 
 def self_blend(
-    rgb: Rgb, landmarks_px: Points, blend: Blend, rng: np.random.Generator, look_on_target: bool = False
+    rgb: Rgb,
+    landmarks_px: Points,
+    blend: Blend,
+    rng: np.random.Generator,
+    look_on_target: bool = False,
 ) -> Forgery:
     """The face blended with a copy of itself that looks a little different and sits a little off.
 
-    look_on_target changes the picture under the copy instead; then the authentic twin is that changed picture, so that
-    the look itself is never what tells the twins apart.
+    look_on_target changes the picture under the copy instead; then the authentic twin is that
+    changed picture, so that the look itself is never what tells the twins apart.
     """
     height, width = rgb.shape[:2]
     changed = apply_look(rgb, blend.look)
@@ -230,13 +259,17 @@ def self_blend(
     centre = landmarks_px.mean(0)
     move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), 0, blend.scale)
     move[:, 2] += (blend.shift_x * width, blend.shift_y * height)
-    source = cv2.warpAffine(source, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    source = cv2.warpAffine(
+        source, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     mask = region_mask((height, width), landmarks_px, blend, rng)
     return Forgery(target, blend_in(target, source, mask, blend.ratio), mask, "self-blend")
 
 
 def match_colour(source: Rgb, target: Rgb, mask: Mask) -> Rgb:
-    """Give `source` the mean and spread of `target` inside the mask, per Lab channel (Reinhard et al., 2001)."""
+    """Give `source` the mean and spread of `target` inside the mask, per Lab channel (Reinhard et
+    al., 2001).
+    """
     inside = mask > 0.5
     if inside.sum() < 16:
         return source
@@ -244,11 +277,18 @@ def match_colour(source: Rgb, target: Rgb, mask: Mask) -> Rgb:
     lab_t = cv2.cvtColor(target, cv2.COLOR_RGB2LAB)
     a, b = lab_s[inside], lab_t[inside].astype(np.float32)
     gain = np.clip(b.std(0) / (a.std(0) + 1e-3), 0.5, 2.0)
-    return cv2.cvtColor(np.clip((lab_s - a.mean(0)) * gain + b.mean(0), 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
+    return cv2.cvtColor(
+        np.clip((lab_s - a.mean(0)) * gain + b.mean(0), 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB
+    )
 
 
 def cross_blend(
-    rgb: Rgb, landmarks_px: Points, donor: Rgb, donor_landmarks_px: Points, blend: Blend, rng: np.random.Generator
+    rgb: Rgb,
+    landmarks_px: Points,
+    donor: Rgb,
+    donor_landmarks_px: Points,
+    blend: Blend,
+    rng: np.random.Generator,
 ) -> Forgery:
     """Another person's face, moved onto this one by the five points and matched in colour."""
     height, width = rgb.shape[:2]
@@ -260,17 +300,20 @@ def cross_blend(
     if shrink < 0.7:
         donor = cv2.resize(donor, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         move = move @ np.diag([1 / shrink, 1 / shrink, 1.0])
-    placed = cv2.warpAffine(donor, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    placed = cv2.warpAffine(
+        donor, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     mask = region_mask((height, width), landmarks_px, blend, rng)
     placed = apply_look(match_colour(placed, rgb, mask), blend.look)
     return Forgery(rgb, blend_in(rgb, placed, mask, blend.ratio), mask, "cross-blend")
 
 
 def part_splice(rgb: Rgb, landmarks_px: Points, blend: Blend, rng: np.random.Generator) -> Forgery:
-    """A mouth, pair of eyes or nose replaced by a warped, lower-resolution copy: what re-enactment and lip sync leave.
+    """A mouth, pair of eyes or nose replaced by a warped, lower-resolution copy: what re-enactment
+    and lip sync leave.
 
-    The part is stretched about its own centre (a mouth opens or closes), goes through the look and comes back under a
-    soft mask.
+    The part is stretched about its own centre (a mouth opens or closes), goes through the look and
+    comes back under a soft mask.
     """
     height, width = rgb.shape[:2]
     unit = eye_distance(landmarks_px)
@@ -288,16 +331,24 @@ def part_splice(rgb: Rgb, landmarks_px: Points, blend: Blend, rng: np.random.Gen
         borderMode=cv2.BORDER_REFLECT,
     )
     mask = region_mask((height, width), landmarks_px, blend, rng)
-    return Forgery(rgb, blend_in(rgb, apply_look(warped, blend.look), mask, blend.ratio), mask, "part splice")
+    return Forgery(
+        rgb, blend_in(rgb, apply_look(warped, blend.look), mask, blend.ratio), mask, "part splice"
+    )
 
 
 def resynthesis(
-    rgb: Rgb, rebuilt: Rgb, landmarks_px: Points, blend: Blend, rng: np.random.Generator, whole: bool, soften: bool
+    rgb: Rgb,
+    rebuilt: Rgb,
+    landmarks_px: Points,
+    blend: Blend,
+    rng: np.random.Generator,
+    whole: bool,
+    soften: bool,
 ) -> Forgery:
     """The face (or, with `whole`, the whole picture) as a small generator gave it back.
 
-    A generator also blurs. With `soften` the authentic twin is resampled to the same spectrum, so that what is left to
-    learn is the up-sampler's trace and not softness.
+    A generator also blurs. With `soften` the authentic twin is resampled to the same spectrum, so
+    that what is left to learn is the up-sampler's trace and not softness.
     """
     height, width = rgb.shape[:2]
     twin = soften_like(rgb, rebuilt) if soften else rgb
@@ -305,12 +356,17 @@ def resynthesis(
         return Forgery(twin, rebuilt, np.ones((height, width), np.float32), "generator")
     mask = region_mask((height, width), landmarks_px, blend, rng)
     return Forgery(
-        rgb, blend_in(rgb, apply_look(rebuilt, replace(blend.look, down=1.0)), mask, blend.ratio), mask, "generator"
+        rgb,
+        blend_in(rgb, apply_look(rebuilt, replace(blend.look, down=1.0)), mask, blend.ratio),
+        mask,
+        "generator",
     )
 
 
 def soften_like(rgb: Rgb, reference: Rgb) -> Rgb:
-    """Blur `rgb` until its Laplacian energy is that of `reference` (a few tries of sigma); unchanged if it is below."""
+    """Blur `rgb` until its Laplacian energy is that of `reference` (a few tries of sigma);
+    unchanged if it is below.
+    """
     goal = cv2.Laplacian(cv2.cvtColor(reference, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std()
     candidate = rgb
     for sigma in (0.0, 0.4, 0.5, 0.6, 0.75, 0.9, 1.1, 1.4, 1.8):
@@ -321,9 +377,9 @@ def soften_like(rgb: Rgb, reference: Rgb) -> Rgb:
 
 
 def draw_occluder(rgb: Rgb, rng: np.random.Generator) -> tuple[Rgb, Mask]:
-    """What to lay over *both* twins, (H, W, 3), and its opacity, (H, W): a caption, a flat patch or a piece of the
-    picture itself (a hand, another head), with the hard edge of a thing before a face: a soft one would look like a
-    seam."""
+    """What to lay over *both* twins, (H, W, 3), and its opacity, (H, W): a caption, a flat patch or
+    a piece of the picture itself (a hand, another head), with the hard edge of a thing before a
+    face: a soft one would look like a seam."""
     height, width = rgb.shape[:2]
     kind = rng.random()
     opacity = np.zeros((height, width), np.float32)
@@ -354,7 +410,9 @@ def _caption(rgb: Rgb, y: int, rng: np.random.Generator) -> tuple[Rgb, Mask]:
     cover = np.full_like(rgb, 255 - ink)
     start = (int(rng.uniform(0, 0.3) * width), y)
     thick = max(1, round(1.6 * size))
-    cv2.putText(cover, letters, start, cv2.FONT_HERSHEY_SIMPLEX, size, (ink,) * 3, thick, cv2.LINE_AA)
+    cv2.putText(
+        cover, letters, start, cv2.FONT_HERSHEY_SIMPLEX, size, (ink,) * 3, thick, cv2.LINE_AA
+    )
     if rng.random() < 0.5:
         half = int(22 * size)
         opacity[max(0, y - half) : y + half // 2] = float(rng.uniform(0.6, 1.0))

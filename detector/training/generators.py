@@ -1,7 +1,9 @@
-"""Small generators with different up-samplers, trained on authentic faces for the generator-fingerprint family.
+"""Small generators with different up-samplers, trained on authentic faces for the
+generator-fingerprint family.
 
-Each is an autoencoder: what it gives back shows the same face, but drawn by an up-sampler, and an up-sampler leaves a
-periodic trace in the spectrum whatever it draws (Zhang et al., arXiv:1907.06515; Durall et al., arXiv:2003.01826).
+Each is an autoencoder: what it gives back shows the same face, but drawn by an up-sampler, and an
+up-sampler leaves a periodic trace in the spectrum whatever it draws (Zhang et al.,
+arXiv:1907.06515; Durall et al., arXiv:2003.01826).
 
 `python -m detector.training.generators --data DIR --out runs/generators`
 """
@@ -36,7 +38,8 @@ class GeneratorConfig:
     kernel: int = 4  # of the transposed convolution; 3 gives the stronger checkerboard
     adversarial: bool = False
     edge_loss: bool = False  # L1 on gradients too, else the result is soft
-    quantise: bool = False  # round the code to 16 levels, as a sub-sampled or vector-quantised latent does
+    # round the code to 16 levels, as a sub-sampled or vector-quantised latent does
+    quantise: bool = False
 
 
 GENERATORS = (
@@ -59,7 +62,9 @@ def _up(kind: str, c_in: int, c_out: int, kernel: int) -> nn.Module:
         return nn.ConvTranspose2d(c_in, c_out, kernel, 2, (kernel - 2) // 2)
     if kind == "pixel shuffle":
         return nn.Sequential(nn.Conv2d(c_in, 4 * c_out, 3, padding=1), nn.PixelShuffle(2))
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode=kind), nn.Conv2d(c_in, c_out, 3, padding=1))
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode=kind), nn.Conv2d(c_in, c_out, 3, padding=1)
+    )
 
 
 class SmallGenerator(nn.Module):
@@ -71,9 +76,17 @@ class SmallGenerator(nn.Module):
         widths = [3, 32, 64, 96][: config.stages + 1]
         down: list[nn.Module] = []
         for a, b in pairwise(widths):
-            down += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(b, b, 3, padding=1), nn.LeakyReLU(0.2)]
+            down += [
+                nn.Conv2d(a, b, 4, 2, 1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(b, b, 3, padding=1),
+                nn.LeakyReLU(0.2),
+            ]
         self.encoder = nn.Sequential(*down, nn.Conv2d(widths[-1], config.latent, 1))
-        up: list[nn.Module] = [nn.Conv2d(config.latent, widths[-1], 3, padding=1), nn.LeakyReLU(0.2)]
+        up: list[nn.Module] = [
+            nn.Conv2d(config.latent, widths[-1], 3, padding=1),
+            nn.LeakyReLU(0.2),
+        ]
         for a, b in zip(widths[:0:-1], [*widths[-2:0:-1], 24], strict=True):
             up += [
                 _up(config.upsampler, a, b, config.kernel),
@@ -117,7 +130,9 @@ def train_generator(
     patch_px: int = 96,
     batch: int = 24,
 ) -> tuple[SmallGenerator, float]:
-    """Train for a number of seconds on random patches; return the generator and its last mean L1 (0..1 scale)."""
+    """Train for a number of seconds on random patches; return the generator and its last mean L1
+    (0..1 scale).
+    """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     net, critic = (
@@ -132,7 +147,10 @@ def train_generator(
         for group in opt.param_groups:
             group["lr"] = 2e-3 * min(1.0, 1.2 - spent)
         real = (
-            torch.from_numpy(np.stack([_patch(faces, patch_px, rng) for _ in range(batch)])).permute(0, 3, 1, 2) / 255
+            torch.from_numpy(
+                np.stack([_patch(faces, patch_px, rng) for _ in range(batch)])
+            ).permute(0, 3, 1, 2)
+            / 255
         )
         real = real.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
@@ -140,7 +158,9 @@ def train_generator(
             l1 = (fake - real).abs().mean()
             loss = l1
             if config.edge_loss:
-                loss = loss + sum((a - b).abs().mean() for a, b in zip(_edges(fake), _edges(real), strict=True))
+                loss = loss + sum(
+                    (a - b).abs().mean() for a, b in zip(_edges(fake), _edges(real), strict=True)
+                )
             if config.adversarial and spent > 0.4:
                 loss = loss - 0.02 * critic(fake).mean()
         opt.zero_grad()
@@ -158,12 +178,18 @@ def train_generator(
     return net.eval(), float(np.mean(losses[-50:]))
 
 
-def _patch(faces: Sequence[NDArray[np.uint8]], px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _patch(
+    faces: Sequence[NDArray[np.uint8]], px: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     face = faces[int(rng.integers(len(faces)))]
     scale = max(px / min(face.shape[:2]), float(rng.uniform(0.6, 1.0)))
     if scale != 1.0:
         face = cv2.resize(
-            face, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            face,
+            None,
+            fx=scale,
+            fy=scale,
+            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
         )
     y, x = rng.integers(face.shape[0] - px + 1), rng.integers(face.shape[1] - px + 1)
     return face[y : y + px, x : x + px]
@@ -173,8 +199,8 @@ def _patch(faces: Sequence[NDArray[np.uint8]], px: int, rng: np.random.Generator
 def rebuild(net: SmallGenerator, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture as the generator gives it back: (H, W, 3) uint8 -> same.
 
-    Colours and everything coarser than COARSE_PX are the original's: these generators are small and shift colours, and
-    a shifted colour would be an easier lesson than the up-sampler's trace.
+    Colours and everything coarser than COARSE_PX are the original's: these generators are small and
+    shift colours, and a shifted colour would be an easier lesson than the up-sampler's trace.
     """
     step = 2**net.config.stages
     height, width = rgb.shape[:2]
@@ -213,7 +239,8 @@ def main() -> None:
     for seed, config in enumerate(GENERATORS):
         net, l1 = train_generator(config, faces, args.seconds, seed)
         save_file(
-            {k: v.half().contiguous() for k, v in net.state_dict().items()}, args.out / f"{config.name}.safetensors"
+            {k: v.half().contiguous() for k, v in net.state_dict().items()},
+            args.out / f"{config.name}.safetensors",
         )
         print(f"{config.name}: L1 {l1 * 255:.2f} grey levels", flush=True)
 

@@ -1,4 +1,6 @@
-"""A trained model on the Hugging Face Hub: the repository is a model folder, as `--model DIR` reads it."""
+"""A trained model on the Hugging Face Hub: the repository is a model folder, as `--model DIR` reads
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,21 @@ from detector.nets.network import DeepfakeNetwork
 from detector.training.export import write_model
 from detector.weights import load_model
 
-FACTS = ("decision", "validation_ece", "recipe", "training_data", "terms")  # of the manifest, passed on as they are
+# of the manifest, passed on as they are
+FACTS = ("decision", "validation_ece", "recipe", "training_data", "terms")
 
 
 class HubModel(nn.Module, PyTorchModelHubMixin):
-    """`HubModel.from_pretrained("user/name").network`; `.push_to_hub("user/name")`, `.save_pretrained(folder)`.
+    """`HubModel.from_pretrained("user/name").network`; `.push_to_hub("user/name")`,
+    `.save_pretrained(folder)`.
 
-    Loading checks every file's sha256 against the manifest and unpickles nothing. Raises WeightsError.
+    Loading checks every file's sha256 against the manifest and unpickles nothing. Raises
+    WeightsError.
     """
 
-    def __init__(self, network: DeepfakeNetwork, name: str, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, network: DeepfakeNetwork, name: str, facts: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.network, self.name, self.facts = network, name, dict(facts or {})
 
@@ -33,7 +40,11 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
     def of_folder(cls, folder: Path) -> HubModel:
         """A model folder's default model, ready to be pushed."""
         loaded = load_model(folder)
-        return cls(loaded.network, loaded.info.name, {k: loaded.entry[k] for k in FACTS if k in loaded.entry})
+        return cls(
+            loaded.network,
+            loaded.info.name,
+            {k: loaded.entry[k] for k in FACTS if k in loaded.entry},
+        )
 
     def _save_pretrained(self, save_directory: Path) -> None:
         write_model(self.network, self.name, Path(save_directory), self.facts, fp16=False)
@@ -44,5 +55,7 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
             return cls.of_folder(Path(model_id))
         known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         chosen = {k: options[k] for k in known if k in options}
-        folder = snapshot_download(model_id, allow_patterns=["manifest.json", "*.safetensors"], **chosen)
+        folder = snapshot_download(
+            model_id, allow_patterns=["manifest.json", "*.safetensors"], **chosen
+        )
         return cls.of_folder(Path(folder))

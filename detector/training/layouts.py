@@ -1,7 +1,8 @@
 """How data sets lie on disk: a folder in, a list of labelled files out.
 
-A data set is named as LAYOUT:PATH, with options behind a question mark: `faceforensics:/data/ff?compression=c23`.
-Nothing is decoded here. `splits.py` divides the files, `facecache.py` takes the faces out of them.
+A data set is named as LAYOUT:PATH, with options behind a question mark:
+`faceforensics:/data/ff?compression=c23`. Nothing is decoded here. `splits.py` divides the files,
+`facecache.py` takes the faces out of them.
 """
 
 from __future__ import annotations
@@ -28,21 +29,28 @@ class Item:
 
     path: Path
     label: int  # 1 forged
-    people: tuple[str, ...]  # whose faces are in it; files that share one belong to one split. The first is the target
+    # whose faces are in it; files that share one belong to one split. The first is the target
+    people: tuple[str, ...]
     original: str  # the authentic recording it is or was made from
     method: str = ""  # how it was forged, where that is known
     split: str = ""  # where the data set itself says so
 
     def __post_init__(self) -> None:
         if self.label not in (0, 1) or not self.people:
-            raise ValueError(f"expected a label 0 or 1 and somebody's name, but got {self.label} and {self.people}")
+            raise ValueError(
+                f"expected a label 0 or 1 and somebody's name, but got {self.label} and {self.people}"
+            )
 
 
 def read_items(spec: str) -> list[Item]:
-    """The files of LAYOUT:PATH[?options], sorted by path. Raises DataError when the folder is not laid out that way."""
+    """The files of LAYOUT:PATH[?options], sorted by path. Raises DataError when the folder is not
+    laid out that way.
+    """
     layout, folder, options = parse_spec(spec)
     if layout not in LAYOUTS:
-        raise DataError(f"No data layout is called {layout!r}; there are {', '.join(sorted(LAYOUTS))}.")
+        raise DataError(
+            f"No data layout is called {layout!r}; there are {', '.join(sorted(LAYOUTS))}."
+        )
     if not folder.is_dir():
         raise DataError(f"The data folder {folder.name} does not exist.")
     items = sorted(LAYOUTS[layout](folder, options), key=lambda item: str(item.path))
@@ -56,7 +64,9 @@ def parse_spec(spec: str) -> tuple[str, Path, dict[str, str]]:
     layout, colon, rest = spec.partition(":")
     path, _, query = rest.partition("?")
     if not (layout and colon and path):
-        raise DataError(f"Data is named as LAYOUT:PATH, for example celeb-df:data/Celeb-DF-v2, not {spec!r}.")
+        raise DataError(
+            f"Data is named as LAYOUT:PATH, for example celeb-df:data/Celeb-DF-v2, not {spec!r}."
+        )
     return layout, Path(path), dict(parse_qsl(query))
 
 
@@ -66,9 +76,15 @@ def files_below(folder: Path, endings: frozenset[str] = VIDEOS | IMAGES) -> list
 
 
 def celeb_df(folder: Path, options: Mapping[str, str]) -> list[Item]:
-    """Celeb-real/id0_0001.mp4, YouTube-real/00001.mp4, Celeb-synthesis/id0_id1_0001.mp4; its list of test videos."""
+    """Celeb-real/id0_0001.mp4, YouTube-real/00001.mp4, Celeb-synthesis/id0_id1_0001.mp4; its list
+    of test videos.
+    """
     listed = folder / "List_of_testing_videos.txt"
-    tests = {line.split()[-1] for line in listed.read_text().splitlines() if line.strip()} if listed.is_file() else ()
+    tests = (
+        {line.split()[-1] for line in listed.read_text().splitlines() if line.strip()}
+        if listed.is_file()
+        else ()
+    )
     items = []
     for name, label in (("Celeb-real", 0), ("YouTube-real", 0), ("Celeb-synthesis", 1)):
         for path in files_below(folder / name):
@@ -76,12 +92,18 @@ def celeb_df(folder: Path, options: Mapping[str, str]) -> list[Item]:
             split = "test" if f"{name}/{path.name}" in tests else ""
             if not people:  # YouTube-real: one stranger a clip
                 people = [f"youtube {take}"]
-            items.append(Item(path, label, tuple(people), f"{people[0]}_{take}", name if label else "", split))
+            items.append(
+                Item(
+                    path, label, tuple(people), f"{people[0]}_{take}", name if label else "", split
+                )
+            )
     return items
 
 
 def dfdc(folder: Path, options: Mapping[str, str]) -> list[Item]:
-    """Folders with metadata.json: file -> label, split, original (and, in the preview, the ids of both people)."""
+    """Folders with metadata.json: file -> label, split, original (and, in the preview, the ids of
+    both people).
+    """
     items, splits = [], {}
     for table in sorted(folder.rglob("metadata.json")):
         for name, row in _json(table).items():
@@ -90,16 +112,24 @@ def dfdc(folder: Path, options: Mapping[str, str]) -> list[Item]:
             if label not in ("REAL", "FAKE") or not path.is_file():
                 continue
             original = Path(str(row.get("original") or name)).stem
-            people = tuple(str(row[k]) for k in ("target_id", "swapped_id") if row.get(k) is not None) or (original,)
+            people = tuple(
+                str(row[k]) for k in ("target_id", "swapped_id") if row.get(k) is not None
+            ) or (original,)
             splits[path] = _split_name(str(row.get("split") or row.get("set") or ""))
-            items.append(Item(path, int(label == "FAKE"), people, original, "DFDC" if label == "FAKE" else ""))
+            items.append(
+                Item(
+                    path, int(label == "FAKE"), people, original, "DFDC" if label == "FAKE" else ""
+                )
+            )
     if len(set(splits.values())) < 2:  # a training part of the challenge says "train" of every file
         return items
     return [Item(i.path, i.label, i.people, i.original, i.method, splits[i.path]) for i in items]
 
 
 def face_crops(folder: Path, options: Mapping[str, str]) -> list[Item]:
-    """metadata.csv with videoname, label and perhaps original; one crop of each video's name anywhere below."""
+    """metadata.csv with videoname, label and perhaps original; one crop of each video's name
+    anywhere below.
+    """
     table = folder / "metadata.csv"
     if not table.is_file():
         raise DataError(f"The folder {folder.name} has no metadata.csv.")
@@ -108,7 +138,9 @@ def face_crops(folder: Path, options: Mapping[str, str]) -> list[Item]:
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if "videoname" not in row or "label" not in row:
-                raise DataError(f"The metadata.csv of {folder.name} lacks the columns videoname and label.")
+                raise DataError(
+                    f"The metadata.csv of {folder.name} lacks the columns videoname and label."
+                )
             stem = Path(row["videoname"]).stem
             if stem in crops:
                 original = Path((row.get("original") or "").strip() or stem).stem
@@ -119,11 +151,15 @@ def face_crops(folder: Path, options: Mapping[str, str]) -> list[Item]:
 
 
 def faceforensics(folder: Path, options: Mapping[str, str]) -> list[Item]:
-    """original_sequences/SET/COMPRESSION/videos and manipulated_sequences/METHOD/COMPRESSION/videos.
+    """original_sequences/SET/COMPRESSION/videos and
+    manipulated_sequences/METHOD/COMPRESSION/videos.
 
-    Options: compression=c23, methods=Deepfakes,FaceSwap. The data set's own splits (splits/train.json, ...) are kept.
+    Options: compression=c23, methods=Deepfakes,FaceSwap. The data set's own splits
+    (splits/train.json, ...) are kept.
     """
-    compressions = options["compression"].split(",") if "compression" in options else list(COMPRESSIONS)
+    compressions = (
+        options["compression"].split(",") if "compression" in options else list(COMPRESSIONS)
+    )
     methods = options["methods"].split(",") if "methods" in options else None
     own = _own_splits(folder)
     items = []
@@ -132,7 +168,8 @@ def faceforensics(folder: Path, options: Mapping[str, str]) -> list[Item]:
             if label and methods is not None and source.name not in methods:
                 continue
             for path in (p for c in compressions for p in files_below(source / c / "videos")):
-                # 000.mp4, 000_003.mp4 (target, source); of hired actors 01__walk.mp4, 01_02__walk__ABC.mp4
+                # 000.mp4, 000_003.mp4 (target, source); of hired actors 01__walk.mp4,
+                # 01_02__walk__ABC.mp4
                 found = re.match(r"(\d+)(?:_(\d+))?(?:__([^_]+(?:_[^_]+)*))?", path.stem)
                 if not found:
                     continue
@@ -140,12 +177,16 @@ def faceforensics(folder: Path, options: Mapping[str, str]) -> list[Item]:
                 people = tuple(f"actor {n}" if scene else n for n in numbers)
                 original = f"{numbers[0]}__{scene}" if scene else numbers[0]
                 split = own.get(numbers[0], "") if not scene else ""
-                items.append(Item(path, label, people, original, source.name if label else "", split))
+                items.append(
+                    Item(path, label, people, original, source.name if label else "", split)
+                )
     return items
 
 
 def plain(folder: Path, options: Mapping[str, str]) -> list[Item]:
-    """real/ and fake/, alone or within train/, val/ and test/; a folder below them is a person's."""
+    """real/ and fake/, alone or within train/, val/ and test/; a folder below them is a
+    person's.
+    """
     items = []
     for split in ("", *SPLITS):
         for name, label in (("real", 0), ("fake", 1)):
@@ -158,7 +199,9 @@ def plain(folder: Path, options: Mapping[str, str]) -> list[Item]:
 
 
 def real_faces(folder: Path, options: Mapping[str, str]) -> list[Item]:
-    """Pictures and clips of authentic faces; the forgeries are made from them. A folder below is a person's."""
+    """Pictures and clips of authentic faces; the forgeries are made from them. A folder below is a
+    person's.
+    """
     return [Item(path, 0, (_person(path, folder),), path.stem) for path in files_below(folder)]
 
 
@@ -179,7 +222,9 @@ def _json(path: Path) -> dict[str, dict[str, object]]:
 
 def _split_name(name: str) -> str:
     name = name.lower()
-    return {"validation": "val", "valid": "val", "dev": "val"}.get(name, name if name in SPLITS else "")
+    return {"validation": "val", "valid": "val", "dev": "val"}.get(
+        name, name if name in SPLITS else ""
+    )
 
 
 def _own_splits(folder: Path) -> dict[str, str]:

@@ -14,31 +14,42 @@ from detector.training.recipes import ALL, DENOISER, HEADS, Stage
 
 
 class Objective(nn.Module):
-    """A stage's loss over a batch. The loop wraps this, not the network, so that every process runs the same code."""
+    """A stage's loss over a batch. The loop wraps this, not the network, so that every process runs
+    the same code.
+    """
 
     def __init__(self, network: DeepfakeNetwork, stage: Stage) -> None:
         super().__init__()
         self.network, self.stage = network, stage
 
-    def forward(self, images: Tensor, clean: Tensor, mask: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """images, clean (B, T, 3, S, S) uint8; mask (B, T); label (B,) -> loss, logits (B,) of the whole clips."""
+    def forward(
+        self, images: Tensor, clean: Tensor, mask: Tensor, label: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """images, clean (B, T, 3, S, S) uint8; mask (B, T); label (B,) -> loss, logits (B,) of the
+        whole clips.
+        """
         # Padding is never computed; convolutions are faster with the channels last.
         seen = (images[mask].float() / 255).contiguous(memory_format=torch.channels_last)
         loss, logit = seen.new_zeros(()), label.new_zeros(len(label))
         if self.stage.trains != DENOISER:
             out = self.network.frames(seen)
-            frames = torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, out.logit.float())
+            frames = torch.zeros(mask.shape, device=mask.device).masked_scatter(
+                mask, out.logit.float()
+            )
             track = torch.zeros(*mask.shape, out.embedding.shape[1], device=mask.device)
             track[mask] = out.embedding.float()
             logit = self.network.video(track, frames, mask).float()
             loss = F.binary_cross_entropy_with_logits(logit, label)
             if any(True for _ in self.network.temporal.parameters()):
-                # The frame head learns beside a learnt temporal head, for the timeline and for heat maps.
+                # The frame head learns beside a learnt temporal head, for the timeline and for heat
+                # maps.
                 each = label[:, None].expand(mask.shape)[mask]
                 loss = loss + F.binary_cross_entropy_with_logits(out.logit.float(), each)
         if self.stage.reconstruction:
             rebuilt = self.network.denoiser(seen)  # type: ignore[misc]
-            loss = loss + self.stage.reconstruction * F.mse_loss(rebuilt.float(), clean[mask].float() / 255)
+            loss = loss + self.stage.reconstruction * F.mse_loss(
+                rebuilt.float(), clean[mask].float() / 255
+            )
         return loss, logit
 
 
@@ -66,7 +77,9 @@ def free(network: DeepfakeNetwork, stage: Stage) -> list[nn.Parameter]:
 
 
 def train_mode(network: DeepfakeNetwork) -> None:
-    """Training mode for what learns; what is frozen keeps its batch statistics, too, and drops nothing."""
+    """Training mode for what learns; what is frozen keeps its batch statistics, too, and drops
+    nothing.
+    """
     network.train()
     for module in network.modules():
         parameters = list(module.parameters())

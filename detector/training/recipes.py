@@ -1,8 +1,10 @@
-"""The documents' systems as small frozen configurations of the same parts, with the documents' own numbers.
+"""The documents' systems as small frozen configurations of the same parts, with the documents' own
+numbers.
 
-A recipe is a network, one or more stages of training, and how the data is shown. Where a document is silent, the
-number is marked "ours". Every network here ends in one logit: a softmax over two outputs, as two documents have it, is
-the sigmoid of their difference, and its cross-entropy is the binary one.
+A recipe is a network, one or more stages of training, and how the data is shown. Where a document
+is silent, the number is marked "ours". Every network here ends in one logit: a softmax over two
+outputs, as two documents have it, is the sigmoid of their difference, and its cross-entropy is the
+binary one.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ class Stage:
     epochs: int
     optimizer: Literal["adam", "adamw", "nadam", "sgd"]
     lr: float
-    trains: str = ALL  # HEADS, ALL, DENOISER, or the embedder's block from which on it trains, "rgb.net.block6"
+    # HEADS, ALL, DENOISER, or the embedder's block from which on it trains, "rgb.net.block6"
+    trains: str = ALL
     momentum: float = 0.0  # of SGD
     weight_decay: float = 0.0
-    reconstruction: float = 0.0  # weight of the denoiser's mean squared error beside the cross-entropy
+    # weight of the denoiser's mean squared error beside the cross-entropy
+    reconstruction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,30 +52,45 @@ class Recipe:
     patience: int = 5  # epochs without a better validation score before a stage ends
 
     def with_start(self, weights: str | None, pretrained: bool = True) -> Recipe:
-        """The same recipe with its backbone from a file, or (without one) through timm / facenet-pytorch.
+        """The same recipe with its backbone from a file, or (without one) through timm /
+        facenet-pytorch.
 
-        pretrained=False starts from scratch, and then nothing stays frozen: random features are not worth keeping.
-        Raises DataError where a recipe has no backbone to start.
+        pretrained=False starts from scratch, and then nothing stays frozen: random features are not
+        worth keeping. Raises DataError where a recipe has no backbone to start.
         """
         if not self.start:
             if weights is not None:
-                raise DataError(f"The recipe {self.name} starts from scratch and takes no pretrained weights.")
+                raise DataError(
+                    f"The recipe {self.name} starts from scratch and takes no pretrained weights."
+                )
             return self
         if weights is None and not pretrained:
-            stages = tuple(replace(s, trains=s.trains if s.trains == DENOISER else ALL) for s in self.stages)
+            stages = tuple(
+                replace(s, trains=s.trains if s.trains == DENOISER else ALL) for s in self.stages
+            )
             return replace(self, stages=stages, start="")
         extra = {"weights": weights} if weights is not None else {"pretrained": True}
         return self.with_embedder_options(extra)
 
     def with_embedder_options(self, options: Mapping[str, Any]) -> Recipe:
-        network = replace(self.network, embedder_options={**self.network.embedder_options, **options})
+        network = replace(
+            self.network, embedder_options={**self.network.embedder_options, **options}
+        )
         return replace(self, network=network)
 
 
 def _network(
-    embedder: str, temporal: str = "mean", temporal_options: Mapping[str, Any] | None = None, **parts: Any
+    embedder: str,
+    temporal: str = "mean",
+    temporal_options: Mapping[str, Any] | None = None,
+    **parts: Any,
 ) -> NetworkConfig:
-    options = {"temporal": temporal, "temporal_options": temporal_options or {}, "denoiser_widths": (), **parts}
+    options = {
+        "temporal": temporal,
+        "temporal_options": temporal_options or {},
+        "denoiser_widths": (),
+        **parts,
+    }
     return NetworkConfig(embedder, **options)
 
 
@@ -123,7 +142,10 @@ RECIPES: dict[str, Recipe] = {
             "resilient",
             "C: two streams from scratch; the denoiser first, then all with CE + 0.1 x reconstruction",
             _network("resilient", denoiser_widths=(64, 128, 256, 512, 256), denoiser_skips=False),
-            (Stage(10, "adam", 1e-3, DENOISER, reconstruction=1.0), Stage(20, "adam", 1e-4, reconstruction=0.1)),
+            (
+                Stage(10, "adam", 1e-3, DENOISER, reconstruction=1.0),
+                Stage(20, "adam", 1e-4, reconstruction=0.1),
+            ),
             augment="compress",
         ),
         Recipe(
@@ -136,7 +158,8 @@ RECIPES: dict[str, Recipe] = {
             "xception",
             "E.2: the head first (SGD 0.1, 3 epochs), then from layer 56 on (SGD 0.01, 10 epochs)",
             _network("xception"),
-            # Layer 56 of the article's Keras network opens its block 7; timm counts that block as 6.
+            # Layer 56 of the article's Keras network opens its block 7; timm counts that block as
+            # 6.
             (Stage(3, "sgd", 0.1, HEADS, 0.9), Stage(10, "sgd", 0.01, "rgb.net.block6", 0.9)),
             start="imagenet",
             augment="flip, rotate, contrast",
@@ -144,15 +167,25 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "inception-gru",
             "E.4: InceptionV3 per frame, 20 frames masked, GRU 16 and 8, batch 8, a tenth held back",
-            _network("inception-v3", "gru", {"hidden": (16, 8), "dense": (8,), "dropout_before": 0.4}),
+            _network(
+                "inception-v3", "gru", {"hidden": (16, 8), "dense": (8,), "dropout_before": 0.4}
+            ),
             (Stage(10, "adam", 1e-3, HEADS),),
             start="imagenet",
             frames=20,
             batch=8,
             held_share=0.1,
         ),
-        Recipe("efficientnet-b4", "ours", _network("efficientnet-b4"), _FINE_TUNING, start="imagenet"),
-        Recipe("timm", "ours: any timm network, by --backbone", _network("timm"), _FINE_TUNING, start="imagenet"),
+        Recipe(
+            "efficientnet-b4", "ours", _network("efficientnet-b4"), _FINE_TUNING, start="imagenet"
+        ),
+        Recipe(
+            "timm",
+            "ours: any timm network, by --backbone",
+            _network("timm"),
+            _FINE_TUNING,
+            start="imagenet",
+        ),
         Recipe(
             "two-stream",
             "ours: the shipped network's shape on labelled material, without the map, which needs masks",

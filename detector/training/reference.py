@@ -1,8 +1,9 @@
-"""The reference index: embeddings of held-back faces and of forgeries made from them, and no pictures.
+"""The reference index: embeddings of held-back faces and of forgeries made from them, and no
+pictures.
 
-`python -m detector.training.reference --data DIR --generators runs/generators` writes weights/reference.safetensors for
-the shipped model. It is to be made again whenever the weights change: the index knows their sha256, and the page says
-so when they are not the detector's.
+`python -m detector.training.reference --data DIR --generators runs/generators` writes
+weights/reference.safetensors for the shipped model. It is to be made again whenever the weights
+change: the index knows their sha256, and the page says so when they are not the detector's.
 """
 
 from __future__ import annotations
@@ -25,21 +26,31 @@ from detector.weights import SHIPPED
 NUISANCE = 0.3  # little: the map is to show faces and forgeries, not codecs
 
 
-def reference_index(detector: Detector, pictures: Sequence[Picture], per_family: int, seed: int = 0) -> Index:
-    """`per_family` pairs of each family of forgeries: authentic twins as "authentic", forged ones by their family."""
+def reference_index(
+    detector: Detector, pictures: Sequence[Picture], per_family: int, seed: int = 0
+) -> Index:
+    """`per_family` pairs of each family of forgeries: authentic twins as "authentic", forged ones
+    by their family.
+    """
     maker = PairMaker(pictures)
     rng = np.random.default_rng(seed)
     crops, kinds = [], []
     for family in maker.families:
         for _ in range(per_family):
-            pair, _ = maker.finish(maker.make(family, 0.5, rng), draw_training(rng, NUISANCE), 224, rng)
+            pair, _ = maker.finish(
+                maker.make(family, 0.5, rng), draw_training(rng, NUISANCE), 224, rng
+            )
             crops.append(pair)
             kinds += ["authentic", family]
-    return build_index(detector, np.concatenate(crops), [int(kind != "authentic") for kind in kinds], kinds)
+    return build_index(
+        detector, np.concatenate(crops), [int(kind != "authentic") for kind in kinds], kinds
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m detector.training.reference", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.training.reference", description=__doc__
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--generators", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
@@ -54,7 +65,9 @@ def main(argv: list[str] | None = None) -> int:
         print(err, file=sys.stderr)
         return 1
     index.save(args.out)
-    print(f"{len(index.kinds)} embeddings of {index.vectors.shape[1]} numbers, {args.out.stat().st_size / 1e6:.1f} MB")
+    print(
+        f"{len(index.kinds)} embeddings of {index.vectors.shape[1]} numbers, {args.out.stat().st_size / 1e6:.1f} MB"
+    )
     return 0
 
 

@@ -1,11 +1,13 @@
-"""From a finished run to a model folder: averaged weights in fp16, calibration, thresholds, manifest.
+"""From a finished run to a model folder: averaged weights in fp16, calibration, thresholds,
+manifest.
 
-`python -m detector.training.ship --run runs/main --denoiser runs/denoiser --data DIR --devset DIR --out weights`
+`python -m detector.training.ship --run runs/main --denoiser runs/denoiser --data DIR --devset DIR
+--out weights`
 
-Calibration (Platt, 1999) is fitted on held-back faces with fresh forgeries under a mix of degradations, and, where a
-devset of genuine forgeries is at hand, on that too, each side counting half: on self-made forgeries alone the detector
-would believe itself more than genuine ones justify. The threshold for "forged" is set by a false-positive target on
-authentic material alone.
+Calibration (Platt, 1999) is fitted on held-back faces with fresh forgeries under a mix of
+degradations, and, where a devset of genuine forgeries is at hand, on that too, each side counting
+half: on self-made forgeries alone the detector would believe itself more than genuine ones justify.
+The threshold for "forged" is set by a false-positive target on authentic material alone.
 """
 
 from __future__ import annotations
@@ -53,12 +55,19 @@ TERMS = (
 )
 
 
-Material = Sequence[tuple[NDArray, NDArray]]  # authentic and forged, (N, 2) each: logit and log-sharpness
+# authentic and forged, (N, 2) each: logit and log-sharpness
+Material = Sequence[tuple[NDArray, NDArray]]
 
 
-def collect(detector: Detector, held: Sequence[Any], devset: Path | None, cache: Path | None) -> dict[str, Material]:
-    """What stills and clips are calibrated on: fresh pairs under a mix of degradations, and the devset."""
-    scored = [score_pairs(detector, held, degradation, 40, seed=7) for degradation in CALIBRATION_MIX]
+def collect(
+    detector: Detector, held: Sequence[Any], devset: Path | None, cache: Path | None
+) -> dict[str, Material]:
+    """What stills and clips are calibrated on: fresh pairs under a mix of degradations, and the
+    devset.
+    """
+    scored = [
+        score_pairs(detector, held, degradation, 40, seed=7) for degradation in CALIBRATION_MIX
+    ]
     pairs = np.concatenate([np.stack([s.logits, np.log1p(s.sharpness)], 2) for s in scored])
     made = (pairs[:, 0], pairs[:, 1])
     if devset is None:
@@ -66,20 +75,27 @@ def collect(detector: Detector, held: Sequence[Any], devset: Path | None, cache:
     with devset.with_suffix(".csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for row, score in zip(rows, score_files(detector, [devset / r["file"] for r in rows], cache), strict=True):
+    for row, score in zip(
+        rows, score_files(detector, [devset / r["file"] for r in rows], cache), strict=True
+    ):
         if score.get("logit") is not None:
-            found.setdefault((score["kind"], row["label"]), []).append((score["logit"], np.log1p(score["sharpness"])))
+            found.setdefault((score["kind"], row["label"]), []).append(
+                (score["logit"], np.log1p(score["sharpness"]))
+            )
     genuine = {
         kind: [(np.array(found[kind, "0"]), np.array(found[kind, "1"]))]
         for kind in ("image", "video")
         if (kind, "0") in found and (kind, "1") in found
     }
-    # Clips are averages over frames, which single crops cannot stand for: where there are clips, only they count.
+    # Clips are averages over frames, which single crops cannot stand for: where there are clips,
+    # only they count.
     return {"image": [made, *genuine.get("image", [])], "video": genuine.get("video", [made])}
 
 
 def read_at_sharpness(sets: Material, by: tuple[float, float, float, float]) -> Material:
-    """Material as the network would have given it with `by_sharpness`: the same crops need not be looked at again."""
+    """Material as the network would have given it with `by_sharpness`: the same crops need not be
+    looked at again.
+    """
 
     def read(part: NDArray) -> NDArray:
         logit, detail = torch.from_numpy(part).unbind(1)
@@ -100,18 +116,30 @@ def calibrate(material: dict[str, Material]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m detector.training.ship", description=__doc__)
     parser.add_argument(
-        "--run", type=Path, nargs="+", required=True, help="a run's folder, or several or files of weights: their mean"
+        "--run",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="a run's folder, or several or files of weights: their mean",
     )
-    parser.add_argument("--shares", type=float, nargs="+", help="how much each of them counts; alike when left out")
-    parser.add_argument("--denoiser", type=Path, help="a run's folder, or weights as they are shipped")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", help="how much each of them counts; alike when left out"
+    )
+    parser.add_argument(
+        "--denoiser", type=Path, help="a run's folder, or weights as they are shipped"
+    )
     parser.add_argument(
         "--seen-before",
         type=int,
         default=0,
         help="images behind what the runs started from, and behind files of weights",
     )
-    parser.add_argument("--soft-share", type=float, default=SOFT_SHARE, help="how much the soft look counts")
-    parser.add_argument("--soft-share-clips", type=float, default=SOFT_SHARE_CLIPS, help="the same in clips")
+    parser.add_argument(
+        "--soft-share", type=float, default=SOFT_SHARE, help="how much the soft look counts"
+    )
+    parser.add_argument(
+        "--soft-share-clips", type=float, default=SOFT_SHARE_CLIPS, help="the same in clips"
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--devset", type=Path)
     parser.add_argument("--generators", type=Path)
@@ -120,7 +148,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("weights"))
     args = parser.parse_args()
     if args.shares and len(args.shares) != len(args.run):
-        parser.error(f"expected a share for each of {len(args.run)} runs, but got {len(args.shares)}")
+        parser.error(
+            f"expected a share for each of {len(args.run)} runs, but got {len(args.shares)}"
+        )
     network = assemble(args.run, args.denoiser, args.shares)
     held = load_all(args.data, args.cache, args.generators, splits=("val",))
     whole = whole_picture(network, make_validation(held, 240))  # of one look
@@ -136,7 +166,9 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    seen = sum(torch.load(run / "last.pt", weights_only=True)["images"] for run in args.run if run.is_dir())
+    seen = sum(
+        torch.load(run / "last.pt", weights_only=True)["images"] for run in args.run if run.is_dir()
+    )
     facts = {
         "decision": found["decision"].to_dict(), "validation_ece": round(found["validation_ece"], 4),
         "false_positive_target": FPR_TARGET, "images_seen": seen + args.seen_before,

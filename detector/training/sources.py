@@ -1,7 +1,7 @@
 """Where training crops come from, and how a recipe is shown them.
 
-A FaceSource gives the crops of one file or one forgery; `Clips` turns them into what a batch is made of: as many frames
-as the recipe looks at, padded with a mask, augmented alike over time.
+A FaceSource gives the crops of one file or one forgery; `Clips` turns them into what a batch is
+made of: as many frames as the recipe looks at, padded with a mask, augmented alike over time.
 """
 
 from __future__ import annotations
@@ -26,17 +26,22 @@ from detector.training.temporal import animated, twins
 LOOKS = 4  # frames of a clip that validation averages over, for recipes that train on single crops
 TURN_DEG = 18.0  # rotation by up to 5% of a full turn
 CONTRAST = 0.2
-STRENGTH = 0.7  # of made forgeries: between what a person sees at once and what the shipped model ends its training on
+# of made forgeries: between what a person sees at once and what the shipped model ends its training
+# on
+STRENGTH = 0.7
 
 
 class FaceSource(Protocol):
     """Labelled crops by number."""
 
     labels: NDArray[np.int64]  # (N,), 1 forged
-    originals: Sequence[str]  # what each was made from: forgeries of one original stand side by side in the charts
+    # what each was made from: forgeries of one original stand side by side in the charts
+    originals: Sequence[str]
 
     def crops(self, index: int, epoch: int) -> NDArray[np.uint8]:
-        """(T, 224, 224, 3), T >= 1, in time. A source that makes its material makes fresh material each epoch."""
+        """(T, 224, 224, 3), T >= 1, in time. A source that makes its material makes fresh material
+        each epoch.
+        """
         ...
 
 
@@ -89,7 +94,9 @@ class ForgedFaces:
 class FixedCrops:
     """Crops that are already in memory: (N, T, 224, 224, 3)."""
 
-    def __init__(self, crops: NDArray[np.uint8], labels: NDArray[np.int64], originals: Sequence[str]) -> None:
+    def __init__(
+        self, crops: NDArray[np.uint8], labels: NDArray[np.int64], originals: Sequence[str]
+    ) -> None:
         self.stack, self.labels, self.originals = crops, labels, originals
 
     def crops(self, index: int, epoch: int) -> NDArray[np.uint8]:
@@ -105,13 +112,21 @@ class Data:
 
 
 class Clips(Dataset[dict[str, Tensor]]):
-    """Items for a DataLoader: images (T, 3, S, S) uint8, clean (the same before compression), mask (T,), label.
+    """Items for a DataLoader: images (T, 3, S, S) uint8, clean (the same before compression), mask
+    (T,), label.
 
-    `epoch` is set by the loop before each pass. Held-back material (training=False) is the same every time.
+    `epoch` is set by the loop before each pass. Held-back material (training=False) is the same
+    every time.
     """
 
     def __init__(self, source: FaceSource, recipe: Recipe, training: bool, seed: int = 0) -> None:
-        self.source, self.recipe, self.training, self.seed, self.epoch = source, recipe, training, seed, 0
+        self.source, self.recipe, self.training, self.seed, self.epoch = (
+            source,
+            recipe,
+            training,
+            seed,
+            0,
+        )
 
     def __len__(self) -> int:
         return len(self.source.labels)
@@ -128,11 +143,18 @@ class Clips(Dataset[dict[str, Tensor]]):
         seen = compress(clean, rng) if self.recipe.augment == "compress" else clean
         mask = torch.arange(length) < len(seen)
         label = torch.tensor(float(self.source.labels[index]))
-        return {"images": _padded(seen, length), "clean": _padded(clean, length), "mask": mask, "label": label}
+        return {
+            "images": _padded(seen, length),
+            "clean": _padded(clean, length),
+            "mask": mask,
+            "label": label,
+        }
 
 
 def pick_frames(there: int, wanted: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
-    """Up to `wanted` of `there` frame numbers in time: random ones with rng, evenly spread without."""
+    """Up to `wanted` of `there` frame numbers in time: random ones with rng, evenly spread
+    without.
+    """
     if there <= wanted:
         return np.arange(there)
     if rng is None:
@@ -141,14 +163,23 @@ def pick_frames(there: int, wanted: int, rng: np.random.Generator | None) -> NDA
 
 
 def augment(crops: NDArray[np.uint8], kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Mirror half of the clips; "rotate" and "contrast" in the kind turn and stretch them too, all frames alike."""
+    """Mirror half of the clips; "rotate" and "contrast" in the kind turn and stretch them too, all
+    frames alike.
+    """
     if rng.random() < 0.5:
         crops = crops[:, :, ::-1]
     if "rotate" in kind:
         side = crops.shape[1]
-        turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(-TURN_DEG, TURN_DEG)), 1.0)
+        turn = cv2.getRotationMatrix2D(
+            (side / 2, side / 2), float(rng.uniform(-TURN_DEG, TURN_DEG)), 1.0
+        )
         crops = np.stack(
-            [cv2.warpAffine(np.ascontiguousarray(c), turn, (side, side), borderMode=cv2.BORDER_REFLECT) for c in crops]
+            [
+                cv2.warpAffine(
+                    np.ascontiguousarray(c), turn, (side, side), borderMode=cv2.BORDER_REFLECT
+                )
+                for c in crops
+            ]
         )
     if "contrast" in kind:
         mean = crops.mean((1, 2), keepdims=True)
@@ -158,7 +189,9 @@ def augment(crops: NDArray[np.uint8], kind: str, rng: np.random.Generator) -> ND
 
 
 def compress(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The clip as it is or through one of the three severities, the same settings for every frame."""
+    """The clip as it is or through one of the three severities, the same settings for every
+    frame.
+    """
     severity = str(rng.choice(["none", *SEVERITIES]))
     return np.stack(apply_clip(list(crops), draw_preset(severity, rng)))
 

@@ -1,4 +1,6 @@
-"""Dividing a data set: nobody's face on both sides, both labels in their proportion, the same seed the same split."""
+"""Dividing a data set: nobody's face on both sides, both labels in their proportion, the same seed
+the same split.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ LARGEST = 0.5  # share of the files one group of linked people may hold before t
 def split_items(items: Sequence[Item], shares: Mapping[str, float], seed: int = 0) -> list[Item]:
     """Every file with its split; those the data set itself placed stay where they are.
 
-    People linked by a forgery (target and donor) go together. Where such links tie most of a data set into one knot, as
-    in Celeb-DF, people are divided one by one, and a forgery between the two sides is left out of the answer.
+    People linked by a forgery (target and donor) go together. Where such links tie most of a data
+    set into one knot, as in Celeb-DF, people are divided one by one, and a forgery between the two
+    sides is left out of the answer.
     """
     free = [item for item in items if not item.split]
     groups = _linked(free)
@@ -29,7 +32,9 @@ def split_items(items: Sequence[Item], shares: Mapping[str, float], seed: int = 
     placed = _place(groups, shares, np.random.default_rng(seed))
     if knot:
         home = {item.people[0]: item.split for item in placed}
-        placed = [i for i in placed if all(home.get(person, i.split) == i.split for person in i.people)]
+        placed = [
+            i for i in placed if all(home.get(person, i.split) == i.split for person in i.people)
+        ]
     return sorted([item for item in items if item.split] + placed, key=lambda item: str(item.path))
 
 
@@ -58,7 +63,9 @@ def _by_target(items: Sequence[Item]) -> list[list[Item]]:
     return [groups[name] for name in sorted(groups)]
 
 
-def _place(groups: Sequence[list[Item]], shares: Mapping[str, float], rng: np.random.Generator) -> list[Item]:
+def _place(
+    groups: Sequence[list[Item]], shares: Mapping[str, float], rng: np.random.Generator
+) -> list[Item]:
     """Large groups first, each to the split that lacks most of what it holds."""
     total = Counter(item.label for group in groups for item in group)
     have: Counter[tuple[str, int]] = Counter()
@@ -68,16 +75,22 @@ def _place(groups: Sequence[list[Item]], shares: Mapping[str, float], rng: np.ra
         counts = Counter(item.label for item in groups[index])
 
         def lack(split: str, counts: Counter[int] = counts) -> float:
-            return sum(n * (1 - have[split, k] / (shares[split] * total[k])) for k, n in counts.items())
+            return sum(
+                n * (1 - have[split, k] / (shares[split] * total[k])) for k, n in counts.items()
+            )
 
-        split = max((s for s in shares if shares[s] > 0), key=lambda s: (round(lack(s), 9), shares[s]))
+        split = max(
+            (s for s in shares if shares[s] > 0), key=lambda s: (round(lack(s), 9), shares[s])
+        )
         have.update({(split, label): n for label, n in counts.items()})
         placed += [replace(item, split=split) for item in groups[index]]
     return placed
 
 
 class BalancedSampler(Sampler[int]):
-    """As many of one label as of the other in every epoch: all of the rarer, fresh ones of the commoner."""
+    """As many of one label as of the other in every epoch: all of the rarer, fresh ones of the
+    commoner.
+    """
 
     def __init__(self, labels: NDArray[np.int64], seed: int = 0) -> None:
         self.by_label = [np.flatnonzero(labels == k) for k in np.unique(labels)]

@@ -1,8 +1,9 @@
-"""Train a temporal head on tracks, the embedder frozen, and hold it against the mean of the frame logits.
+"""Train a temporal head on tracks, the embedder frozen, and hold it against the mean of the frame
+logits.
 
-Authentic tracks: frames of authentic clips, and still faces animated by a smooth motion. Forged twins: every frame
-blended on its own (the flicker of frame-wise conversion), or a blend whose settings drift slowly. Both twins go through
-the same codec.
+Authentic tracks: frames of authentic clips, and still faces animated by a smooth motion. Forged
+twins: every frame blended on its own (the flicker of frame-wise conversion), or a blend whose
+settings drift slowly. Both twins go through the same codec.
 
 `python -m detector.training.temporal --run runs/main --data DIR --out runs/temporal`; then
 `python -m detector.benchmark ablations` holds the heads against the mean on genuine forgeries.
@@ -43,11 +44,14 @@ HEADS = {
     "transformer": {"width": 64, "heads": 4, "layers": 1},
 }
 
-Track = tuple[NDArray[np.float32], NDArray[np.float32], int]  # embeddings (T, D), logits (T,), label
+# embeddings (T, D), logits (T,), label
+Track = tuple[NDArray[np.float32], NDArray[np.float32], int]
 
 
 def animated(picture: Picture, n_frames: int, rng: np.random.Generator) -> list[Picture]:
-    """A still face moved by a smooth pan, zoom and turn, as `n_frames` pictures with their landmarks."""
+    """A still face moved by a smooth pan, zoom and turn, as `n_frames` pictures with their
+    landmarks.
+    """
     side = 280
     work = cut_work(picture, side, bool(rng.random() < 0.5))
     phase, swing = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.2, 1.0, 4) * [6.0, 6.0, 0.04, 4.0]
@@ -57,16 +61,26 @@ def animated(picture: Picture, n_frames: int, rng: np.random.Generator) -> list[
         x, y, zoom, turn = swing * np.sin(t * pace + phase)
         move = cv2.getRotationMatrix2D((side / 2, side / 2), float(turn), float(1 + zoom))
         move[:, 2] += (x, y)
-        rgb = cv2.warpAffine(work.rgb, move, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rgb = cv2.warpAffine(
+            work.rgb, move, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         points = (np.hstack([work.landmarks_px, np.ones((5, 1))]) @ move.T).astype(np.float32)
         reach = side / WORK_MARGIN / 2
-        box = (side / 2 + x - reach, side / 2 + y - reach, side / 2 + x + reach, side / 2 + y + reach)
+        box = (
+            side / 2 + x - reach,
+            side / 2 + y - reach,
+            side / 2 + x + reach,
+            side / 2 + y + reach,
+        )
         out.append(replace(picture, rgb=rgb, landmarks_px=points, box_xyxy_px=box, rebuilt=()))
     return out
 
 
 def twins(
-    frames: Sequence[Picture], rng: np.random.Generator, nuisance: float = 0.8, strength: float = 0.5
+    frames: Sequence[Picture],
+    rng: np.random.Generator,
+    nuisance: float = 0.8,
+    strength: float = 0.5,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Authentic and forged crops (T, 224, 224, 3) of one track, through one nuisance."""
     x0, y0, x1, y1 = frames[0].box_xyxy_px
@@ -81,9 +95,13 @@ def twins(
         own = forge.draw_blend(rng, strength, (blend.region,)) if flicker else blend
         if not flicker:  # the settings drift a little from frame to frame
             blend = replace(
-                blend, shift_x=blend.shift_x + float(rng.normal(0, 0.002)), grow=blend.grow + float(rng.normal(0, 0.01))
+                blend,
+                shift_x=blend.shift_x + float(rng.normal(0, 0.002)),
+                grow=blend.grow + float(rng.normal(0, 0.01)),
             )
-        made = forge.self_blend(work.rgb, work.landmarks_px, replace(own, ratio=max(own.ratio, 0.5)), rng)
+        made = forge.self_blend(
+            work.rgb, work.landmarks_px, replace(own, ratio=max(own.ratio, 0.5)), rng
+        )
         target.append(made.authentic)
         forged.append(made.forged)
     recipe = draw_training(rng, nuisance)
@@ -96,8 +114,12 @@ def twins(
     return cut[0], cut[1]
 
 
-def make_tracks(detector: Detector, groups: Sequence[Sequence[Picture]], rounds: int, seed: int) -> list[Track]:
-    """Embeddings and frame logits of authentic and forged twins, `rounds` draws of every group of frames."""
+def make_tracks(
+    detector: Detector, groups: Sequence[Sequence[Picture]], rounds: int, seed: int
+) -> list[Track]:
+    """Embeddings and frame logits of authentic and forged twins, `rounds` draws of every group of
+    frames.
+    """
     rng = np.random.default_rng(seed)
     tracks: list[Track] = []
     for frames in tqdm([g for _ in range(rounds) for g in groups], desc="tracks", disable=None):
@@ -107,11 +129,18 @@ def make_tracks(detector: Detector, groups: Sequence[Sequence[Picture]], rounds:
     return tracks
 
 
-def padded(tracks: Sequence[Track], rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Embeddings (B, T, D), logits (B, T), mask (B, T), labels (B,); with rng a random part of each track."""
+def padded(
+    tracks: Sequence[Track], rng: np.random.Generator | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Embeddings (B, T, D), logits (B, T), mask (B, T), labels (B,); with rng a random part of each
+    track.
+    """
     longest = max(len(t[1]) for t in tracks)
     embeddings = torch.zeros(len(tracks), longest, tracks[0][0].shape[1])
-    logits, mask = torch.zeros(len(tracks), longest), torch.zeros(len(tracks), longest, dtype=torch.bool)
+    logits, mask = (
+        torch.zeros(len(tracks), longest),
+        torch.zeros(len(tracks), longest, dtype=torch.bool),
+    )
     for row, (e, z, _) in enumerate(tracks):
         keep = np.arange(len(z))
         if rng is not None:
@@ -126,7 +155,9 @@ def padded(tracks: Sequence[Track], rng: np.random.Generator | None = None) -> t
 def train_head(
     name: str, tracks: Sequence[Track], held: Sequence[Track], steps: int = 600, seed: int = 0
 ) -> tuple[torch.nn.Module, dict[str, float]]:
-    """Train one head on stored tracks; return it with its AUC on held-back tracks beside the mean's."""
+    """Train one head on stored tracks; return it with its AUC on held-back tracks beside the
+    mean's.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     head = build_temporal(name, tracks[0][0].shape[1], **HEADS[name])
@@ -161,7 +192,9 @@ def clip_groups(cache: Path, table: Path) -> dict[str, list[list[Picture]]]:
         with np.load(cache / f"{row['file']}.npz") as data:
             frames = [
                 Picture(rgb, tuple(box.tolist()), points, row["set"], row["file"], row["split"], 0)
-                for rgb, box, points in zip(data["rgb"], data["box"], data["landmarks"], strict=True)
+                for rgb, box, points in zip(
+                    data["rgb"], data["box"], data["landmarks"], strict=True
+                )
             ]
         if len(frames) >= 4:
             groups[row["split"]].append(frames)
@@ -171,7 +204,9 @@ def clip_groups(cache: Path, table: Path) -> dict[str, list[list[Picture]]]:
 def main() -> None:
     from detector.training.data import load_pictures
 
-    parser = argparse.ArgumentParser(prog="python -m detector.training.temporal", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.training.temporal", description=__doc__
+    )
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache/clips"))
@@ -192,7 +227,10 @@ def main() -> None:
     results = {}
     for name in HEADS:
         head, results[name] = train_head(name, tracks, held)
-        save_file({k: v.contiguous() for k, v in head.state_dict().items()}, args.out / f"{name}.safetensors")
+        save_file(
+            {k: v.contiguous() for k, v in head.state_dict().items()},
+            args.out / f"{name}.safetensors",
+        )
     (args.out / "results.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))
 

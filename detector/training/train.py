@@ -1,8 +1,9 @@
 """Train the shipped network on pairs made from authentic faces.
 
-One loop, measured in minutes rather than epochs, so that it ends when the time given ends: the learning rate, the
-curriculum (strong forgeries and little nuisance first) and the crop size (160 px, then 224) follow the share of time
-spent. Checkpoints every few minutes; the same command resumes.
+One loop, measured in minutes rather than epochs, so that it ends when the time given ends: the
+learning rate, the curriculum (strong forgeries and little nuisance first) and the crop size (160
+px, then 224) follow the share of time spent. Checkpoints every few minutes; the same command
+resumes.
 """
 
 from __future__ import annotations
@@ -29,12 +30,20 @@ from tqdm import tqdm
 from detector.degrade import draw_preset, draw_training
 from detector.nets.backbones import load_weights, read_tensors
 from detector.nets.network import DeepfakeNetwork, NetworkConfig, lower_half
-from detector.training.data import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMaker, PairStream, Picture
+from detector.training.data import (
+    FAMILIES,
+    FAMILY_WEIGHTS,
+    P_RETOUCHED,
+    PairMaker,
+    PairStream,
+    Picture,
+)
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
 HEAD_LR = 1e-3
 EMA_DECAY = 0.998
-VISIBLE_LEVELS = 8.0  # a forgery that changes less counts for less: its label can only be learnt by heart
+# a forgery that changes less counts for less: its label can only be learnt by heart
+VISIBLE_LEVELS = 8.0
 LEAST_WEIGHT = 0.1
 MAP_LOSS = 2.0  # the mask teaches where to look long before the label does
 MAP_POSITIVE = 2.0  # masks cover a fifth of the crop
@@ -55,7 +64,8 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 12.0
     lr_scale: float = 1.0  # below 1 where a run goes on from trained weights
-    constant_rate: bool = False  # after the warm-up; the averaged weights then do what a falling rate does
+    # after the warm-up; the averaged weights then do what a falling rate does
+    constant_rate: bool = False
     ema_decay: float = EMA_DECAY
     retouched: float = P_RETOUCHED
     family_weights: dict[str, float] = field(default_factory=lambda: dict(FAMILY_WEIGHTS))
@@ -69,14 +79,16 @@ def split_parameters(net: DeepfakeNetwork, lr_scale: float) -> list[dict[str, An
             continue
         lr = (BACKBONE_LR if ".rgb.net." in name else HEAD_LR) * lr_scale
         groups.setdefault((lr, 0.0 if parameter.ndim < 2 else 0.02), []).append(parameter)
-    return [{"params": p, "lr": lr, "peak_lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]
+    return [
+        {"params": p, "lr": lr, "peak_lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()
+    ]
 
 
 def schedule(share: float, constant: bool = False) -> float:
     """Learning rate factor: 2% warm-up, then constant, or a cosine down to 2%.
 
-    At a constant rate the mean of the weights along the way is what is kept, which carries over to other material
-    better than the end of a falling rate (Cha et al. 2021, arXiv 2102.08604).
+    At a constant rate the mean of the weights along the way is what is kept, which carries over to
+    other material better than the end of a falling rate (Cha et al. 2021, arXiv 2102.08604).
     """
     if share < 0.02:
         return 0.1 + 0.9 * share / 0.02
@@ -86,10 +98,12 @@ def schedule(share: float, constant: bool = False) -> float:
 
 
 def visible(images: Tensor, masks: Tensor) -> Tensor:
-    """Grey levels (P,) by which twins differ where the forged one is forged, beyond what they differ elsewhere.
+    """Grey levels (P,) by which twins differ where the forged one is forged, beyond what they
+    differ elsewhere.
 
-    images (2P, 3, S, S) in [0, 1], authentic, forged, authentic, ...; masks (2P, S/8, S/8). Infinite where the mask is
-    not known: genuine forgeries and their partners are different pictures.
+    images (2P, 3, S, S) in [0, 1], authentic, forged, authentic, ...; masks (2P, S/8, S/8).
+    Infinite where the mask is not known: genuine forgeries and their partners are different
+    pictures.
     """
     change = 255 * (images[1::2] - images[0::2]).abs().mean(1, keepdim=True)
     change = F.interpolate(change, size=masks.shape[-2:], mode="area")[:, 0]
@@ -105,8 +119,9 @@ def visible(images: Tensor, masks: Tensor) -> Tensor:
 def loss_of(net: DeepfakeNetwork, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of a batch of pairs (authentic, forged, authentic, ...) and the detached frame logits.
 
-    images (2P, 3, S, S) in [0, 1]; masks (2P, S/8, S/8), NaN where the mask of a genuine forgery is unknown. Forgeries
-    of which next to nothing is left to see count for less, and their authentic twins for somewhat less.
+    images (2P, 3, S, S) in [0, 1]; masks (2P, S/8, S/8), NaN where the mask of a genuine forgery is
+    unknown. Forgeries of which next to nothing is left to see count for less, and their authentic
+    twins for somewhat less.
     """
     out = net.frames(images)
     labels = torch.arange(len(images), device=images.device).remainder(2).float()
@@ -118,14 +133,18 @@ def loss_of(net: DeepfakeNetwork, images: Tensor, masks: Tensor) -> tuple[Tensor
     if out.map_logits is not None:
         known = ~torch.isnan(masks).flatten(1).any(1)
         loss = loss + MAP_LOSS * F.binary_cross_entropy_with_logits(
-            out.map_logits.float()[known], masks[known], pos_weight=torch.tensor(MAP_POSITIVE, device=images.device)
+            out.map_logits.float()[known],
+            masks[known],
+            pos_weight=torch.tensor(MAP_POSITIVE, device=images.device),
         )
     return loss, logit.detach()
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationSet:
-    """Fixed pairs of held-back faces with fresh forgeries: crops (N, 2, S, S, 3), masks (N, 2, 28, 28), families."""
+    """Fixed pairs of held-back faces with fresh forgeries: crops (N, 2, S, S, 3), masks (N, 2, 28,
+    28), families.
+    """
 
     crops: NDArray[np.uint8]
     masks: NDArray[np.float32]
@@ -134,9 +153,14 @@ class ValidationSet:
 
 
 def make_validation(
-    pictures: Sequence[Picture], pairs: int = VALIDATION_PAIRS, seed: int = 1234, preset: str | None = None
+    pictures: Sequence[Picture],
+    pairs: int = VALIDATION_PAIRS,
+    seed: int = 1234,
+    preset: str | None = None,
 ) -> ValidationSet:
-    """Pairs from the `val` split only. preset None: the training nuisance at full strength; else a degrade preset."""
+    """Pairs from the `val` split only. preset None: the training nuisance at full strength; else a
+    degrade preset.
+    """
     maker = PairMaker([p for p in pictures if p.split == "val"])
     rng = np.random.default_rng(seed)
     crops, masks, families = [], [], []
@@ -161,7 +185,9 @@ def predict(net: Any, crops: NDArray[np.uint8], batch: int = 32) -> tuple[NDArra
             out = net.frames(x.contiguous(memory_format=torch.channels_last))
         logits.append(out.logit.float().numpy())
         maps.append(
-            out.map_logits.float().numpy() if out.map_logits is not None else np.zeros((len(x), 28, 28), np.float32)
+            out.map_logits.float().numpy()
+            if out.map_logits is not None
+            else np.zeros((len(x), 28, 28), np.float32)
         )
     return np.concatenate(logits), np.concatenate(maps)
 
@@ -180,7 +206,9 @@ def validate(net: Any, held: ValidationSet) -> dict[str, float]:
     for family in sorted(set(held.families)):
         some = pairs[families == family]
         # against every authentic crop, as a threshold would
-        score = roc_auc_score(np.r_[np.zeros(len(pairs)), np.ones(len(some))], np.r_[pairs[:, 0], some[:, 1]])
+        score = roc_auc_score(
+            np.r_[np.zeros(len(pairs)), np.ones(len(some))], np.r_[pairs[:, 0], some[:, 1]]
+        )
         figures[f"auc {family}"] = float(score)
     return figures
 
@@ -191,10 +219,15 @@ class Trainer:
     def __init__(self, net: DeepfakeNetwork, config: TrainConfig, out: Path) -> None:
         self.net = net.to(memory_format=torch.channels_last)
         self.config, self.out = config, out
-        self.opt = torch.optim.AdamW(split_parameters(net, config.lr_scale), betas=(0.9, 0.99), fused=True)
-        self.ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        self.opt = torch.optim.AdamW(
+            split_parameters(net, config.lr_scale), betas=(0.9, 0.99), fused=True
+        )
+        self.ema = AveragedModel(
+            net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
+        )
         self.spent_s, self.images, self.history = 0.0, 0, []  # type: ignore[var-annotated]
-        self.errors = {f: 0.5 for f in FAMILIES}  # running error per family: hard ones are drawn more often
+        # running error per family: hard ones are drawn more often
+        self.errors = {f: 0.5 for f in FAMILIES}
         self.stage = mp.Array("d", 3 + len(FAMILIES))
         out.mkdir(parents=True, exist_ok=True)
 
@@ -210,12 +243,18 @@ class Trainer:
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.opt.load_state_dict(state["opt"])
-        self.spent_s, self.images, self.history = state["spent_s"], state["images"], state["history"]
+        self.spent_s, self.images, self.history = (
+            state["spent_s"],
+            state["images"],
+            state["history"],
+        )
         self.errors.update(state["errors"])
         return True
 
     def save(self) -> None:
-        """Checkpoint, written beside and moved over the old one, so that a kill never leaves half a file."""
+        """Checkpoint, written beside and moved over the old one, so that a kill never leaves half a
+        file.
+        """
         state = {
             "net": self.net.state_dict(), "ema": self.ema.state_dict(), "opt": self.opt.state_dict(),
             "spent_s": self.spent_s, "images": self.images, "history": self.history, "errors": self.errors,
@@ -256,15 +295,22 @@ class Trainer:
 
 def half(net: nn.Module) -> dict[str, Tensor]:
     """The state in fp16, contiguous, as it ships (integers as they are)."""
-    return {k: (v.half() if v.is_floating_point() else v).contiguous().clone() for k, v in net.state_dict().items()}
+    return {
+        k: (v.half() if v.is_floating_point() else v).contiguous().clone()
+        for k, v in net.state_dict().items()
+    }
 
 
 def load_backbone(net: DeepfakeNetwork, path: Path) -> None:
-    """ImageNet weights for the RGB stream from a file of the whole backbone. Raises WeightsError."""
+    """ImageNet weights for the RGB stream from a file of the whole backbone. Raises
+    WeightsError.
+    """
     load_weights(net.embedder.rgb.net, path, "the backbone")  # type: ignore[union-attr, arg-type]
 
 
-def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig, out: Path) -> Trainer:
+def train(
+    net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig, out: Path
+) -> Trainer:
     """Run, or go on with, one training run until its minutes are spent."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -272,12 +318,19 @@ def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig
     resumed = trainer.resume()
     held = make_validation(pictures)
     trainer.set_stage()
-    maker = PairMaker([p for p in pictures if p.split == "train"], config.family_weights, config.retouched)
+    maker = PairMaker(
+        [p for p in pictures if p.split == "train"], config.family_weights, config.retouched
+    )
     stream = PairStream(maker, config.pairs_per_batch, config.seed + trainer.images, trainer.stage)
     ahead = 4 if config.workers else None
-    loader: Iterator[Any] = iter(DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=ahead))
+    loader: Iterator[Any] = iter(
+        DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=ahead)
+    )
     bar = tqdm(total=config.minutes, initial=trainer.spent_s / 60, unit="min", disable=None)
-    print(f"{'resumed' if resumed else 'started'}: {len(pictures)} pictures, families {maker.families}", flush=True)
+    print(
+        f"{'resumed' if resumed else 'started'}: {len(pictures)} pictures, families {maker.families}",
+        flush=True,
+    )
     last_save = last_check = trainer.spent_s
     recent: list[float] = []
     while trainer.share < 1:
@@ -290,7 +343,9 @@ def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig
         if trainer.spent_s - last_check >= config.validate_minutes * 60 or trainer.share >= 1:
             last_check = trainer.spent_s
             figures = validate(trainer.ema.module, held) | {"loss": float(np.mean(recent))}
-            trainer.history.append({"minutes": trainer.spent_s / 60, "images": trainer.images, **figures})
+            trainer.history.append(
+                {"minutes": trainer.spent_s / 60, "images": trainer.images, **figures}
+            )
             shown = " ".join(f"{k} {v:.3f}" for k, v in figures.items())
             print(f"[{trainer.spent_s / 60:.1f} min, {trainer.images} images] {shown}", flush=True)
         if trainer.spent_s - last_save >= config.checkpoint_minutes * 60 or trainer.share >= 1:
@@ -301,12 +356,16 @@ def train(net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig
 
 
 def is_whole(path: Path | None) -> bool:
-    """Whether a weights file holds the whole network (a finished run's) and not a backbone alone."""
+    """Whether a weights file holds the whole network (a finished run's) and not a backbone
+    alone.
+    """
     return path is not None and any(key.startswith("embedder.") for key in read_tensors(path))
 
 
 def new_network(start: Path | None, **options: Any) -> DeepfakeNetwork:
-    """The default network without a denoiser: its RGB stream from a backbone's file, or all of it from a run's."""
+    """The default network without a denoiser: its RGB stream from a backbone's file, or all of it
+    from a run's.
+    """
     net = DeepfakeNetwork(NetworkConfig(embedder_options=options, denoiser_widths=()))
     if is_whole(start):
         load_weights(net, start, "the network")  # type: ignore[arg-type]
@@ -315,11 +374,16 @@ def new_network(start: Path | None, **options: Any) -> DeepfakeNetwork:
     return net
 
 
-def assemble(runs: Sequence[Path], denoiser: Path | None, shares: Sequence[float] | None = None) -> DeepfakeNetwork:
-    """The mean of the averaged weights of runs from one start (folders, or files of weights), and a run's denoiser.
+def assemble(
+    runs: Sequence[Path], denoiser: Path | None, shares: Sequence[float] | None = None
+) -> DeepfakeNetwork:
+    """The mean of the averaged weights of runs from one start (folders, or files of weights), and a
+    run's denoiser.
 
-    shares: how much each counts, alike when None. Along a line of training, or between runs from one start, such a mean
-    is often better than any of its parts (Izmailov et al. 2018, arXiv 1803.05407; Wortsman et al. 2022, arXiv
+    shares: how much each counts, alike when None. Along a line of training, or between runs from
+    one start, such a mean
+    is often better than any of its parts (Izmailov et al. 2018, arXiv 1803.05407; Wortsman et al.
+    2022, arXiv
     2203.05482). Raises ValueError for another number of shares than of runs.
     """
     widths = NetworkConfig().denoiser_widths if denoiser is not None else ()
@@ -328,21 +392,27 @@ def assemble(runs: Sequence[Path], denoiser: Path | None, shares: Sequence[float
     weights = [load_file(run if run.is_file() else run / "ema.safetensors") for run in runs]
     parts = [(part, share / sum(shares)) for part, share in zip(weights, shares, strict=True)]
     state = {
-        k: sum((part[k].float() * share for part, share in parts), torch.zeros(())) if v.is_floating_point() else v
+        k: sum((part[k].float() * share for part, share in parts), torch.zeros(()))
+        if v.is_floating_point()
+        else v
         for k, v in weights[0].items()
         if not k.startswith("denoiser.")
     }
     if denoiser is not None:
         own = load_file(denoiser if denoiser.is_file() else denoiser / "denoiser.safetensors")
         state |= {f"denoiser.{k.removeprefix('denoiser.')}": v for k, v in own.items()}
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    network.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    )
     return network
 
 
 def whole_picture(network: DeepfakeNetwork, held: ValidationSet) -> tuple[float, float]:
-    """Gain and offset (see FrameHead) that give the map's lower half on authentic crops the spread of the logit.
+    """Gain and offset (see FrameHead) that give the map's lower half on authentic crops the spread
+    of the logit.
 
-    Its mean comes to lie one standard deviation below the logit's: a wholly quiet map shall have no say.
+    Its mean comes to lie one standard deviation below the logit's: a wholly quiet map shall have no
+    say.
     """
     logits, maps = predict(network.eval(), held.crops[:, 0])
     quiet = lower_half(torch.from_numpy(maps)).numpy()

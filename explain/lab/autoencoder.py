@@ -1,7 +1,8 @@
-"""What an autoencoder keeps: a dense one on digits, 784 -> 128 -> 64 -> code -> 64 -> 128 -> 784 (sigmoid).
+"""What an autoencoder keeps: a dense one on digits, 784 -> 128 -> 64 -> code -> 64 -> 128 -> 784
+(sigmoid).
 
-The size of the code decides what survives. Beside rebuilding: how odd a picture is, taking noise off, filling a hole,
-finding digits that look alike.
+The size of the code decides what survives. Beside rebuilding: how odd a picture is, taking noise
+off, filling a hole, finding digits that look alike.
 """
 
 from __future__ import annotations
@@ -35,12 +36,19 @@ class DenseAutoencoder(nn.Module):
     def __init__(self, code: int) -> None:
         super().__init__()
         if not CODE_SIZES[0] <= code <= CODE_SIZES[-1]:
-            raise ValueError(f"expected a code of {CODE_SIZES[0]} to {CODE_SIZES[-1]} numbers, but got {code}")
+            raise ValueError(
+                f"expected a code of {CODE_SIZES[0]} to {CODE_SIZES[-1]} numbers, but got {code}"
+            )
         self.encoder = nn.Sequential(
             nn.Linear(PIXELS, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, code)
         )
         self.decoder = nn.Sequential(
-            nn.Linear(code, 64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, PIXELS), nn.Sigmoid()
+            nn.Linear(code, 64),
+            nn.ReLU(),
+            nn.Linear(64, 128),
+            nn.ReLU(),
+            nn.Linear(128, PIXELS),
+            nn.Sigmoid(),
         )
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -75,7 +83,9 @@ class Trained:
             filled[:, HOLE, HOLE] = self.rebuild(filled)[:, HOLE, HOLE]
         return filled
 
-    def alike(self, picture: NDArray[np.float32], among: Pictures, count: int = 6) -> NDArray[np.intp]:
+    def alike(
+        self, picture: NDArray[np.float32], among: Pictures, count: int = 6
+    ) -> NDArray[np.intp]:
         """Indices of the pictures whose codes are nearest to this one's, nearest first."""
         apart = np.linalg.norm(self.codes(among) - self.codes(picture[None]), axis=1)
         return np.argsort(apart)[:count]
@@ -91,7 +101,9 @@ def train(
 ) -> Trained:
     """Learn the digits from scratch; `denoise` learns to rebuild clean digits from noisy ones."""
     if loss not in LOSSES or task not in TASKS:
-        raise ValueError(f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}")
+        raise ValueError(
+            f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}"
+        )
     report, random = progress or (lambda share, stage: None), torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # the layers' own initialisation takes no generator
@@ -127,14 +139,17 @@ def squared_error(pictures: Pictures, rebuilt: Pictures) -> NDArray[np.float64]:
 
 
 def pca_error(components: int) -> float:
-    """Mean squared error on unseen digits of the best linear code with so many numbers, fitted on the seen ones."""
+    """Mean squared error on unseen digits of the best linear code with so many numbers, fitted on
+    the seen ones.
+    """
     seen, unseen = (part.pictures.reshape(-1, PIXELS).astype(np.float64) for part in split())
     mean = seen.mean(axis=0)
     axes = np.linalg.svd(seen - mean, full_matrices=False)[2][:components]
     return float((((unseen - mean) - (unseen - mean) @ axes.T @ axes) ** 2).mean())
 
 
-# ----------------------------------------------------------------------------------------------- what to try it with
+# -----------------------------------------------------------------------------------------------
+# what to try it with
 
 
 def noisy(pictures: Pictures, rng: np.random.Generator) -> Pictures:
@@ -152,7 +167,9 @@ def holed(pictures: Pictures) -> Pictures:
 def not_digits() -> tuple[Pictures, tuple[str, ...]]:
     """Pictures of something else, and what they show."""
     face = cv2.cvtColor(np.ascontiguousarray(data.astronaut()[50:190, 150:290]), cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(face, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    small = (
+        cv2.resize(face, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    )
     cross = np.zeros((SIDE_PX, SIDE_PX), np.float32)
     cv2.line(cross, (4, 4), (23, 23), 1.0, 3)
     cv2.line(cross, (4, 23), (23, 4), 1.0, 3)

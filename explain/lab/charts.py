@@ -42,7 +42,9 @@ def chart(
     band: tuple[float, float, str] | None = None,
     mark: tuple[float, str] | None = None,
 ) -> Rgb:
-    """Lines over one axis. band: a shaded stretch of y with its name; mark: a vertical line with its name."""
+    """Lines over one axis. band: a shaded stretch of y with its name; mark: a vertical line with
+    its name.
+    """
     figure = Figure(figsize=(4.5, 2.9), dpi=160, layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(lines):
@@ -50,10 +52,19 @@ def chart(
         y = [np.nan if value is None else value for value in line.y]
         marker = MARKERS[i % 4] if line.marks else None
         axes.plot(
-            x, y, DASHES[i % 4], color=COLOURS[i % 4], marker=marker, markersize=5, linewidth=1.6, label=line.name
+            x,
+            y,
+            DASHES[i % 4],
+            color=COLOURS[i % 4],
+            marker=marker,
+            markersize=5,
+            linewidth=1.6,
+            label=line.name,
         )
     if band:
-        axes.axhspan(band[0], band[1], color="#bbbbbb", alpha=0.45, hatch="..", label=band[2], zorder=0)
+        axes.axhspan(
+            band[0], band[1], color="#bbbbbb", alpha=0.45, hatch="..", label=band[2], zorder=0
+        )
     if mark:
         axes.axvline(mark[0], color="#c2570c", linestyle="-.", linewidth=1.4)
         axes.annotate(
@@ -64,9 +75,20 @@ def chart(
     return drawn(figure)
 
 
-def _label(axes: Any, x_label: str, y_label: str, x_names: Sequence[str], y_limits: tuple[float, float] | None) -> None:
+def _label(
+    axes: Any,
+    x_label: str,
+    y_label: str,
+    x_names: Sequence[str],
+    y_limits: tuple[float, float] | None,
+) -> None:
     if x_names:
-        axes.set_xticks(range(len(x_names)), x_names, rotation=30 if max(map(len, x_names)) > 4 else 0, ha="right")
+        axes.set_xticks(
+            range(len(x_names)),
+            x_names,
+            rotation=30 if max(map(len, x_names)) > 4 else 0,
+            ha="right",
+        )
     if y_limits:
         axes.set_ylim(*y_limits)
     axes.set_xlabel(x_label, fontsize=9)
@@ -106,4 +128,6 @@ def sheet(pictures: NDArray[np.float32], columns: int, enlarge: int = 2) -> Rgb:
     for i, picture in enumerate(np.clip(np.rint(255 * pictures), 0, 255).astype(np.uint8)):
         y, x = 1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1)
         out[y : y + height, x : x + width] = picture
-    return np.repeat(np.repeat(np.repeat(out[..., None], 3, axis=2), enlarge, axis=0), enlarge, axis=1)
+    return np.repeat(
+        np.repeat(np.repeat(out[..., None], 3, axis=2), enlarge, axis=0), enlarge, axis=1
+    )

@@ -1,9 +1,10 @@
 """Colouring the past: a small autoencoder that guesses colour (Lab's a and b) from lightness (L).
 
-A coloured photograph is edited, and yet nobody's face was forged: the lesson shows what the detector makes of that.
+A coloured photograph is edited, and yet nobody's face was forged: the lesson shows what the
+detector makes of that.
 
-`python -m explain.lab.colour --faces FOLDER` trains the shipped weights on authentic faces; with `--measure` it
-measures them instead.
+`python -m explain.lab.colour --faces FOLDER` trains the shipped weights on authentic faces; with
+`--measure` it measures them instead.
 """
 
 from __future__ import annotations
@@ -83,10 +84,16 @@ def grey(rgb: Rgb) -> Rgb:
 
 @torch.inference_mode()
 def colourise(net: Colouriser, rgb: Rgb, strength: float = 1.0) -> Rgb:
-    """Guess the colours of a (H, W, 3) uint8 picture from its lightness alone; strength 2 doubles their depth."""
+    """Guess the colours of a (H, W, 3) uint8 picture from its lightness alone; strength 2 doubles
+    their depth.
+    """
     lightness = rgb2lab(grey(rgb))[..., 0].astype(np.float32)
     small = cv2.resize(lightness, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    guess = net(torch.from_numpy(small / 50 - 1)[None, None])[0].permute(1, 2, 0).numpy() * SCALE * strength
+    guess = (
+        net(torch.from_numpy(small / 50 - 1)[None, None])[0].permute(1, 2, 0).numpy()
+        * SCALE
+        * strength
+    )
     colour = cv2.resize(guess, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_CUBIC)
     whole = lab2rgb(np.dstack([lightness, np.clip(colour, -100, 100)]))
     return np.rint(255 * np.clip(whole, 0, 1)).astype(np.uint8)
@@ -97,11 +104,17 @@ def colour_error(rgb: Rgb, guessed: Rgb) -> float:
     return float(np.linalg.norm((rgb2lab(rgb) - rgb2lab(guessed))[..., 1:], axis=-1).mean())
 
 
-def show(detector: Detector, crop: Rgb, strength: float = 1.0, progress: Progress | None = None) -> Coloured:
+def show(
+    detector: Detector, crop: Rgb, strength: float = 1.0, progress: Progress | None = None
+) -> Coloured:
     """Take a face's colour away, guess it, and ask the detector about all three."""
     report = progress or (lambda share, stage: None)
     report(0.0, "Guessing the colours")
-    pictures = {"original": crop, "grey": grey(crop), "coloured": colourise(shipped(), crop, strength)}
+    pictures = {
+        "original": crop,
+        "grey": grey(crop),
+        "coloured": colourise(shipped(), crop, strength),
+    }
     report(0.5, "Asking the detector")
     logits = detector.look(np.stack(list(pictures.values()))).logits
     chance = detector.decision.image.probability
@@ -111,7 +124,8 @@ def show(detector: Detector, crop: Rgb, strength: float = 1.0, progress: Progres
     return Coloured(pictures, p, *errors)
 
 
-# ---------------------------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------------------------
+# training
 
 
 def train(faces: Sequence[Rgb], steps: int, seed: int = 0) -> Colouriser:
@@ -130,7 +144,10 @@ def train(faces: Sequence[Rgb], steps: int, seed: int = 0) -> Colouriser:
             lab = lab[:, :, ::-1]
         batch = torch.from_numpy(np.ascontiguousarray(lab)).permute(0, 3, 1, 2)
         light = batch[:, :1] / 50 - 1
-        gain, shift = (torch.from_numpy(rng.uniform(*r, (BATCH, 1, 1, 1))).float() for r in ((0.8, 1.2), (-0.15, 0.15)))
+        gain, shift = (
+            torch.from_numpy(rng.uniform(*r, (BATCH, 1, 1, 1))).float()
+            for r in ((0.8, 1.2), (-0.15, 0.15))
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
             guess = net((light * gain + shift).clamp(-1, 1))
         loss = nn.functional.smooth_l1_loss(guess.float(), batch[:, 1:] / SCALE, beta=0.1)
@@ -143,14 +160,22 @@ def train(faces: Sequence[Rgb], steps: int, seed: int = 0) -> Colouriser:
 def mean_errors(net: Colouriser, faces: Sequence[Rgb]) -> tuple[float, float]:
     """Mean ab error of the guess and of the grey picture."""
     guessed = [colour_error(face, colourise(net, face)) for face in faces]
-    return float(np.mean(guessed)), float(np.mean([colour_error(face, grey(face)) for face in faces]))
+    return float(np.mean(guessed)), float(
+        np.mean([colour_error(face, grey(face)) for face in faces])
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the colouriser.")
-    parser.add_argument("--faces", type=Path, required=True, help="folder of authentic faces with its CSV beside it")
+    parser.add_argument(
+        "--faces", type=Path, required=True, help="folder of authentic faces with its CSV beside it"
+    )
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--measure", action="store_true", help="the shipped weights on the unseen faces, no training")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="the shipped weights on the unseen faces, no training",
+    )
     args = parser.parse_args()
     parts: dict[str, list[Rgb]] = {"train": [], "val": []}
     for picture in load_pictures(args.faces, ("val",) if args.measure else ("train", "val")):
@@ -160,7 +185,9 @@ def main() -> None:
         net = train(parts["train"], args.steps)
         store.save(WEIGHTS, {k: v for k, v in net.state_dict().items() if v.is_floating_point()})
     guess, without = mean_errors(shipped(), parts["val"])
-    print(f"mean ab error on {len(parts['val'])} unseen faces: guess {guess:.2f}, grey {without:.2f}")
+    print(
+        f"mean ab error on {len(parts['val'])} unseen faces: guess {guess:.2f}, grey {without:.2f}"
+    )
 
 
 if __name__ == "__main__":

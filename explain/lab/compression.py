@@ -1,7 +1,7 @@
 """What compression does to the answer: a file degraded step by step, and analysed at every step.
 
-The degradations are detector.degrade's and the answer is the detector's own: analysing a degraded picture saved
-without loss gives the same numbers.
+The degradations are detector.degrade's and the answer is the detector's own: analysing a degraded
+picture saved without loss gives the same numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ import cv2
 import numpy as np
 
 from detector.decide import Calibration
-from detector.degrade import SEVERITIES, Recipe, Step, Value, apply, apply_clip, describe, draw_preset
+from detector.degrade import (
+    SEVERITIES,
+    Recipe,
+    Step,
+    Value,
+    apply,
+    apply_clip,
+    describe,
+    draw_preset,
+)
 from detector.pipeline import Detector, Progress
 from detector.types import Analysis, Evidence, FaceAnalysis, FaceCrop, Media, Verdict
 from explain import figures
@@ -44,7 +53,9 @@ class Sweep:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """The answer at one level. crop and evidence are of the face that decides; None where no face was found."""
+    """The answer at one level. crop and evidence are of the face that decides; None where no face
+    was found.
+    """
 
     level: str
     recipe: Recipe
@@ -53,7 +64,9 @@ class Point:
     evidence: Evidence | None
 
 
-def _sweep(name: str, axis: str, operation: str, parameter: str, values: Sequence[Value], **fixed: Value) -> Sweep:
+def _sweep(
+    name: str, axis: str, operation: str, parameter: str, values: Sequence[Value], **fixed: Value
+) -> Sweep:
     steps = [(f"{value:g}", (Step(operation, {parameter: value, **fixed}),)) for value in values]
     return Sweep(name, axis, ((UNTOUCHED, ()), *steps))
 
@@ -62,18 +75,41 @@ def _sweep(name: str, axis: str, operation: str, parameter: str, values: Sequenc
 def sweeps() -> dict[str, Sweep]:
     """Every sweep by its name."""
     codec, crf = "video_codec", (10, 18, 23, 28, 33, 38, 43, 48)
-    shifts = [(f"{v}", (Step("colour_shift", {"red": v, "blue": -v}),)) for v in (5, 10, 15, 20, 30, 40)]
-    modes = [(mode, (Step("chroma_subsampling", {"mode": mode}),)) for mode in ("4:2:2", "4:2:0", "4:1:1")]
+    shifts = [
+        (f"{v}", (Step("colour_shift", {"red": v, "blue": -v}),)) for v in (5, 10, 15, 20, 30, 40)
+    ]
+    modes = [
+        (mode, (Step("chroma_subsampling", {"mode": mode}),))
+        for mode in ("4:2:2", "4:2:0", "4:1:1")
+    ]
     presets = [(name, draw_preset(name, np.random.default_rng(PRESET_SEED))) for name in SEVERITIES]
     every = (
         _sweep("JPEG", "JPEG quality", "jpeg", "quality", (95, 90, 80, 70, 60, 50, 40, 30, 20, 10)),
         _sweep("H.264 video", "CRF (larger is worse)", codec, "crf", crf, codec="h264"),
-        _sweep("H.265 video", "CRF (larger is worse)", codec, "crf", crf, codec="h265", preset="ultrafast"),
-        _sweep("Shrink and enlarge", "scale", "rescale", "factor", (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
-        _sweep("Blur", "sigma in px", "gaussian_blur", "sigma", (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)),
+        _sweep(
+            "H.265 video",
+            "CRF (larger is worse)",
+            codec,
+            "crf",
+            crf,
+            codec="h265",
+            preset="ultrafast",
+        ),
+        _sweep(
+            "Shrink and enlarge",
+            "scale",
+            "rescale",
+            "factor",
+            (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
+        ),
+        _sweep(
+            "Blur", "sigma in px", "gaussian_blur", "sigma", (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
+        ),
         _sweep("Noise", "sigma in grey levels", "noise", "sigma", (2, 5, 10, 15, 20, 30, 40)),
         Sweep("Colour shift", "red up and blue down, grey levels", ((UNTOUCHED, ()), *shifts)),
-        _sweep("8×8 blocks", "strength", "block_artifacts", "strength", (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)),
+        _sweep(
+            "8×8 blocks", "strength", "block_artifacts", "strength", (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+        ),
         Sweep("Chroma subsampling", "mode", ((UNTOUCHED, ()), *modes)),
         Sweep("Light, medium, heavy", "preset", ((UNTOUCHED, ()), *presets)),
     )
@@ -90,8 +126,12 @@ def degraded(media: Media, recipe: Recipe) -> Media:
     return replace(media, frames=tuple(frames))
 
 
-def curve(detector: Detector, media: Media, sweep: Sweep, progress: Progress | None = None) -> tuple[Point, ...]:
-    """Analyse the file at every level. `progress(share, stage)` is called before each; raising in it cancels."""
+def curve(
+    detector: Detector, media: Media, sweep: Sweep, progress: Progress | None = None
+) -> tuple[Point, ...]:
+    """Analyse the file at every level. `progress(share, stage)` is called before each; raising in
+    it cancels.
+    """
     report = progress or (lambda share, stage: None)
     points = []
     for i, (level, recipe) in enumerate(sweep.levels):
@@ -115,7 +155,9 @@ def deciding(analysis: Analysis) -> FaceAnalysis:
 
 
 def flip(points: Sequence[Point]) -> int | None:
-    """Index of the first level whose answer is another than the untouched file's; None if there is none."""
+    """Index of the first level whose answer is another than the untouched file's; None if there is
+    none.
+    """
     first = points[0].verdict.label
     return next((i for i, point in enumerate(points) if point.verdict.label is not first), None)
 
@@ -146,18 +188,27 @@ def to_json(sweep: Sweep, points: Sequence[Point]) -> dict[str, object]:
         for point in points
     ]
     at = flip(points)
-    return {"sweep": sweep.name, "points": rows, "changes_at": None if at is None else points[at].level}
+    return {
+        "sweep": sweep.name,
+        "points": rows,
+        "changes_at": None if at is None else points[at].level,
+    }
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-# --------------------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------------------------
+# pictures
 
 
-def curve_picture(sweep: Sweep, points: Sequence[Point], band: Calibration, chosen: int | None = None) -> Rgb:
-    """Score against severity, with the band where the detector abstains and the point where the answer changes."""
+def curve_picture(
+    sweep: Sweep, points: Sequence[Point], band: Calibration, chosen: int | None = None
+) -> Rgb:
+    """Score against severity, with the band where the detector abstains and the point where the
+    answer changes.
+    """
     at = flip(points)
     lines = [Line("score", [point.verdict.p_fake for point in points])]
     if chosen is not None and points[chosen].verdict.p_fake is not None:
@@ -201,4 +252,6 @@ def evidence_picture(points: Sequence[Point], chosen: int) -> Rgb | None:
 
 def _heat(evidence: Evidence, side: int) -> Heat:
     values = cv2.resize(evidence.map, (side, side), interpolation=cv2.INTER_LINEAR)
-    return Heat(np.asarray(values, np.float32), EVIDENCE_MAP, "evidence logit of each place", signed=True)
+    return Heat(
+        np.asarray(values, np.float32), EVIDENCE_MAP, "evidence logit of each place", signed=True
+    )

@@ -1,4 +1,6 @@
-"""The digits that the GAN and the autoencoder learn: scikit-learn's bundled ones, 1,797 of them, enlarged to 28x28."""
+"""The digits that the GAN and the autoencoder learn: scikit-learn's bundled ones, 1,797 of them,
+enlarged to 28x28.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,12 @@ def digits() -> Digits:
     """All of them."""
     bundled = load_digits()
     small = bundled.images.astype(np.float32) / 16
-    large = [cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC) for picture in small]
-    return Digits(np.clip(np.stack(large), 0, 1).astype(np.float32), bundled.target.astype(np.int64))
+    large = [
+        cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC) for picture in small
+    ]
+    return Digits(
+        np.clip(np.stack(large), 0, 1).astype(np.float32), bundled.target.astype(np.int64)
+    )
 
 
 def split() -> tuple[Digits, Digits]:

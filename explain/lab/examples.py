@@ -1,7 +1,8 @@
 """The built-in examples: two public-domain faces, forgeries made from them, and two short clips.
 
-The faces ship inside dependencies: NASA astronaut Eileen Collins (scikit-image) and Rear Admiral Grace Hopper
-(matplotlib). Every forgery has a fixed seed, so an example is the same picture each time.
+The faces ship inside dependencies: NASA astronaut Eileen Collins (scikit-image) and Rear Admiral
+Grace Hopper (matplotlib). Every forgery has a fixed seed, so an example is the same picture each
+time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from detector.training.forge import Blend, Look, part_splice, self_blend
 Rgb = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
-# What MTCNN finds in each picture, measured once: left eye, right eye, nose, left and right mouth corner, px.
+# What MTCNN finds in each picture, measured once: left eye, right eye, nose, left and right mouth
+# corner, px.
 ASTRONAUT_POINTS: Points = np.array(
     [[205.0, 101.7], [246.8, 103.7], [224.7, 129.0], [201.7, 139.2], [245.3, 141.9]], np.float32
 )
@@ -60,7 +62,9 @@ def hopper() -> Rgb:
 
 
 def astronaut_swapped() -> Rgb:
-    """The astronaut with her whole face blended in again, a little off in place, colour and sharpness."""
+    """The astronaut with her whole face blended in again, a little off in place, colour and
+    sharpness.
+    """
     look = Look(rgb_shift=(14.0, -8.0, -12.0), contrast=1.12, down=0.45)
     blend = Blend("face", ratio=1.0, shift_x=0.006, shift_y=0.004, scale=1.04, blur=0.06, look=look)
     return self_blend(astronaut(), ASTRONAUT_POINTS, blend, np.random.default_rng(7)).forged
@@ -76,14 +80,16 @@ def hopper_mouth() -> Rgb:
 def clip_frames(forged_s: tuple[float, float] | None) -> Iterator[Rgb]:
     """The animated admiral at CLIP_FPS; frames in forged_s (start, end) are forged one by one.
 
-    Each frame is forged by itself, with its own jitter of place, colour and outline: the flicker of frame-wise
-    conversion.
+    Each frame is forged by itself, with its own jitter of place, colour and outline: the flicker of
+    frame-wise conversion.
     """
     source, rng = hopper(), np.random.default_rng(11)
     for i in range(round(CLIP_SECONDS * CLIP_FPS)):
         t = i / CLIP_FPS
         move, gain = _camera(t)
-        frame = cv2.warpAffine(source, move, CLIP_SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        frame = cv2.warpAffine(
+            source, move, CLIP_SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
         frame = cv2.convertScaleAbs(frame, alpha=gain)
         if forged_s and forged_s[0] <= t < forged_s[1]:
             points = (np.hstack([HOPPER_POINTS, np.ones((5, 1))]) @ move.T).astype(np.float32)
@@ -97,14 +103,30 @@ def _camera(t: float) -> tuple[NDArray[np.float64], float]:
     centre = HOPPER_POINTS.mean(0).astype(np.float64)
     angle, zoom = 2.5 * np.sin(turn), 1.2 + 0.08 * np.sin(turn / 2)
     move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, zoom)
-    move[:, 2] += np.array([CLIP_SIZE[0] / 2, CLIP_SIZE[1] / 2]) - centre + (28 * np.sin(turn), 12 * np.sin(2 * turn))
+    move[:, 2] += (
+        np.array([CLIP_SIZE[0] / 2, CLIP_SIZE[1] / 2])
+        - centre
+        + (28 * np.sin(turn), 12 * np.sin(2 * turn))
+    )
     return move, 1.0 + 0.05 * np.sin(turn + 1.0)
 
 
 def _flickering_blend(rng: np.random.Generator) -> Blend:
-    look = Look(rgb_shift=tuple(rng.normal((14, -6, -12), 5)), contrast=1.1, down=float(rng.uniform(0.3, 0.4)))
+    look = Look(
+        rgb_shift=tuple(rng.normal((14, -6, -12), 5)),
+        contrast=1.1,
+        down=float(rng.uniform(0.3, 0.4)),
+    )
     shift_x, shift_y = rng.normal(0, 0.004, 2)
-    return Blend("face", 1.0, float(shift_x), float(shift_y), float(rng.normal(1.03, 0.01)), blur=0.05, look=look)
+    return Blend(
+        "face",
+        1.0,
+        float(shift_x),
+        float(shift_y),
+        float(rng.normal(1.03, 0.01)),
+        blur=0.05,
+        look=look,
+    )
 
 
 def _hopper_path() -> Path:
@@ -130,11 +152,29 @@ def _middle(forged_s: tuple[float, float] | None) -> Callable[[], Rgb]:
 
 EXAMPLES: tuple[Example, ...] = (
     Example("astronaut.png", "Astronaut, authentic", False, _png(astronaut), astronaut),
-    Example("astronaut_swapped.png", "Astronaut, face pasted in", True, _png(astronaut_swapped), astronaut_swapped),
+    Example(
+        "astronaut_swapped.png",
+        "Astronaut, face pasted in",
+        True,
+        _png(astronaut_swapped),
+        astronaut_swapped,
+    ),
     Example("grace_hopper.jpg", "Grace Hopper, authentic", False, _copy_hopper, hopper),
-    Example("grace_hopper_mouth.png", "Grace Hopper, mouth re-drawn", True, _png(hopper_mouth), hopper_mouth),
+    Example(
+        "grace_hopper_mouth.png",
+        "Grace Hopper, mouth re-drawn",
+        True,
+        _png(hopper_mouth),
+        hopper_mouth,
+    ),
     Example("hopper_clip.mp4", "Clip, authentic", False, _mp4(None), _middle(None)),
-    Example("hopper_clip_forged.mp4", "Clip, forged 1.5 to 3.0 s", True, _mp4(FORGED_SECONDS), _middle(FORGED_SECONDS)),
+    Example(
+        "hopper_clip_forged.mp4",
+        "Clip, forged 1.5 to 3.0 s",
+        True,
+        _mp4(FORGED_SECONDS),
+        _middle(FORGED_SECONDS),
+    ),
 )
 
 
@@ -142,7 +182,8 @@ def write_example(example: Example, folder: Path) -> Path:
     """The example as a file in `folder`, written on first use. Returns its path."""
     path = folder / example.name
     if not path.exists():
-        # Under another name until complete: two people may ask at once, and nobody may read half a file.
+        # Under another name until complete: two people may ask at once, and nobody may read half a
+        # file.
         part = folder / f".{np.random.default_rng().integers(1 << 62):x}{path.suffix}"
         example.write(part)
         part.replace(path)
@@ -154,7 +195,9 @@ def thumbnail(example: Example, side_px: int = 160) -> Rgb:
     picture = example.picture()
     points = ASTRONAUT_POINTS if picture.shape[0] == 512 else HOPPER_POINTS
     centre = np.array(CLIP_SIZE) / 2 if picture.shape[1] == CLIP_SIZE[0] else points.mean(0)
-    half = min(0.36 * picture.shape[1], *centre, picture.shape[1] - centre[0], picture.shape[0] - centre[1])
+    half = min(
+        0.36 * picture.shape[1], *centre, picture.shape[1] - centre[0], picture.shape[0] - centre[1]
+    )
     x, y = centre
     part = picture[round(y - half) : round(y + half), round(x - half) : round(x + half)]
     return cv2.resize(part, (side_px, side_px), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,8 @@
 """Fingerprints of up-samplers: what a generator leaves in the spectrum, whatever it draws.
 
-Every generator enlarges a small code step by step, and each step leaves a trace that repeats every few pixels (Zhang et
-al., arXiv:1907.06515; Durall et al., arXiv:2003.01826). In the spectrum a repeating trace is a set of bright dots.
+Every generator enlarges a small code step by step, and each step leaves a trace that repeats every
+few pixels (Zhang et al., arXiv:1907.06515; Durall et al., arXiv:2003.01826). In the spectrum a
+repeating trace is a set of bright dots.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ class Print:
 
     name: str
     rgb: Rgb  # (224, 224, 3)
-    spectrum: NDArray[np.float32]  # (112, 112) log10 power of the residual, zero frequency in the middle
+    # (112, 112) log10 power of the residual, zero frequency in the middle
+    spectrum: NDArray[np.float32]
     profile: NDArray[np.float32]  # (BINS,) mean log10 power from coarse to fine
     dots: float  # how far the dots of PERIOD_PX stand out of their surroundings, log10
     logit: float
     p: float
-    noise_share: float | None  # of the logit's gradient that runs through the noise stream; None without two streams
+    # of the logit's gradient that runs through the noise stream; None without two streams
+    noise_share: float | None
 
 
 def take(detector: Detector, crop: Rgb, progress: Progress | None = None) -> tuple[Print, ...]:
@@ -69,17 +72,25 @@ def _print(detector: Detector, name: str, crop: Rgb) -> Print:
 
 
 def spectrum(rgb: Rgb) -> NDArray[np.float32]:
-    """(TILE_PX, TILE_PX) log10 power of the noise residual, mean over channels and overlapping tiles (Welch, 1967)."""
+    """(TILE_PX, TILE_PX) log10 power of the noise residual, mean over channels and overlapping
+    tiles (Welch, 1967).
+    """
     residual = noise_residual(rgb)
     window = np.hanning(TILE_PX)[:, None] * np.hanning(TILE_PX)
     starts = range(0, len(residual) - TILE_PX + 1, TILE_PX // 4)
-    tiles = [residual[y : y + TILE_PX, x : x + TILE_PX] * window[..., None] for y in starts for x in starts]
+    tiles = [
+        residual[y : y + TILE_PX, x : x + TILE_PX] * window[..., None]
+        for y in starts
+        for x in starts
+    ]
     power = np.mean([np.abs(np.fft.fft2(tile, axes=(0, 1))) ** 2 for tile in tiles], axis=(0, -1))
     return np.fft.fftshift(np.log10(power + 1e-3)).astype(np.float32)
 
 
 def radial(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(BINS,) mean of a centred spectrum by distance from its middle, up to the finest frequency along an axis."""
+    """(BINS,) mean of a centred spectrum by distance from its middle, up to the finest frequency
+    along an axis.
+    """
     half = len(power) // 2
     y, x = np.indices(power.shape) - half
     ring = (np.hypot(x, y) * BINS / half).astype(int)
@@ -89,22 +100,30 @@ def radial(power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def dots(power: NDArray[np.float32], period_px: int = PERIOD_PX) -> float:
-    """How far the frequencies of a trace repeating every `period_px` stand out of their neighbourhood, mean log10."""
+    """How far the frequencies of a trace repeating every `period_px` stand out of their
+    neighbourhood, mean log10.
+    """
     half, out = len(power) // 2, []
     for y, x in places(len(power), period_px):
-        near = np.roll(power, (half - y, half - x), axis=(0, 1))[half - 5 : half + 6, half - 5 : half + 6]
+        near = np.roll(power, (half - y, half - x), axis=(0, 1))[
+            half - 5 : half + 6, half - 5 : half + 6
+        ]
         out.append(float(near[4:7, 4:7].max() - np.median(near)))
     return float(np.mean(out))
 
 
 def places(side: int, period_px: int = PERIOD_PX) -> list[tuple[int, int]]:
-    """(y, x) of the frequencies of a trace repeating every `period_px`, in a centred spectrum of that side."""
+    """(y, x) of the frequencies of a trace repeating every `period_px`, in a centred spectrum of
+    that side.
+    """
     along = [side // 2 + k * (side // period_px) for k in range(-(period_px // 2), period_px // 2)]
     return [(y, x) for y in along for x in along if (y, x) != (side // 2, side // 2)]
 
 
 def spectrum_picture(power: NDArray[np.float32]) -> Rgb:
-    """What stands out of its surroundings in the spectrum, four times the size; rings where dots may be."""
+    """What stands out of its surroundings in the spectrum, four times the size; rings where dots
+    may be.
+    """
     standing_out = power - cv2.GaussianBlur(power, (0, 0), AROUND)
     unit = np.clip((standing_out - SHOWN[0]) / (SHOWN[1] - SHOWN[0]), 0, 1)
     small = np.rint(255 * matplotlib.colormaps["cividis"](unit)[..., :3]).astype(np.uint8)
@@ -118,7 +137,9 @@ def profile_picture(prints: tuple[Print, ...]) -> Rgb:
     """Power from coarse to fine detail."""
     share = (np.arange(BINS) + 0.5) / BINS
     lines = [Line(p.name, p.profile.tolist(), share.tolist(), marks=False) for p in prints]
-    return chart(lines, "coarse  →  fine detail (share of the finest)", "log10 power of the residual")
+    return chart(
+        lines, "coarse  →  fine detail (share of the finest)", "log10 power of the residual"
+    )
 
 
 def in_rows(prints: tuple[Print, ...]) -> list[Mapping[str, str]]:

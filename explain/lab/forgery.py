@@ -1,9 +1,10 @@
 """The forgery lab: one face forged from itself by hand, and what the detector makes of it.
 
-Only ever the face's own pixels: self-blend, part splice, or the face as a small generator gives it back. Nobody's face
-is put on somebody else's picture here.
+Only ever the face's own pixels: self-blend, part splice, or the face as a small generator gives it
+back. Nobody's face is put on somebody else's picture here.
 
-`python -m explain.lab.forgery --faces FOLDER` measures, on ten unseen authentic faces, how the score follows the ratio.
+`python -m explain.lab.forgery --faces FOLDER` measures, on ten unseen authentic faces, how the
+score follows the ratio.
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ SELF_BLEND, SPLICE, GENERATOR = FAMILIES = ("self-blend", "part splice", "genera
 GENERATOR_WEIGHTS = "lesson-generators.safetensors"
 SHIPPED_GENERATORS = ("transposed4", "nearest-adversarial", "shuffle")  # one of each up-sampler
 SURROUNDINGS = 2.2  # side of the part that is worked on / longer side of the face box
-MOST_FACE_PX = 344  # larger faces are averaged down: a 224 px crop sees no more, and a slider must answer at once
+# larger faces are averaged down: a 224 px crop sees no more, and a slider must answer at once
+MOST_FACE_PX = 344
 TINT = np.array([1.0, -0.6, -0.8])  # of a colour shift: a face from warmer light
 TRIES, TRIES_AT_ONCE = 64, 8  # of "surprise me"
-SEEN_CHANGE = 4.0  # grey levels inside the mask below which a forgery that nobody finds is no surprise
+# grey levels inside the mask below which a forgery that nobody finds is no surprise
+SEEN_CHANGE = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,19 +77,26 @@ class Settings:
     colour: float = 12.0  # grey levels
     blur: float = 0.06  # softness of the seam, share of the eye distance
     offset: float = 0.03  # share of the eye distance, to the right and down
-    detail: float = 0.3  # the copy is scaled to this fraction and back: a generator's lower resolution
+    # the copy is scaled to this fraction and back: a generator's lower resolution
+    detail: float = 0.3
     sharpen: float = 0.0  # unsharp amount, after that
     generator: str = SHIPPED_GENERATORS[0]
     seed: int = 0
 
     def __post_init__(self) -> None:
-        choices = ((self.family, FAMILIES), (self.region, REGIONS), (self.generator, SHIPPED_GENERATORS))
+        choices = (
+            (self.family, FAMILIES),
+            (self.region, REGIONS),
+            (self.generator, SHIPPED_GENERATORS),
+        )
         for value, known in choices:
             if value not in known:
                 raise ValueError(f"expected one of {', '.join(known)}, but got {value!r}")
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"expected {name} between {low} and {high}, but got {getattr(self, name)}")
+                raise ValueError(
+                    f"expected {name} between {low} and {high}, but got {getattr(self, name)}"
+                )
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -128,12 +138,16 @@ def subject_of(detector: Detector, media: Media) -> Subject:
     return cut_subject(media.frames[0].rgb, faces[0].box_xyxy_px, faces[0].landmarks_px)
 
 
-def cut_subject(rgb: Rgb, box_xyxy_px: tuple[float, float, float, float], landmarks_px: Points) -> Subject:
+def cut_subject(
+    rgb: Rgb, box_xyxy_px: tuple[float, float, float, float], landmarks_px: Points
+) -> Subject:
     """A face with its surroundings; averaged down if it is larger than MOST_FACE_PX."""
     x0, y0, x1, y1 = box_xyxy_px
     half = SURROUNDINGS * max(x1 - x0, y1 - y0) / 2
     left, top = (max(0, int(c - half)) for c in ((x0 + x1) / 2, (y0 + y1) / 2))
-    part = np.ascontiguousarray(rgb[top : int((y0 + y1) / 2 + half), left : int((x0 + x1) / 2 + half)])
+    part = np.ascontiguousarray(
+        rgb[top : int((y0 + y1) / 2 + half), left : int((x0 + x1) / 2 + half)]
+    )
     points = landmarks_px - np.array([left, top], np.float32)
     box = np.array(box_xyxy_px) - (left, top, left, top)
     factor = MOST_FACE_PX / max(x1 - x0, y1 - y0)
@@ -185,15 +199,28 @@ def judge(detector: Detector, subject: Subject, settings: Settings) -> Result:
     changed = settings.ratio > 0 and bool((mask > 0.5).any())
     found = {name: localise(heat.map, mask > 0.5) for name, heat in maps.items()} if changed else {}
     return Result(
-        settings, authentic, forged, mask, float(logits[1]), p, p_authentic, label_of(detector, p), maps, found
+        settings,
+        authentic,
+        forged,
+        mask,
+        float(logits[1]),
+        p,
+        p_authentic,
+        label_of(detector, p),
+        maps,
+        found,
     )
 
 
 def follows_ratio(detector: Detector, subject: Subject, settings: Settings) -> float:
-    """Spearman's correlation of the score with the blend ratio, from 0 to 1 in tenths; the rest as the settings say."""
+    """Spearman's correlation of the score with the blend ratio, from 0 to 1 in tenths; the rest as
+    the settings say.
+    """
     ratios = np.arange(11) / 10
     forged = [forge(subject, replace(settings, ratio=float(ratio))).forged for ratio in ratios]
-    return rank_correlation(ratios, detector.look(np.stack([subject.crop(rgb) for rgb in forged])).logits)
+    return rank_correlation(
+        ratios, detector.look(np.stack([subject.crop(rgb) for rgb in forged])).logits
+    )
 
 
 def label_of(detector: Detector, p: float) -> Label:
@@ -210,20 +237,30 @@ def crop_mask(subject: Subject, mask: NDArray[np.float32]) -> NDArray[np.float32
     return subject.crop(levels)[..., 0].astype(np.float32) / np.float32(255)
 
 
-# -------------------------------------------------------------------------------------------------------- surprise
+# --------------------------------------------------------------------------------------------------------
+# surprise
 
 
-def surprise(detector: Detector, subject: Subject, seed: int, progress: Progress | None = None) -> Settings | None:
-    """Settings of a visible forgery that the detector takes for authentic; None if TRIES draws found none."""
+def surprise(
+    detector: Detector, subject: Subject, seed: int, progress: Progress | None = None
+) -> Settings | None:
+    """Settings of a visible forgery that the detector takes for authentic; None if TRIES draws
+    found none.
+    """
     report = progress or (lambda share, stage: None)
     rng = np.random.default_rng(seed)
     for start in range(0, TRIES, TRIES_AT_ONCE):
         report(start / TRIES, f"{start} forgeries tried")
         tries = [draw(rng) for _ in range(TRIES_AT_ONCE)]
         forgeries = [forge(subject, settings) for settings in tries]
-        logits = detector.look(np.stack([subject.crop(forgery.forged) for forgery in forgeries])).logits
+        logits = detector.look(
+            np.stack([subject.crop(forgery.forged) for forgery in forgeries])
+        ).logits
         for i in np.argsort(logits):
-            missed = label_of(detector, detector.decision.image.probability(float(logits[i]))) is Label.AUTHENTIC
+            missed = (
+                label_of(detector, detector.decision.image.probability(float(logits[i])))
+                is Label.AUTHENTIC
+            )
             if missed and change(forgeries[i]) >= SEEN_CHANGE:
                 return tries[i]
     return None
@@ -244,7 +281,8 @@ def change(forgery: Forgery) -> float:
     return float((difference * forgery.mask).sum() / max(float(forgery.mask.sum()), 1.0))
 
 
-# ------------------------------------------------------------------------------------------------------- generators
+# -------------------------------------------------------------------------------------------------------
+# generators
 
 
 @lru_cache(maxsize=1)
@@ -256,7 +294,9 @@ def generators() -> dict[str, SmallGenerator]:
         if config.name in SHIPPED_GENERATORS:
             net = SmallGenerator(config)
             prefix = f"{config.name}."
-            net.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            net.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )
             nets[config.name] = net.eval().requires_grad_(False)
     return nets
 
@@ -264,19 +304,31 @@ def generators() -> dict[str, SmallGenerator]:
 def ship_generators(folder: Path) -> None:
     """Collect the generators trained by detector.training.generators into one shipped file."""
     files = {name: load_file(folder / f"{name}.safetensors") for name in SHIPPED_GENERATORS}
-    store.save(GENERATOR_WEIGHTS, {f"{name}.{k}": v for name, state in files.items() for k, v in state.items()})
+    store.save(
+        GENERATOR_WEIGHTS,
+        {f"{name}.{k}": v for name, state in files.items() for k, v in state.items()},
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How the score follows the blend ratio at the default settings.")
-    parser.add_argument("--faces", type=Path, required=True, help="folder of authentic faces with its CSV beside it")
+    parser = argparse.ArgumentParser(
+        description="How the score follows the blend ratio at the default settings."
+    )
+    parser.add_argument(
+        "--faces", type=Path, required=True, help="folder of authentic faces with its CSV beside it"
+    )
     parser.add_argument("--count", type=int, default=10)
     args = parser.parse_args()
     detector, unseen = default_detector(), load_pictures(args.faces, ("val",))
     chosen = np.random.default_rng(0).permutation(len(unseen))[: args.count]
     faces = [unseen[i] for i in chosen]
-    found = [follows_ratio(detector, cut_subject(f.rgb, f.box_xyxy_px, f.landmarks_px), Settings()) for f in faces]
-    print(f"Spearman of score and ratio on {len(found)} faces: mean {np.mean(found):.3f}, least {min(found):.3f}")
+    found = [
+        follows_ratio(detector, cut_subject(f.rgb, f.box_xyxy_px, f.landmarks_px), Settings())
+        for f in faces
+    ]
+    print(
+        f"Spearman of score and ratio on {len(found)} faces: mean {np.mean(found):.3f}, least {min(found):.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """How a GAN learns: a DCGAN on 28x28 digits, trained step by step before the learner's eyes.
 
-Generator: 100 numbers -> Dense 7*7*256, BatchNorm, LeakyReLU -> transposed convolutions 5x5 to 128 (stride 1), 64
-(stride 2) and 1 (stride 2), tanh. Discriminator: convolutions 5x5 stride 2 to 64 and 128, LeakyReLU and dropout 0.3
-each, Dense 1. Losses and optimiser after Radford et al., arXiv:1511.06434.
+Generator: 100 numbers -> Dense 7*7*256, BatchNorm, LeakyReLU -> transposed convolutions 5x5 to 128
+(stride 1), 64 (stride 2) and 1 (stride 2), tanh. Discriminator: convolutions 5x5 stride 2 to 64 and
+128, LeakyReLU and dropout 0.3 each, Dense 1. Losses and optimiser after Radford et al.,
+arXiv:1511.06434.
 
 `python -m explain.lab.gan` trains the shipped longer run.
 """
@@ -28,21 +29,26 @@ from explain.lab.digits import digits
 NOISE = 100
 BATCH = 32  # of each kind; small, so that a hundred steps take seconds
 LEARNING_RATE = 2e-4
-# The longer run has minutes, not hours: a higher rate that falls towards the end, real digits called real with 90% only
-# (Salimans et al., arXiv:1606.03498), and grain over both kinds that fades away (Sonderby et al., arXiv:1610.04490), so
-# that the discriminator never gets too sure of itself. The generator learns from its more convincing samples alone
-# (Sinha et al., arXiv:2002.06224): what lies between two digits is not worth mending. The discriminator moves faster
-# (Heusel et al., arXiv:1706.08500): at the generator's pace it hardly told the two apart, and had nothing to teach.
+# The longer run has minutes, not hours: a higher rate that falls towards the end, real digits
+# called real with 90% only (Salimans et al., arXiv:1606.03498), and grain over both kinds that
+# fades away (Sonderby et al., arXiv:1610.04490), so that the discriminator never gets too sure of
+# itself. The generator learns from its more convincing samples alone (Sinha et al.,
+# arXiv:2002.06224): what lies between two digits is not worth mending. The discriminator moves
+# faster (Heusel et al., arXiv:1706.08500): at the generator's pace it hardly told the two apart,
+# and had nothing to teach.
 LONG_RATE, LONG_SMOOTH, LONG_GRAIN, LONG_KEPT, LONG_AHEAD = 4e-4, 0.1, 0.1, 24, 3.0
-# Between two digits there is none, but between two points of one cloud of noise there always is another. So the longer
-# run draws its noise around PILES points, whose places are learnt with the generator (Ben-Yosef and Weinshall,
-# arXiv:1808.10356); SPREAD is the share of the noise that is not the point's.
+# Between two digits there is none, but between two points of one cloud of noise there always is
+# another. So the longer run draws its noise around PILES points, whose places are learnt with the
+# generator (Ben-Yosef and Weinshall, arXiv:1808.10356); SPREAD is the share of the noise that is
+# not the point's.
 PILES, SPREAD, PILES_RATE = 60, 0.4, 10.0
 HEAD_START = 300  # steps that a new discriminator gets against a generator that has learnt already
-SHOWN = 36  # samples of the grid, always of the same noise, so that one can watch each of them change
+# samples of the grid, always of the same noise, so that one can watch each of them change
+SHOWN = 36
 MARGIN = 1.1  # second nearest digit / nearest: from there on a sample counts as that digit
 WEIGHTS = "lesson-gan.safetensors"
-# Collapse on demand: the discriminator no longer learns, so the generator pleases one fixed critic over and over.
+# Collapse on demand: the discriminator no longer learns, so the generator pleases one fixed critic
+# over and over.
 COLLAPSE_RATE = 2e-3
 
 
@@ -72,11 +78,13 @@ class Game:
 
     seed: int = 0
     steps: int = 0
-    losses: list[tuple[float, float]] = field(default_factory=list)  # (generator, discriminator) per step
+    # (generator, discriminator) per step
+    losses: list[tuple[float, float]] = field(default_factory=list)
     collapsing: bool = False
     smooth: float = 0.0  # real digits are to be called real with a probability of 1 - smooth
     kept: int = BATCH  # samples of a batch that the generator learns from: the most convincing ones
-    grain: float = 0.0  # standard deviation of noise over all that the discriminator sees, of a range of 2
+    # standard deviation of noise over all that the discriminator sees, of a range of 2
+    grain: float = 0.0
     piles: int = 0  # points that the noise is drawn around; 0: one cloud
 
     def __post_init__(self) -> None:
@@ -95,7 +103,9 @@ class Game:
         self._real = real * 2 - 1
 
     def play(self, steps: int, progress: Progress | None = None) -> None:
-        """Let both players learn for a number of steps; raising in progress stops between two of them."""
+        """Let both players learn for a number of steps; raising in progress stops between two of
+        them.
+        """
         report = progress or (lambda share, stage: None)
         for i in range(steps):
             report(i / steps, f"Step {self.steps + 1}")
@@ -108,8 +118,13 @@ class Game:
         self.set_rate(COLLAPSE_RATE)
 
     def set_rate(self, rate: float, police: float | None = None) -> None:
-        """How far the generator moves at each step, and the discriminator where that is not as far."""
-        for player, its in ((self._forge, rate), (self._police, rate if police is None else police)):
+        """How far the generator moves at each step, and the discriminator where that is not as
+        far.
+        """
+        for player, its in (
+            (self._forge, rate),
+            (self._police, rate if police is None else police),
+        ):
             player.param_groups[0]["lr"] = its
         self._forge.param_groups[1]["lr"] = PILES_RATE * rate
 
@@ -117,7 +132,9 @@ class Game:
         """(count, 28, 28) in [0, 1]; the first SHOWN are always of the same noise."""
         noise = self._shown
         if count > SHOWN:
-            more = torch.randn(count - SHOWN, NOISE, generator=torch.Generator().manual_seed(self.seed + 1))
+            more = torch.randn(
+                count - SHOWN, NOISE, generator=torch.Generator().manual_seed(self.seed + 1)
+            )
             noise = torch.cat([noise, more])
         return draw(self.generator, noise[:count])
 
@@ -132,7 +149,8 @@ class Game:
             police = self._caught(real, made.detach())
             if not self.collapsing:
                 _learn(self._police, police)
-            self.discriminator.requires_grad_(False)  # it only judges here; its own gradients would cost time
+            # it only judges here; its own gradients would cost time
+            self.discriminator.requires_grad_(False)
             forge = _told(self._call(made).topk(self.kept, dim=0).values, 1.0)
             _learn(self._forge, forge)
             self.discriminator.requires_grad_(True)
@@ -143,7 +161,9 @@ class Game:
         return _told(self._call(real), 1.0 - self.smooth) + _told(self._call(made), 0.0)
 
     def _call(self, pictures: Tensor) -> Tensor:
-        return self.discriminator(pictures + self.grain * torch.randn(pictures.shape) if self.grain else pictures)
+        return self.discriminator(
+            pictures + self.grain * torch.randn(pictures.shape) if self.grain else pictures
+        )
 
 
 def draw_noise(count: int, points: Tensor, random: torch.Generator) -> Tensor:
@@ -151,12 +171,16 @@ def draw_noise(count: int, points: Tensor, random: torch.Generator) -> Tensor:
     noise = torch.randn(count, NOISE, generator=random)
     if not len(points):
         return noise
-    return (1 - SPREAD**2) ** 0.5 * points[torch.randint(len(points), (count,), generator=random)] + SPREAD * noise
+    return (1 - SPREAD**2) ** 0.5 * points[
+        torch.randint(len(points), (count,), generator=random)
+    ] + SPREAD * noise
 
 
 def _told(logits: Tensor, real: float) -> Tensor:
     """Cross-entropy of having to say real with that probability."""
-    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, real, dtype=torch.float32))
+    return F.binary_cross_entropy_with_logits(
+        logits.float(), torch.full_like(logits, real, dtype=torch.float32)
+    )
 
 
 def _learn(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -173,7 +197,9 @@ def draw(net: nn.Module, noise: Tensor) -> NDArray[np.float32]:
 
 
 def variety(samples: NDArray[np.float32]) -> float:
-    """Mean distance (RMS over pixels) between two samples; falls when the generator repeats itself."""
+    """Mean distance (RMS over pixels) between two samples; falls when the generator repeats
+    itself.
+    """
     flat = samples.reshape(len(samples), -1).astype(np.float64)
     n = len(flat)
     squares = (flat**2).sum(1)
@@ -181,7 +207,8 @@ def variety(samples: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.clip(apart, 0, None) / flat.shape[1]).sum() / (n * (n - 1)))
 
 
-# --------------------------------------------------------------------------------------- is it a digit, and which one?
+# --------------------------------------------------------------------------------------- is it a
+# digit, and which one?
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,20 +216,24 @@ class Recognised:
     """What a nearest-neighbour classifier trained on real digits makes of samples."""
 
     labels: NDArray[np.int64]  # (N,) the nearest real digit's
-    margin: NDArray[np.float64]  # (N,) distance to the second digit / distance to the first; 1: a tie
+    # (N,) distance to the second digit / distance to the first; 1: a tie
+    margin: NDArray[np.float64]
 
 
 def recognise(samples: NDArray[np.float32]) -> Recognised:
     """Compare each sample with every real digit."""
     real = digits()
     a, b = (p.reshape(len(p), -1).astype(np.float64) for p in (samples, real.pictures))
-    apart = np.sqrt(np.clip((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 1e-12, None))
+    apart = np.sqrt(
+        np.clip((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 1e-12, None)
+    )
     best = np.stack([apart[:, real.labels == digit].min(axis=1) for digit in range(10)], axis=1)
     ordered = np.sort(best, axis=1)
     return Recognised(best.argmin(axis=1), ordered[:, 1] / ordered[:, 0])
 
 
-# ---------------------------------------------------------------------------------------------------- the longer run
+# ----------------------------------------------------------------------------------------------------
+# the longer run
 
 
 def shipped() -> tuple[nn.Module, Tensor]:
@@ -220,7 +251,9 @@ def shipped_samples(count: int, seed: int) -> NDArray[np.float32]:
 
 
 def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = False) -> Game:
-    """Play for some minutes, saving the generator averaged over the last steps now and then; go_on from a saved one."""
+    """Play for some minutes, saving the generator averaged over the last steps now and then; go_on
+    from a saved one.
+    """
     torch.set_flush_denormal(True)
     game, start = Game(seed, smooth=LONG_SMOOTH, kept=LONG_KEPT, piles=PILES), time.monotonic()
     for player in (game.generator, game.discriminator):
@@ -230,7 +263,9 @@ def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = Fals
         game.points.data = state.pop("points")
         game.generator.load_state_dict({**game.generator.state_dict(), **state})
     mean = torch.optim.swa_utils.AveragedModel(
-        game.generator, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+        game.generator,
+        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998),
+        use_buffers=True,
     )
     rate = LONG_RATE / 2 if go_on else LONG_RATE
     while (spent := (time.monotonic() - start) / (60 * minutes)) < 1:
@@ -267,7 +302,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the digits GAN of the longer run.")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--go-on", action="store_true", help="from the generator in --out")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the weights and of their sums")
+    parser.add_argument(
+        "--out", type=Path, default=SHIPPED, help="folder of the weights and of their sums"
+    )
     args = parser.parse_args()
     played = train_longer(args.minutes, args.out, go_on=args.go_on)
     print(f"{played.steps} steps: {how_good(played.generator, played.points)} without the average")

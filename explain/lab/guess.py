@@ -1,7 +1,9 @@
-"""Guess first: ten pairs of faces, one of each forged. The learner commits, then sees the truth and the model's answer.
+"""Guess first: ten pairs of faces, one of each forged. The learner commits, then sees the truth and
+the model's answer.
 
-Every pair is made on the spot from the built-in faces; both halves go through the same nuisance, so that only the
-forgery tells them apart. The model plays by the same rule: it picks the half with the higher score.
+Every pair is made on the spot from the built-in faces; both halves go through the same nuisance, so
+that only the forgery tells them apart. The model plays by the same rule: it picks the half with the
+higher score.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ TRIES = 20
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two pictures (224, 224, 3) of one face, left and right, and everything that is known about them."""
+    """Two pictures (224, 224, 3) of one face, left and right, and everything that is known about
+    them.
+    """
 
     pictures: tuple[Rgb, Rgb]
     forged: int  # which of them
@@ -62,7 +66,11 @@ def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
     first, second = (halves[1], halves[0]) if side == 0 else (halves[0], halves[1])
     logits = detector.look(np.stack([first, second])).logits
     left, right = (detector.decision.image.probability(float(logit)) for logit in logits)
-    method = EVIDENCE_MAP if EVIDENCE_MAP in method_names(detector.network) else method_names(detector.network)[0]
+    method = (
+        EVIDENCE_MAP
+        if EVIDENCE_MAP in method_names(detector.network)
+        else method_names(detector.network)[0]
+    )
     return Pair(
         (first, second),
         side,
@@ -100,12 +108,18 @@ def mirrored(subject: Subject) -> Subject:
 
 
 def rows(pairs: Sequence[Pair], guesses: Sequence[int]) -> list[tuple[str, ...]]:
-    """One row for each answered pair: number, what was forged, learner, model's pick, model's answer to the forgery."""
+    """One row for each answered pair: number, what was forged, learner, model's pick, model's
+    answer to the forgery.
+    """
     told = []
     for i, (pair, guess) in enumerate(zip(pairs, guesses, strict=False)):
         what = f"{pair.settings.region}, {pair.settings.family}"
-        marks = [f"{SIDES[side]} {'✓' if side == pair.forged else '✗'}" for side in (guess, pair.picked)]
-        told.append((f"{i + 1}", what, *marks, f"{pair.labels[pair.forged]} ({pair.p[pair.forged]:.2f})"))
+        marks = [
+            f"{SIDES[side]} {'✓' if side == pair.forged else '✗'}" for side in (guess, pair.picked)
+        ]
+        told.append(
+            (f"{i + 1}", what, *marks, f"{pair.labels[pair.forged]} ({pair.p[pair.forged]:.2f})")
+        )
     return told
 
 

@@ -1,7 +1,8 @@
-"""Your face among known ones: its embedding beside those of held-back faces and of forgeries made from them.
+"""Your face among known ones: its embedding beside those of held-back faces and of forgeries made
+from them.
 
-The map is a projection of 512 numbers on two: near on the map is not always near, so the neighbours are found by the
-cosine of the whole embeddings.
+The map is a projection of 512 numbers on two: near on the map is not always near, so the neighbours
+are found by the cosine of the whole embeddings.
 """
 
 from __future__ import annotations
@@ -21,9 +22,18 @@ from explain.figures import Rgb, drawn
 
 NEIGHBOURS = 10
 AUTHENTIC = "authentic"
-# One sign for each kind, since colours alone tell nothing to many; authentic faces are the pale ground.
-LOOKS = (("s", "#c2570c"), ("^", "#5e3c99"), ("D", "#1b7837"), ("v", "#b8860b"), ("P", "#8c2d04"), ("X", "#08519c"))
-RARE = 0.95  # share of known authentic faces that a face must lie outside of to be called unlike them
+# One sign for each kind, since colours alone tell nothing to many; authentic faces are the pale
+# ground.
+LOOKS = (
+    ("s", "#c2570c"),
+    ("^", "#5e3c99"),
+    ("D", "#1b7837"),
+    ("v", "#b8860b"),
+    ("P", "#8c2d04"),
+    ("X", "#08519c"),
+)
+# share of known authentic faces that a face must lie outside of to be called unlike them
+RARE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +52,20 @@ def load_reference(detector: Detector, folder: Path = SHIPPED) -> Index:
     try:
         return Index.load(folder / REFERENCE, detector)
     except WeightsError as err:
-        raise WeightsError(f"{err} The map can be drawn again after `python -m detector.training.reference`.") from err
+        raise WeightsError(
+            f"{err} The map can be drawn again after `python -m detector.training.reference`."
+        ) from err
 
 
 def locate(detector: Detector, index: Index, path: Path) -> Place:
-    """The main face of a photo or a clip among the entries. Raises MediaError where there is no face."""
+    """The main face of a photo or a clip among the entries. Raises MediaError where there is no
+    face.
+    """
     vector = embed([path], detector)
     if np.isnan(vector).any():
-        raise MediaError(f"No face was found in {path.name}, so there is nothing to place on the map.")
+        raise MediaError(
+            f"No face was found in {path.name}, so there is nothing to place on the map."
+        )
     numbers, cosines = index.neighbours(vector, NEIGHBOURS)
     anomaly = float(index.anomaly(vector)[0])
     kinds = tuple(index.kinds[i] for i in numbers[0])
@@ -57,8 +73,12 @@ def locate(detector: Detector, index: Index, path: Path) -> Place:
 
 
 def by_kind(index: Index, kinds: Sequence[str]) -> list[tuple[str, int, float]]:
-    """(kind, how many of the neighbours are of it, its share of the index), the most frequent first."""
-    shares = {kind: index.kinds.count(kind) / len(index.kinds) for kind in dict.fromkeys(index.kinds)}
+    """(kind, how many of the neighbours are of it, its share of the index), the most frequent
+    first.
+    """
+    shares = {
+        kind: index.kinds.count(kind) / len(index.kinds) for kind in dict.fromkeys(index.kinds)
+    }
     counted = [(kind, list(kinds).count(kind), share) for kind, share in shares.items()]
     return sorted(counted, key=lambda row: (-row[1], row[0]))
 
@@ -67,7 +87,9 @@ def said(index: Index, place: Place) -> list[str]:
     """What the neighbours are and how unusual the face is, in sentences."""
     forged = sum(kind != AUTHENTIC for kind in place.kinds)
     expected = np.mean(index.labels) * len(place.kinds)
-    unusual = "unlike the authentic faces known here" if place.rarity >= RARE else "no rarity among them"
+    unusual = (
+        "unlike the authentic faces known here" if place.rarity >= RARE else "no rarity among them"
+    )
     return [
         f"Of the {len(place.kinds)} nearest entries {forged} are forgeries; by chance it would be about "
         f"{expected:.0f}. The nearest has a cosine similarity of {place.cosines[0]:.2f}.",
@@ -98,7 +120,9 @@ def map_picture(index: Index, place: Place | None = None) -> Rgb:
     axes.set_ylabel("second principal component", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
-    legend = axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, frameon=False)
+    legend = axes.legend(
+        fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, frameon=False
+    )
     for handle in legend.legend_handles:
         handle.set_sizes([40])  # type: ignore[union-attr]
     return drawn(figure)

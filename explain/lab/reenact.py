@@ -1,9 +1,9 @@
 """Re-enactment: a face moved by somebody else's key points.
 
-The idea of the first-order motion model (Siarohin et al., arXiv:2003.00196): around every key point the movement is
-nearly affine, and soft weights join those local movements to one flow. There a generator then paints what the flow
-cannot know; here there is none, so one sees what it would have to invent: teeth, the inside of a mouth, what was
-hidden.
+The idea of the first-order motion model (Siarohin et al., arXiv:2003.00196): around every key point
+the movement is nearly affine, and soft weights join those local movements to one flow. There a
+generator then paints what the flow cannot know; here there is none, so one sees what it would have
+to invent: teeth, the inside of a mouth, what was hidden.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from detector.training.forge import FIVE_POINTS, Points, Rgb, face_affine
 from explain.lab.builtin import subjects
 from explain.lab.swap import watermarked
 
-# Key points in units of the eye distance: the five landmarks, upper and lower lip, chin, and the two sides of the head.
-KEY_POINTS = np.vstack([FIVE_POINTS, [[0, 1.02], [0, 1.3], [0, 1.86], [-1.0, 0.3], [1.0, 0.3]]]).astype(np.float32)
+# Key points in units of the eye distance: the five landmarks, upper and lower lip, chin, and the
+# two sides of the head.
+KEY_POINTS = np.vstack(
+    [FIVE_POINTS, [[0, 1.02], [0, 1.3], [0, 1.86], [-1.0, 0.3], [1.0, 0.3]]]
+).astype(np.float32)
 UPPER_LIP, LOWER_LIP, CHIN = 5, 6, 7
 REACH = 0.34  # of a key point, in eye distances
 STILL = 0.02  # weight of the background, which stays where it is
@@ -30,14 +33,18 @@ WATERMARK = "TEACHING EXAMPLE: MOVED FACE"
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """Key points of a driving face through time, (T, K, 2) in eye distances, and their turn (T,) in radians."""
+    """Key points of a driving face through time, (T, K, 2) in eye distances, and their turn (T,) in
+    radians.
+    """
 
     points: NDArray[np.float32]
     turn: NDArray[np.float32]
 
 
 def driving(opened: float, turned_deg: float, frames: int = FRAMES) -> Drive:
-    """Somebody who opens the mouth by `opened` eye distances and tilts the head by `turned_deg`, there and back."""
+    """Somebody who opens the mouth by `opened` eye distances and tilts the head by `turned_deg`,
+    there and back.
+    """
     points, turns = [], []
     for phase in np.sin(np.linspace(0, np.pi, frames)):
         moved = KEY_POINTS.copy()
@@ -53,7 +60,8 @@ def driving(opened: float, turned_deg: float, frames: int = FRAMES) -> Drive:
 
 
 def move(rgb: Rgb, landmarks_px: Points, drive: Drive, at: int) -> tuple[Rgb, NDArray[np.float32]]:
-    """The face as the drive's frame `at` moves it, and the stretch of every pixel (H, W): 1 unchanged, 2 twice as long.
+    """The face as the drive's frame `at` moves it, and the stretch of every pixel (H, W): 1
+    unchanged, 2 twice as long.
 
     Movements are relative to the drive's first frame, so that the face keeps its own shape.
     """
@@ -64,7 +72,10 @@ def move(rgb: Rgb, landmarks_px: Points, drive: Drive, at: int) -> tuple[Rgb, ND
     back = _rotation(-float(drive.turn[at] - drive.turn[0]))
     height, width = rgb.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    total, flow = np.full((height, width), STILL, np.float32), np.zeros((height, width, 2), np.float32)
+    total, flow = (
+        np.full((height, width), STILL, np.float32),
+        np.zeros((height, width, 2), np.float32),
+    )
     for from_px, to_px in zip(start, goal, strict=True):
         off = np.stack([x - to_px[0], y - to_px[1]], axis=-1)
         weight = np.exp(-(off**2).sum(axis=-1) / (2 * (REACH * unit) ** 2))
@@ -72,7 +83,9 @@ def move(rgb: Rgb, landmarks_px: Points, drive: Drive, at: int) -> tuple[Rgb, ND
         total += weight
     flow /= total[..., None]
     source = np.stack([x, y], axis=-1) + flow
-    moved = cv2.remap(rgb, source.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(
+        rgb, source.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(moved, np.uint8), _stretch(source)
 
 
@@ -81,17 +94,27 @@ def _rotation(angle: float) -> NDArray[np.float64]:
 
 
 def _stretch(source: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far a source pixel is pulled apart: one over the smaller singular value of the map's derivative."""
+    """How far a source pixel is pulled apart: one over the smaller singular value of the map's
+    derivative.
+    """
     (ay, ax), (by, bx) = np.gradient(source[..., 0]), np.gradient(source[..., 1])
     size, area = ax**2 + ay**2 + bx**2 + by**2, ax * by - ay * bx
-    smaller = np.sqrt(np.clip((size - np.sqrt(np.clip(size**2 - 4 * area**2, 0, None))) / 2, 1e-4, None))
+    smaller = np.sqrt(
+        np.clip((size - np.sqrt(np.clip(size**2 - 4 * area**2, 0, None))) / 2, 1e-4, None)
+    )
     return np.asarray(1 / smaller, np.float32)
 
 
 def play(
-    person: int, opened: float, turned_deg: float, frames: int = FRAMES, progress: Progress | None = None
+    person: int,
+    opened: float,
+    turned_deg: float,
+    frames: int = FRAMES,
+    progress: Progress | None = None,
 ) -> tuple[tuple[Rgb, ...], float]:
-    """Watermarked frames of a built-in face, and the strongest stretch around the mouth: what is made up there."""
+    """Watermarked frames of a built-in face, and the strongest stretch around the mouth: what is
+    made up there.
+    """
     report = progress or (lambda share, stage: None)
     drive, subject = driving(opened, turned_deg, frames), subjects()[person]
     moved, worst = [], 1.0

@@ -1,4 +1,6 @@
-"""Weights of the teaching models: weights/lessons.json names each file's sha256. Nothing is unpickled."""
+"""Weights of the teaching models: weights/lessons.json names each file's sha256. Nothing is
+unpickled.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ SUMS = "lessons.json"
 
 
 def load(name: str, folder: Path = SHIPPED) -> dict[str, torch.Tensor]:
-    """A lesson's tensors as float32. Raises WeightsError where the file is missing, unlisted or damaged."""
+    """A lesson's tensors as float32. Raises WeightsError where the file is missing, unlisted or
+    damaged.
+    """
     sums = _sums(folder)
     if name not in sums:
         raise WeightsError(f"The weights file {name} of a lesson is missing from this copy.")
@@ -24,9 +28,13 @@ def load(name: str, folder: Path = SHIPPED) -> dict[str, torch.Tensor]:
 
 def save(name: str, state: dict[str, torch.Tensor], folder: Path = SHIPPED) -> None:
     """Write a lesson's tensors in half precision and list the file. Raises OSError."""
-    save_file({key: value.detach().half().contiguous() for key, value in state.items()}, folder / name)
+    save_file(
+        {key: value.detach().half().contiguous() for key, value in state.items()}, folder / name
+    )
     sums = {**_sums(folder), name: sha256_of(folder / name)}
-    (folder / SUMS).write_text(json.dumps(dict(sorted(sums.items())), indent=1) + "\n", encoding="utf-8")
+    (folder / SUMS).write_text(
+        json.dumps(dict(sorted(sums.items())), indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -1,8 +1,10 @@
-"""How a face swap is made, and why it flickers; on the two built-in public-domain faces only, small and watermarked.
+"""How a face swap is made, and why it flickers; on the two built-in public-domain faces only, small
+and watermarked.
 
-Extraction: find the face and align it by its landmarks. Training: one shared encoder, a decoder for each person. Both
-decoders read the same code, so one person's expression can be drawn with the other's face. Creation: every frame is
-converted by itself and blended back; nothing ties a frame to the one before it.
+Extraction: find the face and align it by its landmarks. Training: one shared encoder, a decoder for
+each person. Both decoders read the same code, so one person's expression can be drawn with the
+other's face. Creation: every frame is converted by itself and blended back; nothing ties a frame to
+the one before it.
 """
 
 from __future__ import annotations
@@ -24,18 +26,22 @@ from detector.types import Analysis, Frame, Media
 from explain.lab.builtin import pictures
 
 FACE_PX = 64  # of the aligned faces: enough to see the principle, too little to fool anybody
-UNIT_PX, CENTRE_PX = 21.0, (32.0, 21.0)  # aligned: px per eye distance, and where the middle between the eyes is
+# aligned: px per eye distance, and where the middle between the eyes is
+UNIT_PX, CENTRE_PX = 21.0, (32.0, 21.0)
 STEPS, BATCH, LEARNING_RATE = 200, 8, 2e-3
 FRAMES, FPS, SIZE = 24, 12.0, (320, 320)  # of the clip; width, height
 WATERMARK = "TEACHING EXAMPLE: SWAPPED FACE"
 SECOND = 1  # Grace Hopper's place in pictures(): the clip is hers, the other face is laid over it
 
 
-# ---------------------------------------------------------------------------------------------------- 1. extraction
+# ----------------------------------------------------------------------------------------------------
+# 1. extraction
 
 
 def alignment(points: Points) -> NDArray[np.float64]:
-    """(2, 3) turn, scale and shift from picture px to the aligned face's px. points: five landmarks."""
+    """(2, 3) turn, scale and shift from picture px to the aligned face's px. points: five
+    landmarks.
+    """
     goal = FIVE_POINTS * UNIT_PX + np.array(CENTRE_PX, np.float32)
     move, _ = cv2.estimateAffinePartial2D(points, goal, method=cv2.LMEDS)
     if move is None:
@@ -50,10 +56,13 @@ def aligned(rgb: Rgb, points: Points) -> Rgb:
     if shrink < 0.7:  # average down first: no aliasing
         small = cv2.resize(rgb, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         rgb, move = np.asarray(small, np.uint8), move @ np.diag([1 / shrink, 1 / shrink, 1.0])
-    return np.asarray(cv2.warpAffine(rgb, move, (FACE_PX, FACE_PX), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(rgb, move, (FACE_PX, FACE_PX), borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
-# ------------------------------------------------------------------------------------------------------ 2. training
+# ------------------------------------------------------------------------------------------------------
+# 2. training
 
 
 class Swapper(nn.Module):
@@ -63,7 +72,9 @@ class Swapper(nn.Module):
         super().__init__()
         self.encoder = nn.Sequential(*_down(3, 32), *_down(32, 64), *_down(64, 96), *_down(96, 96))
         self.decoders = nn.ModuleList(
-            nn.Sequential(*_up(96, 96), *_up(96, 64), *_up(64, 32), *_up(32, 24), nn.Conv2d(24, 3, 3, 1, 1))
+            nn.Sequential(
+                *_up(96, 96), *_up(96, 64), *_up(64, 32), *_up(32, 24), nn.Conv2d(24, 3, 3, 1, 1)
+            )
             for _ in range(2)
         )
 
@@ -92,7 +103,9 @@ class Learnt:
 
 
 def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -> Learnt:
-    """Teach both decoders to undo small warps of their own person: that forces the encoder to read the pose."""
+    """Teach both decoders to undo small warps of their own person: that forces the encoder to read
+    the pose.
+    """
     report, rng = progress or (lambda share, stage: None), np.random.default_rng(seed)
     people = [_smaller(rgb, points) for rgb, points in pictures()]
     with torch.random.fork_rng():
@@ -117,7 +130,9 @@ def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -
 
 
 def _smaller(rgb: Rgb, points: Points) -> tuple[Rgb, Points]:
-    """A picture and its landmarks averaged down so far that no pose of `_example` needs it again."""
+    """A picture and its landmarks averaged down so far that no pose of `_example` needs it
+    again.
+    """
     move = alignment(points)
     scale = float(np.hypot(move[0, 0], move[1, 0])) / 0.8
     if scale >= 1:
@@ -129,7 +144,9 @@ def _smaller(rgb: Rgb, points: Points) -> tuple[Rgb, Points]:
 def _example(rgb: Rgb, points: Points, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
     """(warped, straight) aligned face in a random pose and light."""
     centre, unit = points.mean(axis=0), float(np.linalg.norm(points[1] - points[0]))
-    turn = cv2.getRotationMatrix2D((0.0, 0.0), float(rng.uniform(-8, 8)), float(rng.uniform(0.95, 1.05)))[:, :2]
+    turn = cv2.getRotationMatrix2D(
+        (0.0, 0.0), float(rng.uniform(-8, 8)), float(rng.uniform(0.95, 1.05))
+    )[:, :2]
     posed = ((points - centre) @ turn.T + centre + rng.normal(0, 0.02 * unit, 2)).astype(np.float32)
     goal = aligned(rgb, posed)
     gain, shift = rng.uniform(0.85, 1.15), rng.uniform(-12, 12)
@@ -139,7 +156,9 @@ def _example(rgb: Rgb, points: Points, rng: np.random.Generator) -> tuple[Rgb, R
     grid = rng.normal(0, 1.3, (5, 5, 2)).astype(np.float32)
     flow = cv2.resize(grid, (FACE_PX, FACE_PX), interpolation=cv2.INTER_CUBIC)
     x, y = np.meshgrid(*[np.arange(FACE_PX, dtype=np.float32)] * 2)
-    given = cv2.remap(goal, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    given = cv2.remap(
+        goal, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(given, np.uint8), goal
 
 
@@ -147,16 +166,23 @@ def _tensor(faces: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2).float() / 255
 
 
-# ------------------------------------------------------------------------------------------------------ 3. creation
+# ------------------------------------------------------------------------------------------------------
+# 3. creation
 
 
 def put_back(frame: Rgb, points: Points, drawn: Rgb) -> Rgb:
-    """Lay a drawn face over the frame it was aligned from: colours matched, seam softened, watermarked."""
+    """Lay a drawn face over the frame it was aligned from: colours matched, seam softened,
+    watermarked.
+    """
     back, (height, width) = cv2.invertAffineTransform(alignment(points)), frame.shape[:2]
-    placed = cv2.warpAffine(drawn, back, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    placed = cv2.warpAffine(
+        drawn, back, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     oval = np.zeros((FACE_PX, FACE_PX), np.float32)
     cv2.ellipse(oval, (32, 33), (21, 25), 0, 0, 360, 1.0, -1)
-    mask = np.asarray(cv2.warpAffine(cv2.GaussianBlur(oval, (0, 0), 2.5), back, (width, height)), np.float32)
+    mask = np.asarray(
+        cv2.warpAffine(cv2.GaussianBlur(oval, (0, 0), 2.5), back, (width, height)), np.float32
+    )
     placed = match_colour(np.asarray(placed, np.uint8), frame, mask)
     return watermarked(blend_in(frame, placed, mask, 1.0))
 
@@ -172,7 +198,8 @@ def watermarked(rgb: Rgb, text: str = WATERMARK) -> Rgb:
     return np.asarray(image)
 
 
-# ---------------------------------------------------------------------------------------------- 4. why it flickers
+# ---------------------------------------------------------------------------------------------- 4.
+# why it flickers
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +208,8 @@ class Flicker:
 
     authentic: tuple[Rgb, ...]
     swapped: tuple[Rgb, ...]
-    steady_authentic: tuple[float, ...]  # correlation of the face's fine detail in frame i and i + 1
+    # correlation of the face's fine detail in frame i and i + 1
+    steady_authentic: tuple[float, ...]
     steady_swapped: tuple[float, ...]
     analyses: tuple[Analysis, Analysis]  # the detector on both clips
 
@@ -193,14 +221,20 @@ def clip(count: int = FRAMES) -> tuple[tuple[Rgb, ...], tuple[Points, ...]]:
     frames, places = [], []
     for i in range(count):
         turn = 2 * np.pi * i / FRAMES
-        move = cv2.getRotationMatrix2D((middle[0], middle[1]), 2 * np.sin(turn), 0.85 + 0.04 * np.sin(turn / 2))
+        move = cv2.getRotationMatrix2D(
+            (middle[0], middle[1]), 2 * np.sin(turn), 0.85 + 0.04 * np.sin(turn / 2)
+        )
         move[:, 2] += np.array(SIZE) / 2 - middle + (6 * np.sin(turn), 3 * np.sin(2 * turn))
-        frames.append(np.asarray(cv2.warpAffine(rgb, move, SIZE, borderMode=cv2.BORDER_REFLECT), np.uint8))
+        frames.append(
+            np.asarray(cv2.warpAffine(rgb, move, SIZE, borderMode=cv2.BORDER_REFLECT), np.uint8)
+        )
         places.append((np.hstack([points, np.ones((5, 1))]) @ move.T).astype(np.float32))
     return tuple(frames), tuple(places)
 
 
-def flicker(detector: Detector, learnt: Learnt, count: int = FRAMES, progress: Progress | None = None) -> Flicker:
+def flicker(
+    detector: Detector, learnt: Learnt, count: int = FRAMES, progress: Progress | None = None
+) -> Flicker:
     """Convert the clip frame by frame, each with the landmarks found in it alone, and compare."""
     report = progress or (lambda share, stage: None)
     frames, places = clip(count)
@@ -213,13 +247,18 @@ def flicker(detector: Detector, learnt: Learnt, count: int = FRAMES, progress: P
     steady = [steadiness(clip, places) for clip in (frames, swapped)]
     report(0.6, "Asking the detector")
     marked = [watermarked(frame) for frame in frames]  # on both, so that the mark tells nothing
-    analyses = [detector.analyze_media(_media(name, clip)) for name, clip in (("authentic", marked), ("swap", swapped))]
+    analyses = [
+        detector.analyze_media(_media(name, clip))
+        for name, clip in (("authentic", marked), ("swap", swapped))
+    ]
     report(1.0, "Done")
     return Flicker(frames, tuple(swapped), steady[0], steady[1], (analyses[0], analyses[1]))
 
 
 def steadiness(frames: Sequence[Rgb], places: Sequence[Points]) -> tuple[float, ...]:
-    """Correlation of neighbouring frames' fine detail inside the face, the camera's own movement taken out."""
+    """Correlation of neighbouring frames' fine detail inside the face, the camera's own movement
+    taken out.
+    """
     details = []
     for frame, points in zip(frames, places, strict=True):
         face = cv2.cvtColor(aligned(frame, points), cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -1,4 +1,5 @@
-"""Where the detector fails, shown on the built-in faces: each a picture before and after, judged on the spot.
+"""Where the detector fails, shown on the built-in faces: each a picture before and after, judged on
+the spot.
 
 Nothing is claimed beforehand: the sentences say what the loaded weights made of the two pictures.
 """
@@ -18,7 +19,14 @@ from detector.training.forge import Blend, Look, eye_distance, self_blend
 from detector.types import Frame, Label, Media, Verdict
 from explain.figures import Rgb
 from explain.lab.charts import strip
-from explain.lab.examples import ASTRONAUT_POINTS, HOPPER_POINTS, astronaut, astronaut_swapped, hopper, hopper_mouth
+from explain.lab.examples import (
+    ASTRONAUT_POINTS,
+    HOPPER_POINTS,
+    astronaut,
+    astronaut_swapped,
+    hopper,
+    hopper_mouth,
+)
 from explain.report_html import HEADLINES
 
 WIDTH_PX = 512  # of both built-in pictures
@@ -83,7 +91,11 @@ def coarse() -> Rgb:
 
 def careful() -> Rgb:
     """The same with care: nearly the same colours, as sharp, a soft seam."""
-    return _blended(Blend("face", shift_x=0.004, shift_y=0.003, blur=0.4, look=Look(rgb_shift=(3.0, -2.0, -2.0))))
+    return _blended(
+        Blend(
+            "face", shift_x=0.004, shift_y=0.003, blur=0.4, look=Look(rgb_shift=(3.0, -2.0, -2.0))
+        )
+    )
 
 
 def resaved_mouth() -> Rgb:
@@ -126,7 +138,9 @@ WEAKNESSES: tuple[Weakness, ...] = (
 
 
 def judge(detector: Detector, progress: Progress | None = None) -> list[Judged]:
-    """Ask the detector about every pair. `progress(share, stage)` is called before each; raising in it cancels."""
+    """Ask the detector about every pair. `progress(share, stage)` is called before each; raising in
+    it cancels.
+    """
     report = progress or (lambda share, stage: None)
     found = []
     for i, weakness in enumerate(WEAKNESSES):
@@ -144,7 +158,9 @@ def _media(rgb: Rgb) -> Media:
 
 
 def said(judged: Judged) -> list[str]:
-    """What is shown and what came of it: whether the detector is wrong, silent or right about the second picture."""
+    """What is shown and what came of it: whether the detector is wrong, silent or right about the
+    second picture.
+    """
     truth = Label.FORGED if judged.weakness.forged else Label.AUTHENTIC
     before, after = judged.verdicts
     if after.label is truth:

@@ -1,1 +1,3 @@
-"""The page, one file per tab: `build(service)` lays a tab out inside the current gr.Blocks and wires it."""
+"""The page, one file per tab: `build(service)` lays a tab out inside the current gr.Blocks and
+wires it.
+"""

@@ -1,7 +1,7 @@
 """The main tab: a photo or a clip in, a verdict with its explanation out.
 
-Upload, camera and examples all fill one file field, and that starts a run. The verdict comes first, the pictures of the
-chosen frame after it (panel.py), slow explanations when asked for (slow.py).
+Upload, camera and examples all fill one file field, and that starts a run. The verdict comes first,
+the pictures of the chosen frame after it (panel.py), slow explanations when asked for (slow.py).
 """
 
 from __future__ import annotations
@@ -69,14 +69,17 @@ def build(service: Service) -> None:
             with result.body:
                 panel = Panel(service)
                 slow = Slow(service, result.token, result.chosen, result.status, panel.words)
-                with gr.Accordion("What the file says about itself (not part of the score)", open=False):
+                with gr.Accordion(
+                    "What the file says about itself (not part of the score)", open=False
+                ):
                     result.metadata.render()
     _wire_source(service, source)
     _wire_run(service, source, result, panel, slow)
     _wire_choice(service, result, panel, slow)
 
 
-# ----------------------------------------------------------------------------------------------------------- layout
+# -----------------------------------------------------------------------------------------------------------
+# layout
 
 
 def _source(service: Service) -> Source:
@@ -87,15 +90,21 @@ def _source(service: Service) -> Source:
     )  # fmt: skip
     with gr.Row():
         start = gr.Button("Analyse", variant="primary", elem_id="lens-start", min_width=120)
-        stop = gr.Button("Cancel", variant="stop", interactive=False, elem_id="lens-stop", min_width=120)
+        stop = gr.Button(
+            "Cancel", variant="stop", interactive=False, elem_id="lens-stop", min_width=120
+        )
     gr.Markdown("**Or try an example.** Public-domain faces; the forgeries were made from them.")
     examples = gr.HTML(
-        cards.examples([(figures.png(thumbnail(example)), example.caption) for example in EXAMPLES]),
+        cards.examples(
+            [(figures.png(thumbnail(example)), example.caption) for example in EXAMPLES]
+        ),
         js_on_load=cards.EXAMPLES_JS,
         elem_id="lens-examples",
     )
     with gr.Accordion("Take a picture with the camera", open=False):
-        camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, format="png", show_label=False)
+        camera = gr.Image(
+            sources=["webcam"], type="filepath", image_mode=None, format="png", show_label=False
+        )
     gr.HTML(
         '<p class="lens-small">Files are deleted when you close the page, or after about an hour. '
         "Nothing is learnt from them.</p>",
@@ -116,7 +125,8 @@ def _result() -> Result:
     return Result(status, verdict, face, player, timeline, metadata, body, token, gr.State((0, 0)))
 
 
-# ----------------------------------------------------------------------------------------------------------- wiring
+# -----------------------------------------------------------------------------------------------------------
+# wiring
 
 
 def _wire_source(service: Service, source: Source) -> None:
@@ -125,7 +135,9 @@ def _wire_source(service: Service, source: Source) -> None:
         folder.mkdir(exist_ok=True)
         return str(write_example(EXAMPLES[int(event.index)], folder))
 
-    source.examples.select(example, None, source.file, api_visibility="private", show_progress_on=source.file)
+    source.examples.select(
+        example, None, source.file, api_visibility="private", show_progress_on=source.file
+    )
     source.camera.input(lambda picture: picture, source.camera, source.file, **QUIET)
 
 
@@ -135,25 +147,41 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
     def begin(path: str | None, token: str | None, request: gr.Request) -> Update:
         service.runs.start(str(request.session_hash))
         service.sessions.drop(token)
-        buttons = {source.start: gr.Button(interactive=False), source.stop: gr.Button(interactive=path is not None)}
+        buttons = {
+            source.start: gr.Button(interactive=False),
+            source.stop: gr.Button(interactive=path is not None),
+        }
         return {**buttons, **_cleared(result), **panel.cleared(), result.status: cards.note(" ")}
 
     @spoken(result.status)
-    def run(path: str | None, model: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
+    def run(
+        path: str | None,
+        model: str | None,
+        request: gr.Request,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> Update:
         visitor = str(request.session_hash)
-        with service.runs.running(visitor, lambda share, stage: progress(share, desc=stage)) as step:
+        with service.runs.running(
+            visitor, lambda share, stage: progress(share, desc=stage)
+        ) as step:
             if path is None:
                 return {result.status: cards.note(HELLO)}
             step(0.0, "Loading the detector")
             detector = service.detector(model)
             analysis = detector.analyze(path, progress=step)
             step(1.0, "Done")
-        return {**_shown(service, Session(analysis, Path(path), visitor, model), result), **slow.fresh(detector)}
+        return {
+            **_shown(service, Session(analysis, Path(path), visitor, model), result),
+            **slow.fresh(detector),
+        }
 
     def end(request: gr.Request) -> Update:
         if service.runs.awaited(str(request.session_hash)):  # another run took over
             return {source.start: gr.skip(), source.stop: gr.skip()}
-        return {source.start: gr.Button(interactive=True), source.stop: gr.Button(interactive=False)}
+        return {
+            source.start: gr.Button(interactive=True),
+            source.stop: gr.Button(interactive=False),
+        }
 
     def cancel(request: gr.Request) -> Update:
         service.runs.cancel(str(request.session_hash))
@@ -171,7 +199,9 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
     source.file.change(None, source.file, None, js=SCROLL_JS, **QUIET)
     running.then(end, None, buttons, queue=False, trigger_mode="multiple", **QUIET)
     _full(service, running.success, result, panel)
-    source.stop.click(cancel, None, [result.status, *buttons], cancels=[running], queue=False, **QUIET)
+    source.stop.click(
+        cancel, None, [result.status, *buttons], cancels=[running], queue=False, **QUIET
+    )
 
 
 def _wire_choice(service: Service, result: Result, panel: Panel, slow: Slow) -> None:
@@ -217,11 +247,16 @@ def _full(service: Service, after: Any, result: Result, panel: Panel) -> None:
     )  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------------------------- answers
+# ----------------------------------------------------------------------------------------------------------
+# answers
 
 
 def _cleared(result: Result) -> Update:
-    return {result.verdict: cards.welcome(), result.body: gr.Column(visible=False), result.token: None}
+    return {
+        result.verdict: cards.welcome(),
+        result.body: gr.Column(visible=False),
+        result.token: None,
+    }
 
 
 def _shown(service: Service, session: Session, result: Result) -> Update:
@@ -229,7 +264,9 @@ def _shown(service: Service, session: Session, result: Result) -> Update:
     analysis, detector = session.analysis, service.detector(session.model)
     calibration = detector.decision.of(analysis.media.kind)
     lines = [build_timeline(face, calibration) for face in analysis.faces]
-    card = cards.verdict_card(analysis.verdict, calibration, analysis.model, detector.entry, clip.suspicious(lines))
+    card = cards.verdict_card(
+        analysis.verdict, calibration, analysis.model, detector.entry, clip.suspicious(lines)
+    )
     said: Update = {result.status: cards.note(in_short(analysis)), result.verdict: card}
     if not analysis.faces:
         return said

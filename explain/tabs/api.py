@@ -13,11 +13,14 @@ from detector.pipeline import analysis_json, on_gpu
 from explain.report import build_report
 from explain.tabs.service import UNEXPECTED, Service, log_fault
 
-ANALYZE_S, EXPLAIN_S = 30, 60  # for which a Space asks for a card: several times what a clip takes on one
+# for which a Space asks for a card: several times what a clip takes on one
+ANALYZE_S, EXPLAIN_S = 30, 60
 
 
 def build(service: Service) -> None:
-    """Add /analyze and /explain, which take a file and give JSON; nothing of it is seen on the page."""
+    """Add /analyze and /explain, which take a file and give JSON; nothing of it is seen on the
+    page.
+    """
 
     @on_gpu(ANALYZE_S)
     def analyze(file: str) -> dict[str, Any]:
@@ -33,11 +36,15 @@ def build(service: Service) -> None:
     for name, answer, queue in (("analyze", analyze, "analysis"), ("explain", explain, "explain")):
         # Going through a file component, so that only files uploaded by the caller can be named.
         file, result = gr.File(label="file", visible=False), gr.JSON(label=name, visible=False)
-        gr.Button(visible=False).click(_answered(answer), file, result, api_name=name, concurrency_id=queue)
+        gr.Button(visible=False).click(
+            _answered(answer), file, result, api_name=name, concurrency_id=queue
+        )
 
 
 def _answered(answer: Callable[[str], dict[str, Any]]) -> Callable[[str | None], dict[str, Any]]:
-    """A file that cannot be read gives the contract's error object; no file is a mistake of the caller."""
+    """A file that cannot be read gives the contract's error object; no file is a mistake of the
+    caller.
+    """
 
     def call(path: str | None) -> dict[str, Any]:
         if path is None:
@@ -45,7 +52,10 @@ def _answered(answer: Callable[[str], dict[str, Any]]) -> Callable[[str | None],
         try:
             return answer(path)
         except DetectorError as err:
-            return {"file": Path(path).name, "error": {"type": type(err).__name__, "message": str(err)}}
+            return {
+                "file": Path(path).name,
+                "error": {"type": type(err).__name__, "message": str(err)},
+            }
         except Exception as err:
             log_fault(err)
             raise gr.Error(UNEXPECTED, print_exception=False) from err

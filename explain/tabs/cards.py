@@ -1,6 +1,7 @@
 """Small pieces of the page's HTML. Strings in, strings out; everything from outside is escaped.
 
-What they say is never carried by colour alone: every state has a sign and words, every zone a pattern and a label.
+What they say is never carried by colour alone: every state has a sign and words, every zone a
+pattern and a label.
 """
 
 from __future__ import annotations
@@ -55,9 +56,15 @@ def welcome() -> str:
 
 
 def verdict_card(
-    verdict: Verdict, calibration: Calibration, model: ModelInfo, entry: Mapping[str, Any], suspicious: str = ""
+    verdict: Verdict,
+    calibration: Calibration,
+    model: ModelInfo,
+    entry: Mapping[str, Any],
+    suspicious: str = "",
 ) -> str:
-    """The answer, words first. entry: the model's, in the manifest; suspicious: a sentence on the clip's seconds."""
+    """The answer, words first. entry: the model's, in the manifest; suspicious: a sentence on the
+    clip's seconds.
+    """
     sign = f'<svg class="lens-sign" viewBox="0 0 24 24" aria-hidden="true">{SIGNS[verdict.label]}</svg>'
     scale = "" if verdict.p_fake is None else _scale(verdict.p_fake, calibration)
     seconds = f'<p class="lens-reason">{escape(suspicious)}</p>' if suspicious else ""
@@ -71,7 +78,9 @@ def verdict_card(
 
 
 def how_often_wrong(entry: Mapping[str, Any]) -> str:
-    """The false alarms that were measured, or else those that were aimed at, from a manifest's entry."""
+    """The false alarms that were measured, or else those that were aimed at, from a manifest's
+    entry.
+    """
     measured, target = entry.get("false_positives"), entry.get("false_positive_target")
     if measured is not None:
         text = f"When measured, it called {float(measured):.1%} of authentic faces forged"
@@ -140,7 +149,9 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
     body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
         for name, *cells in rows
     )
     return f'<div class="lens-table"><table>{head}<tbody>{body}</tbody></table></div>'

@@ -1,4 +1,6 @@
-"""A clip on the page: the player, and the timeline that moves with it. timeline.js joins the two."""
+"""A clip on the page: the player, and the timeline that moves with it. timeline.js joins the
+two.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ TIMELINE_JS = (Path(__file__).parent / "timeline.js").read_text(encoding="utf-8"
 
 
 def player(path: Path) -> str:
-    """The clip itself, as Gradio serves a file it was given; the timeline finds it by its place in the page.
+    """The clip itself, as Gradio serves a file it was given; the timeline finds it by its place in
+    the page.
 
     Gradio's own player would re-encode what browsers cannot play, for as long as that takes.
     """
@@ -61,7 +64,9 @@ def suspicious(lines: Sequence[Timeline]) -> str:
 
 def _frame_text(line: Timeline, i: int) -> str:
     inside = any(part.start_s <= line.t[i] <= part.end_s for part in line.intervals)
-    return f"{line.t[i]:.2f} s, score {said(line.p[i])}" + (", in a suspicious stretch" if inside else "")
+    return f"{line.t[i]:.2f} s, score {said(line.p[i])}" + (
+        ", in a suspicious stretch" if inside else ""
+    )
 
 
 def _scores(line: Timeline, end: float, chosen: int) -> str:
@@ -96,7 +101,8 @@ def _similarity(line: Timeline, end: float) -> str:
 
 def _trace(t: Sequence[float], values: Sequence[float], end: float) -> str:
     points = " ".join(
-        f"{100 * x / end:.2f},{100 - 100 * min(max(y, 0), 1):.1f}" for x, y in zip(t, values, strict=True)
+        f"{100 * x / end:.2f},{100 - 100 * min(max(y, 0), 1):.1f}"
+        for x, y in zip(t, values, strict=True)
     )
     return (
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'

@@ -1,4 +1,6 @@
-"""The compression tab: a file degraded step by step, with the score, the map and the reconstruction moving along."""
+"""The compression tab: a file degraded step by step, with the score, the map and the reconstruction
+moving along.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ LEAD = (
     "step and see when the answer changes. **Try:** the pasted-in face with JPEG, then with shrinking. Which one hides "
     "it first?"
 )
-# Gradio's image slider takes no alternative text; its pictures stand in the page a moment after the change.
+# Gradio's image slider takes no alternative text; its pictures stand in the page a moment after the
+# change.
 ALT_TEXTS = """() => setTimeout(() => document.querySelectorAll('#lens-compression-restored img').forEach((img, i) => {
   img.alt = ['The face as it is at this level', 'The same face, denoised'][i];
 }), 300)"""
@@ -61,7 +64,12 @@ def build(service: Service) -> None:
     with gr.Row(elem_classes="lens-lab"):
         with gr.Column(scale=2, min_width=300):
             files = source("compression", [e.name for e in EXAMPLES], "Or your own photo or clip")
-            kind = gr.Radio(list(sweeps()), value="JPEG", label="What is done to it", elem_id="lens-compression-kind")
+            kind = gr.Radio(
+                list(sweeps()),
+                value="JPEG",
+                label="What is done to it",
+                elem_id="lens-compression-kind",
+            )
             run = runner(service, "compression", "Draw the curve")
         with gr.Column(scale=5, min_width=320):
             shown = _shown()
@@ -70,7 +78,9 @@ def build(service: Service) -> None:
     def work(step: Any, example: str, uploaded: str | None, name: str) -> Update:
         detector, sweep = service.detector(), sweeps()[name]
         media = open_media(path_of(service, example, uploaded), compression.CLIP_FRAMES)
-        found = Found(sweep, compression.curve(detector, media, sweep, step), detector.decision.of(media.kind))
+        found = Found(
+            sweep, compression.curve(detector, media, sweep, step), detector.decision.of(media.kind)
+        )
         at = compression.flip(found.points) or 0
         last = len(found.points) - 1
         return {
@@ -88,23 +98,45 @@ def build(service: Service) -> None:
     outputs = list(vars(shown).values())
     run.wire(work, [*files.inputs, kind], [kept, *outputs])
     shown.level.input(
-        move, [kept, shown.level], [run.status, *outputs], trigger_mode="always_last", concurrency_id="frames", **QUIET
+        move,
+        [kept, shown.level],
+        [run.status, *outputs],
+        trigger_mode="always_last",
+        concurrency_id="frames",
+        **QUIET,
     )
     shown.restored.change(None, js=ALT_TEXTS)
     _endpoint(service)
 
 
 def _shown() -> Shown:
-    curve = picture("Score against severity", "lens-compression-curve", "The score at every level, weak to strong")
+    curve = picture(
+        "Score against severity",
+        "lens-compression-curve",
+        "The score at every level, weak to strong",
+    )
     words = gr.HTML(elem_id="lens-compression-words")
-    strip = picture("Six levels", "lens-compression-strip", "The face at six levels, with its score under each")
-    level = gr.Slider(0, 1, step=1, label="Level shown below", visible=False, elem_id="lens-compression-level")
+    strip = picture(
+        "Six levels", "lens-compression-strip", "The face at six levels, with its score under each"
+    )
+    level = gr.Slider(
+        0, 1, step=1, label="Level shown below", visible=False, elem_id="lens-compression-level"
+    )
     about = gr.HTML(elem_id="lens-compression-about")
     with gr.Row():
-        face = picture("The face", "lens-compression-face", "The face as the detector sees it at this level")
-        evidence = picture("Evidence map", "lens-compression-evidence", "The face, places that look forged coloured")
+        face = picture(
+            "The face", "lens-compression-face", "The face as the detector sees it at this level"
+        )
+        evidence = picture(
+            "Evidence map",
+            "lens-compression-evidence",
+            "The face, places that look forged coloured",
+        )
         restored = gr.ImageSlider(
-            label="Denoised (right)", format="png", interactive=False, elem_id="lens-compression-restored"
+            label="Denoised (right)",
+            format="png",
+            interactive=False,
+            elem_id="lens-compression-restored",
         )
     return Shown(curve, words, strip, level, about, face, evidence, restored)
 
@@ -114,7 +146,11 @@ def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
     point = found.points[at]
     curve = compression.curve_picture(found.sweep, found.points, found.band, at)
     p = point.verdict.p_fake
-    score = "No face was found at this level." if p is None else f"Score {p:.2f}. {point.verdict.reason}"
+    score = (
+        "No face was found at this level."
+        if p is None
+        else f"Score {p:.2f}. {point.verdict.reason}"
+    )
     about = [f"{point.level}: {describe(point.recipe)}. {score}"]
     if point.crop is None:
         empty = {shown.face: None, shown.evidence: None, shown.restored: None}
@@ -133,14 +169,25 @@ def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
 
 def _endpoint(service: Service) -> None:
     def degrade(file: str | None, sweep: str) -> dict[str, Any]:
-        """Analyse a photo or a clip at every level of a degradation, such as "JPEG" or "H.264 video"."""
+        """Analyse a photo or a clip at every level of a degradation, such as "JPEG" or "H.264
+        video".
+        """
         if file is None:
             raise ValueError("A file is needed.")
         if sweep not in sweeps():
-            raise ValueError(f"No degradation is called {sweep!r}; there are {', '.join(sweeps())}.")
+            raise ValueError(
+                f"No degradation is called {sweep!r}; there are {', '.join(sweeps())}."
+            )
         media = open_media(Path(file), compression.CLIP_FRAMES)
         points = compression.curve(service.detector(), media, sweeps()[sweep])
-        return {"file": media.name, "sha256": media.sha256, **compression.to_json(sweeps()[sweep], points)}
+        return {
+            "file": media.name,
+            "sha256": media.sha256,
+            **compression.to_json(sweeps()[sweep], points),
+        }
 
-    fields = [gr.File(label="file", visible=False), gr.Textbox("JPEG", label="sweep", visible=False)]
+    fields = [
+        gr.File(label="file", visible=False),
+        gr.Textbox("JPEG", label="sweep", visible=False),
+    ]
     endpoint("degrade", "analysis", degrade, fields)

@@ -1,5 +1,5 @@
-"""What Gradio keeps of a visitor: files, each under a name of its own that nobody can guess, and state. Both go with
-the visitor."""
+"""What Gradio keeps of a visitor: files, each under a name of its own that nobody can guess, and
+state. Both go with the visitor."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ MOST_VISITORS = 2000  # whose files are known; callers of the API without a sess
 
 
 class OwnUpload(route_utils.GradioUploadFile):
-    """An upload under a name of its own. Gradio calls it by a hash of its content, so that visitors with the same file
-    would share one copy: the first to leave takes it from the others, and whoever has it can ask who else has."""
+    """An upload under a name of its own. Gradio calls it by a hash of its content, so that visitors
+    with the same file would share one copy: the first to leave takes it from the others, and
+    whoever has it can ask who else has."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -30,7 +31,9 @@ class OwnUpload(route_utils.GradioUploadFile):
 
 
 def own_names() -> None:
-    """Have Gradio name files by chance instead of by content, and leave no empty file beside each upload it reads."""
+    """Have Gradio name files by chance instead of by content, and leave no empty file beside each
+    upload it reads.
+    """
     route_utils.GradioUploadFile = OwnUpload  # type: ignore[misc]
     for name in ("hash_file", "hash_bytes"):
         setattr(processing_utils, name, lambda *_: secrets.token_hex(NAME_BYTES))
@@ -38,9 +41,11 @@ def own_names() -> None:
 
 
 class ForgetfulBlocks(gr.Blocks):
-    """Blocks that know which visitor sent or was shown a file, and keep nothing of a visitor who left.
+    """Blocks that know which visitor sent or was shown a file, and keep nothing of a visitor who
+    left.
 
-    Gradio keeps half a megabyte of each, and of each call without a session, until there are 10,000.
+    Gradio keeps half a megabyte of each, and of each call without a session, until there are
+    10,000.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -51,18 +56,25 @@ class ForgetfulBlocks(gr.Blocks):
     async def process_api(  # type: ignore[override]
         self, block_fn: Any, inputs: list[Any], *, session_hash: str | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Note the files that go in and out. Of those named, only uploads count: anybody can name anything."""
+        """Note the files that go in and out. Of those named, only uploads count: anybody can name
+        anything.
+        """
         self._note(session_hash, {path for path in _paths(inputs) if path in self.upload_file_set})
         try:
-            answer = await super().process_api(block_fn, inputs, session_hash=session_hash, **options)
+            answer = await super().process_api(
+                block_fn, inputs, session_hash=session_hash, **options
+            )
             self._note(session_hash, set(_paths(answer["data"])) - self._everybodys())
             return answer
         finally:
-            if session_hash and session_hash == options.get("event_id"):  # a call without a session: Gradio made it one
+            # a call without a session: Gradio made it one
+            if session_hash and session_hash == options.get("event_id"):
                 self._drop_state(session_hash)
 
     def left(self, request: gr.Request) -> None:
-        """A visitor closed the page. The last to be told: whatever runs for a visitor brings the state back."""
+        """A visitor closed the page. The last to be told: whatever runs for a visitor brings the
+        state back.
+        """
         visitor = str(request.session_hash)
         self._drop_state(visitor)
         with self._lock:

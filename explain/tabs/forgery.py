@@ -1,4 +1,6 @@
-"""The forgery lab's tab: sliders on one side, the forged face and what the detector makes of it on the other."""
+"""The forgery lab's tab: sliders on one side, the forged face and what the detector makes of it on
+the other.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,17 @@ from explain.lab.forgery import FAMILIES, RANGES, SHIPPED_GENERATORS, Result, Se
 from explain.regions import explain_regions
 from explain.report_html import HEADLINES
 from explain.tabs import cards
-from explain.tabs.lab import IDLE_SECONDS, QUIET, Runner, Source, Update, endpoint, path_of, runner, source
+from explain.tabs.lab import (
+    IDLE_SECONDS,
+    QUIET,
+    Runner,
+    Source,
+    Update,
+    endpoint,
+    path_of,
+    runner,
+    source,
+)
 from explain.tabs.panel import picture
 from explain.tabs.service import Service, spoken
 
@@ -79,7 +91,9 @@ class Shown:
         return {
             self.words: cards.sentences(said(result)),
             self.forged: _large(result.forged),
-            self.mask: _large(np.repeat(np.rint(255 * result.mask).astype(np.uint8)[..., None], 3, axis=2)),
+            self.mask: _large(
+                np.repeat(np.rint(255 * result.mask).astype(np.uint8)[..., None], 3, axis=2)
+            ),
             self.evidence: _heat(result.forged, evidence),
             self.cam: _heat(result.forged, cam),
             self.lime: None,
@@ -107,13 +121,26 @@ def build(service: Service) -> None:
 
 def _knobs() -> Knobs:
     start = Settings()
-    family = gr.Radio(list(FAMILIES), value=start.family, label="Kind of forgery", elem_id="lens-forgery-family")
-    region = gr.Dropdown(list(REGIONS), value=start.region, label="Region", elem_id="lens-forgery-region")
+    family = gr.Radio(
+        list(FAMILIES), value=start.family, label="Kind of forgery", elem_id="lens-forgery-family"
+    )
+    region = gr.Dropdown(
+        list(REGIONS), value=start.region, label="Region", elem_id="lens-forgery-region"
+    )
     sliders = {
-        name: gr.Slider(low, high, getattr(start, name), step=0.01, label=LABELS[name], elem_id=f"lens-forgery-{name}")
+        name: gr.Slider(
+            low,
+            high,
+            getattr(start, name),
+            step=0.01,
+            label=LABELS[name],
+            elem_id=f"lens-forgery-{name}",
+        )
         for name, (low, high) in RANGES.items()
     }
-    generator = gr.Dropdown(list(SHIPPED_GENERATORS), value=start.generator, label="Generator (for reconstruction)")
+    generator = gr.Dropdown(
+        list(SHIPPED_GENERATORS), value=start.generator, label="Generator (for reconstruction)"
+    )
     seed = gr.Number(start.seed, precision=0, minimum=0, label="Seed of the outline's wobble")
     return Knobs(family=family, region=region, **sliders, generator=generator, seed=seed)
 
@@ -121,22 +148,35 @@ def _knobs() -> Knobs:
 def _shown() -> Shown:
     words = gr.HTML(cards.note("Move a slider to forge the face."), elem_id="lens-forgery-words")
     with gr.Row():
-        forged = picture("Forged face", "lens-forgery-face", "The forged face as the detector sees it")
+        forged = picture(
+            "Forged face", "lens-forgery-face", "The forged face as the detector sees it"
+        )
         mask = picture("True mask", "lens-forgery-mask", "White where pixels come from the forgery")
     with gr.Row():
-        evidence = picture("Evidence map", "lens-forgery-evidence", "The face, places that look forged coloured")
-        cam = picture("Grad-CAM", "lens-forgery-cam", "The face, places that carry the score coloured")
+        evidence = picture(
+            "Evidence map", "lens-forgery-evidence", "The face, places that look forged coloured"
+        )
+        cam = picture(
+            "Grad-CAM", "lens-forgery-cam", "The face, places that carry the score coloured"
+        )
     table = gr.HTML(elem_id="lens-forgery-table")
-    lime = picture("LIME", "lens-forgery-lime", "Patches for and against a forgery, with their weights")
+    lime = picture(
+        "LIME", "lens-forgery-lime", "Patches for and against a forgery, with their weights"
+    )
     return Shown(words, forged, mask, evidence, cam, lime, table)
 
 
-# ----------------------------------------------------------------------------------------------------------- wiring
+# -----------------------------------------------------------------------------------------------------------
+# wiring
 
 
-def _wire_knobs(service: Service, files: Source, knobs: Knobs, shown: Shown, status: gr.HTML, kept: gr.State) -> None:
+def _wire_knobs(
+    service: Service, files: Source, knobs: Knobs, shown: Shown, status: gr.HTML, kept: gr.State
+) -> None:
     @spoken(status)
-    def moved(found: tuple[str, Subject] | None, example: str, uploaded: str | None, *values: Any) -> Update:
+    def moved(
+        found: tuple[str, Subject] | None, example: str, uploaded: str | None, *values: Any
+    ) -> Update:
         path = path_of(service, example, uploaded)
         if found is None or found[0] != str(path):
             found = str(path), _subject(service, path)
@@ -150,13 +190,22 @@ def _wire_knobs(service: Service, files: Source, knobs: Knobs, shown: Shown, sta
     )  # fmt: skip
 
 
-def _wire_slow(service: Service, files: Source, knobs: Knobs, shown: Shown, surprise: Runner, lime: gr.Button) -> None:
+def _wire_slow(
+    service: Service, files: Source, knobs: Knobs, shown: Shown, surprise: Runner, lime: gr.Button
+) -> None:
     def search(step: Any, example: str, uploaded: str | None, seed: int) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
         settings = forgery.surprise(service.detector(), subject, int(seed) + 1, step)
         if settings is None:
-            return {surprise.status: cards.note(f"The detector caught all {forgery.TRIES} forgeries tried.")}
-        return {**knobs.set_to(settings), **shown.fill(forgery.judge(service.detector(), subject, settings))}
+            return {
+                surprise.status: cards.note(
+                    f"The detector caught all {forgery.TRIES} forgeries tried."
+                )
+            }
+        return {
+            **knobs.set_to(settings),
+            **shown.fill(forgery.judge(service.detector(), subject, settings)),
+        }
 
     outputs = [*knobs.inputs, *vars(shown).values()]
     surprise.wire(search, [*files.inputs, knobs.seed], outputs)
@@ -167,7 +216,9 @@ def _wire_slow(service: Service, files: Source, knobs: Knobs, shown: Shown, surp
         result = forgery.judge(service.detector(), subject, Settings(*values))
         regions = explain_regions(service.detector(), result.forged)
         scale = figures.shared_scale([regions.heat()])
-        drawn = figures.stack([figures.regions_signed(result.forged, regions, scale), figures.colour_bar(scale)])
+        drawn = figures.stack(
+            [figures.regions_signed(result.forged, regions, scale), figures.colour_bar(scale)]
+        )
         result = result.with_map("LIME", regions.heat())
         return {**shown.fill(result), shown.lime: drawn}
 
@@ -183,10 +234,14 @@ def _subject(service: Service, path: Path) -> Subject:
 
 def _endpoint(service: Service) -> None:
     def forge(file: str | None, settings: dict[str, Any]) -> list[Any]:
-        """Forge the largest face of a photo from itself; settings as in the lab, those left out take their defaults."""
+        """Forge the largest face of a photo from itself; settings as in the lab, those left out
+        take their defaults.
+        """
         if file is None:
             raise ValueError("A file is needed.")
-        result = forgery.judge(service.detector(), _subject(service, Path(file)), Settings(**(settings or {})))
+        result = forgery.judge(
+            service.detector(), _subject(service, Path(file)), Settings(**(settings or {}))
+        )
         return [to_json(result), result.forged]
 
     fields = [gr.File(label="file", visible=False), gr.JSON({}, label="settings", visible=False)]
@@ -194,7 +249,8 @@ def _endpoint(service: Service) -> None:
     endpoint("forge", "frames", forge, fields, [forged])
 
 
-# ---------------------------------------------------------------------------------------------------------- answers
+# ----------------------------------------------------------------------------------------------------------
+# answers
 
 
 def said(result: Result) -> list[str]:
@@ -204,7 +260,9 @@ def said(result: Result) -> list[str]:
     if not result.found:
         return [scores, "At ratio 0 nothing is forged."]
     missed = result.label.value == "authentic"
-    verdict = "This forgery fools the detector: it is forged, and it is not found." if missed else ""
+    verdict = (
+        "This forgery fools the detector: it is forged, and it is not found." if missed else ""
+    )
     best = max(result.found, key=lambda name: result.found[name].iou)
     place = f"The {best} overlaps the true mask by {result.found[best].iou:.0%} (IoU)."
     return [line for line in (scores, verdict, place) if line]
@@ -213,7 +271,10 @@ def said(result: Result) -> list[str]:
 def table(found: dict[str, Localisation]) -> str:
     """IoU and pixel AUC of every map against the true mask."""
     head = ("Map", "IoU with the mask", "Pixel AUC (0.5 is chance)", "Hottest pixel in the mask")
-    rows = [(n, f"{f.iou:.2f}", f"{f.pixel_auc:.2f}", "yes" if f.pointing else "no") for n, f in found.items()]
+    rows = [
+        (n, f"{f.iou:.2f}", f"{f.pixel_auc:.2f}", "yes" if f.pointing else "no")
+        for n, f in found.items()
+    ]
     return cards.grid(head, rows) if rows else ""
 
 
@@ -240,4 +301,6 @@ def _large(crop: Rgb) -> Rgb:
 
 def _heat(crop: Rgb, heat: Heat) -> Rgb:
     scale = figures.shared_scale([heat])
-    return figures.stack([_large(figures.heat_picture(crop, heat, scale)), figures.colour_bar(scale)])
+    return figures.stack(
+        [_large(figures.heat_picture(crop, heat, scale)), figures.colour_bar(scale)]
+    )

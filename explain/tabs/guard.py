@@ -1,4 +1,6 @@
-"""At the server's door: what is refused before Gradio sees it, the headers of every answer, and a log without names."""
+"""At the server's door: what is refused before Gradio sees it, the headers of every answer, and a
+log without names.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ ASKS = ("/queue/join", "/call/")  # in the paths that put a request in line
 RESTARTING = "The page is being restarted. Please try again in a minute."
 BUSY = "The page is busy: {} requests are in line. Please try again in a minute."
 
-# Gradio's page needs inline scripts; but nothing is loaded from, sent to or framed by another address, except that the
-# Hugging Face Hub frames its Spaces.
+# Gradio's page needs inline scripts; but nothing is loaded from, sent to or framed by another
+# address, except that the Hugging Face Hub frames its Spaces.
 POLICY = {
     "default-src": "'self'",
     "script-src": "'self' 'unsafe-inline' 'unsafe-eval' blob:",
@@ -64,7 +66,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         path = str(scope["path"])
-        extra = HEADERS | ({"Cache-Control": "private, no-store"} if path.startswith(OWN_FILES) else {})
+        extra = HEADERS | (
+            {"Cache-Control": "private, no-store"} if path.startswith(OWN_FILES) else {}
+        )
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -117,20 +121,30 @@ async def _whole(receive: Receive) -> tuple[bytes, Receive]:
 def _checked(body: bytes) -> tuple[int, str] | None:
     """A refusal for a file that is named by an address."""
     try:
-        return (400, "Files are uploaded, never fetched.") if _names_address(json.loads(body or b"null")) else None
+        return (
+            (400, "Files are uploaded, never fetched.")
+            if _names_address(json.loads(body or b"null"))
+            else None
+        )
     except (ValueError, RecursionError):
-        return None if not body.lstrip().startswith((b"{", b"[")) else (400, "This is not valid JSON.")
+        return (
+            None if not body.lstrip().startswith((b"{", b"[")) else (400, "This is not valid JSON.")
+        )
 
 
 def _names_address(value: Any) -> bool:
     if isinstance(value, dict):
         named = value.get("path")
-        return (isinstance(named, str) and "://" in named) or any(_names_address(v) for v in value.values())
+        return (isinstance(named, str) and "://" in named) or any(
+            _names_address(v) for v in value.values()
+        )
     return isinstance(value, list) and any(_names_address(v) for v in value)
 
 
 class Nameless:
-    """A text stream that lets no path below `folder` through: Gradio's own tracebacks quote the names of uploads."""
+    """A text stream that lets no path below `folder` through: Gradio's own tracebacks quote the
+    names of uploads.
+    """
 
     def __init__(self, stream: TextIO, folder: str) -> None:
         self._stream, self._path = stream, re.compile(re.escape(folder) + r"[^\n]*")

@@ -1,4 +1,6 @@
-"""What the labs share: where a file comes from, a start and a stop button around slow work, an API endpoint."""
+"""What the labs share: where a file comes from, a start and a stop button around slow work, an API
+endpoint.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,13 @@ class Source:
 
 
 def source(prefix: str, names: Sequence[str], upload: str) -> Source:
-    """Lay out where a file comes from. names: of the examples offered; upload: the label of the file field."""
+    """Lay out where a file comes from. names: of the examples offered; upload: the label of the
+    file field.
+    """
     offered = [(example.caption, example.name) for example in EXAMPLES if example.name in names]
-    example = gr.Dropdown(offered, value=offered[0][1], label="Example", elem_id=f"lens-{prefix}-example")
+    example = gr.Dropdown(
+        offered, value=offered[0][1], label="Example", elem_id=f"lens-{prefix}-example"
+    )
     file = gr.File(label=upload, elem_id=f"lens-{prefix}-file", height=120)
     return Source(example, file)
 
@@ -59,9 +65,14 @@ class Runner:
     status: gr.HTML
 
     def wire(
-        self, work: Callable[..., Update], inputs: Sequence[Any], outputs: Sequence[Any], *others: gr.Button
+        self,
+        work: Callable[..., Update],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        *others: gr.Button,
     ) -> None:
-        """Run `work(step, *inputs)` at a click on start or one of the others; `step(share, stage)` raises when stopped.
+        """Run `work(step, *inputs)` at a click on start or one of the others; `step(share, stage)`
+        raises when stopped.
 
         `others` start the same work; it is told nothing of which button it was.
         """
@@ -72,16 +83,24 @@ class Runner:
 
         def begin(request: gr.Request) -> Update:
             self.service.runs.start(visitor(request))
-            return {self.start: gr.Button(interactive=False), self.stop: gr.Button(interactive=True)}
+            return {
+                self.start: gr.Button(interactive=False),
+                self.stop: gr.Button(interactive=True),
+            }
 
         @spoken(self.status)
         def run(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> Update:  # noqa: B008
-            step = self.service.runs.progress(visitor(request), lambda share, stage: progress(share, desc=stage))
+            step = self.service.runs.progress(
+                visitor(request), lambda share, stage: progress(share, desc=stage)
+            )
             step(0.0, "Starting")
             return {self.status: cards.note("Done."), **work(step, *values)}
 
         def end() -> Update:
-            return {self.start: gr.Button(interactive=True), self.stop: gr.Button(interactive=False)}
+            return {
+                self.start: gr.Button(interactive=True),
+                self.stop: gr.Button(interactive=False),
+            }
 
         def cancel(request: gr.Request) -> None:
             self.service.runs.cancel(visitor(request))
@@ -98,16 +117,24 @@ def runner(service: Service, key: str, verb: str) -> Runner:
     """Lay out a start and a stop button with a status line below."""
     with gr.Row():
         start = gr.Button(verb, variant="primary", elem_id=f"lens-{key}-go", min_width=120)
-        stop = gr.Button("Stop", variant="stop", interactive=False, elem_id=f"lens-{key}-stop", min_width=90)
+        stop = gr.Button(
+            "Stop", variant="stop", interactive=False, elem_id=f"lens-{key}-stop", min_width=90
+        )
     return Runner(service, key, start, stop, gr.HTML(cards.note(" "), elem_id=f"lens-{key}-status"))
 
 
 def endpoint(
-    name: str, queue: str, answer: Callable[..., Any], inputs: Sequence[Any], more: Sequence[Any] = ()
+    name: str,
+    queue: str,
+    answer: Callable[..., Any],
+    inputs: Sequence[Any],
+    more: Sequence[Any] = (),
 ) -> None:
-    """An API endpoint for programs: (file, ...) -> JSON and `more`; nothing of it is seen on the page.
+    """An API endpoint for programs: (file, ...) -> JSON and `more`; nothing of it is seen on the
+    page.
 
-    A file that cannot be read gives the contract's error object; a mistake of the caller is an error of the call.
+    A file that cannot be read gives the contract's error object; a mistake of the caller is an
+    error of the call.
     """
 
     def call(path: str | None, *values: Any) -> Any:
@@ -125,4 +152,6 @@ def endpoint(
 
     call.__doc__ = answer.__doc__
     result = gr.JSON(label=name, visible=False)
-    gr.Button(visible=False).click(call, list(inputs), [result, *more], api_name=name, concurrency_id=queue)
+    gr.Button(visible=False).click(
+        call, list(inputs), [result, *more], api_name=name, concurrency_id=queue
+    )

@@ -27,5 +27,7 @@ def build(service: Service) -> None:
     """Lay out the tab; every lesson wires itself."""
     gr.Markdown(LEAD)
     for i, (title, lesson) in enumerate(LESSONS):
-        with gr.Accordion(title, open=False, elem_id=f"lens-lesson-{i + 1}", elem_classes="lens-lab"):
+        with gr.Accordion(
+            title, open=False, elem_id=f"lens-lesson-{i + 1}", elem_classes="lens-lab"
+        ):
             lesson(service)

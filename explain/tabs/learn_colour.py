@@ -28,14 +28,22 @@ def build(service: Service) -> None:
     gr.Markdown(TEXT)
     with gr.Row():
         who = gr.Radio(list(NAMES), value=NAMES[1], label="Photo", elem_id="lens-colour-who")
-        strength = gr.Slider(0, 3, 1, step=0.1, label="Strength of the colours", elem_id="lens-colour-strength")
+        strength = gr.Slider(
+            0, 3, 1, step=0.1, label="Strength of the colours", elem_id="lens-colour-strength"
+        )
     run = runner(service, "colour", "Colour the grey photo")
-    shown = picture("Original, grey, coloured", "lens-colour-shown", "The photo, without its colours, and coloured")
+    shown = picture(
+        "Original, grey, coloured",
+        "lens-colour-shown",
+        "The photo, without its colours, and coloured",
+    )
     about = gr.HTML(elem_id="lens-colour-about")
 
     def paint(step: Any, name: str, depth: float) -> Update:
         result = colour.show(service.detector(), crops()[NAMES.index(name)], float(depth), step)
-        cells = [(rgb, f"{what}\nscore {result.p[what]:.2f}") for what, rgb in result.pictures.items()]
+        cells = [
+            (rgb, f"{what}\nscore {result.p[what]:.2f}") for what, rgb in result.pictures.items()
+        ]
         return {shown: strip(cells), about: cards.sentences(said(result))}
 
     run.wire(paint, [who, strength], [shown, about])
@@ -43,7 +51,11 @@ def build(service: Service) -> None:
 
 def said(result: Coloured) -> list[str]:
     """How good the guess is, and what the detector makes of it."""
-    better = "closer to the truth than grey" if result.error < result.error_grey else "no closer to the truth than grey"
+    better = (
+        "closer to the truth than grey"
+        if result.error < result.error_grey
+        else "no closer to the truth than grey"
+    )
     moved = result.p["coloured"] - result.p["original"]
     return [
         f"The guessed colours are {result.error:.1f} Lab units off on average, no colours at all "

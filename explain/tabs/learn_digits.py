@@ -49,10 +49,16 @@ def gan_lesson(service: Service) -> None:
     about = gr.HTML(elem_id="lens-gan-about")
     with gr.Row():
         first = picture(
-            "First attempt", "lens-gan-first", "36 samples of a generator that has learnt nothing: grey fog"
+            "First attempt",
+            "lens-gan-first",
+            "36 samples of a generator that has learnt nothing: grey fog",
         )
-        now = picture("Many attempts later: your game", "lens-gan-now", "The same 36 noises after your steps")
-        later = picture("Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits")
+        now = picture(
+            "Many attempts later: your game", "lens-gan-now", "The same 36 noises after your steps"
+        )
+        later = picture(
+            "Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits"
+        )
     losses = picture("Losses", "lens-gan-losses", "Losses of both players at every step")
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
 
@@ -65,7 +71,9 @@ def gan_lesson(service: Service) -> None:
         told = f"After {game.steps} steps the samples differ by {gan.variety(game.samples()):.2f} on average; real "
         told += f"digits by {gan.variety(split()[1].pictures[: gan.SHOWN]):.2f}."
         if game.collapsing:
-            told += " The discriminator stands still: the generator repeats whatever pleased it once."
+            told += (
+                " The discriminator stands still: the generator repeats whatever pleased it once."
+            )
         return {
             kept: game,
             about: cards.sentences([told, LONGER]),
@@ -97,7 +105,9 @@ def autoencoder_lesson(service: Service) -> None:
     """Lay out and wire lesson 2."""
     gr.Markdown(AUTOENCODER_TEXT)
     with gr.Row():
-        code = gr.Radio(list(CODE_SIZES), value=8, label="Numbers in the code", elem_id="lens-ae-code")
+        code = gr.Radio(
+            list(CODE_SIZES), value=8, label="Numbers in the code", elem_id="lens-ae-code"
+        )
         loss = gr.Radio(list(LOSSES), value="MSE", label="Loss", elem_id="lens-ae-loss")
         task = gr.Radio(
             [("rebuild digits", TASKS[0]), ("rebuild clean digits from noisy ones", TASKS[1])],
@@ -106,15 +116,31 @@ def autoencoder_lesson(service: Service) -> None:
     run = runner(service, "ae", "Train it (some seconds)")
     about = gr.HTML(elem_id="lens-ae-about")
     with gr.Row():
-        rebuilt = picture("Unseen digits, and rebuilt", "lens-ae-rebuilt", "Upper row digits, lower row rebuilt")
-        denoised = picture("With noise, and rebuilt", "lens-ae-denoised", "Upper row noisy digits, lower row rebuilt")
-    with gr.Row():
-        filled = picture("With a hole, and filled", "lens-ae-filled", "Upper row digits with a hole, lower row filled")
-        alike = picture(
-            "A digit, and the six with the nearest codes", "lens-ae-alike", "A digit and six like it, twice"
+        rebuilt = picture(
+            "Unseen digits, and rebuilt", "lens-ae-rebuilt", "Upper row digits, lower row rebuilt"
+        )
+        denoised = picture(
+            "With noise, and rebuilt",
+            "lens-ae-denoised",
+            "Upper row noisy digits, lower row rebuilt",
         )
     with gr.Row():
-        odd = picture("No digits, and rebuilt", "lens-ae-odd", "A face, a cross and a chess board, and rebuilt")
+        filled = picture(
+            "With a hole, and filled",
+            "lens-ae-filled",
+            "Upper row digits with a hole, lower row filled",
+        )
+        alike = picture(
+            "A digit, and the six with the nearest codes",
+            "lens-ae-alike",
+            "A digit and six like it, twice",
+        )
+    with gr.Row():
+        odd = picture(
+            "No digits, and rebuilt",
+            "lens-ae-odd",
+            "A face, a cross and a chess board, and rebuilt",
+        )
         losses = picture("Loss while learning", "lens-ae-losses", "The loss falls while it learns")
     scores = gr.HTML(elem_id="lens-ae-scores")
 
@@ -134,7 +160,9 @@ def autoencoder_lesson(service: Service) -> None:
             scores: anomaly_table(learnt),
         }  # fmt: skip
 
-    run.wire(learn, [code, loss, task], [about, rebuilt, denoised, filled, alike, odd, losses, scores])
+    run.wire(
+        learn, [code, loss, task], [about, rebuilt, denoised, filled, alike, odd, losses, scores]
+    )
 
 
 def errors(learnt: Trained, numbers: int) -> list[str]:
@@ -168,5 +196,11 @@ def anomaly_table(learnt: Trained) -> str:
     pictures, names = autoencoder.not_digits()
     rows = [("unseen digits (median)", f"{np.median(usual):.4f}", "")]
     for name, score in zip(names, learnt.error(pictures), strict=True):
-        rows.append((name, f"{score:.4f}", "odd: above 95% of digits" if score > limit else "passes for a digit"))
+        rows.append(
+            (
+                name,
+                f"{score:.4f}",
+                "odd: above 95% of digits" if score > limit else "passes for a digit",
+            )
+        )
     return cards.grid(("Picture", "Anomaly score (error)", "Verdict"), rows)

@@ -29,7 +29,9 @@ Deal = tuple[tuple[Pair, ...], tuple[int, ...]]  # the pairs, and the guesses so
 def build(service: Service) -> None:
     """Lay out and wire the lesson."""
     gr.Markdown(TEXT)
-    seed = gr.Number(1, precision=0, minimum=0, label="Number of the deal", elem_id="lens-guess-seed")
+    seed = gr.Number(
+        1, precision=0, minimum=0, label="Number of the deal", elem_id="lens-guess-seed"
+    )
     run = runner(service, "guess", "Deal ten pairs")
     asked = gr.HTML(elem_id="lens-guess-asked")
     with gr.Row():
@@ -37,12 +39,20 @@ def build(service: Service) -> None:
                     for side in SIDES]  # fmt: skip
     with gr.Row():
         buttons = [
-            gr.Button(f"The {side} one is forged", interactive=False, elem_id=f"lens-guess-pick-{side}")
+            gr.Button(
+                f"The {side} one is forged", interactive=False, elem_id=f"lens-guess-pick-{side}"
+            )
             for side in SIDES
         ]
-        following = gr.Button("Next pair", variant="primary", interactive=False, elem_id="lens-guess-next")
+        following = gr.Button(
+            "Next pair", variant="primary", interactive=False, elem_id="lens-guess-next"
+        )
     told = gr.HTML(elem_id="lens-guess-told")
-    truth = picture("Where the forgery is", "lens-guess-truth", "The forged face, its true mask, and the model's map")
+    truth = picture(
+        "Where the forgery is",
+        "lens-guess-truth",
+        "The forged face, its true mask, and the model's map",
+    )
     table = gr.HTML(elem_id="lens-guess-table")
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
 
@@ -50,7 +60,9 @@ def build(service: Service) -> None:
         pairs, guesses = deal
         pair = pairs[len(guesses)]
         return {
-            asked: cards.sentences([f"Pair {len(guesses) + 1} of {len(pairs)}: which one is forged?"]),
+            asked: cards.sentences(
+                [f"Pair {len(guesses) + 1} of {len(pairs)}: which one is forged?"]
+            ),
             **{shown: rgb for shown, rgb in zip(pictures, pair.pictures, strict=True)},
             **{button: gr.Button(interactive=True) for button in buttons},
             following: gr.Button(interactive=False),
@@ -100,11 +112,17 @@ def answer(pair: Pair, side: int) -> list[str]:
 def truth_picture(pair: Pair) -> Rgb:
     """The forged half, its mask, and the model's map."""
     mask = np.repeat(np.rint(255 * pair.mask).astype(np.uint8)[..., None], 3, axis=2)
-    heat = figures.heat_picture(pair.pictures[pair.forged], pair.heat, figures.shared_scale([pair.heat]))
-    return strip([(pair.pictures[pair.forged], "forged"), (mask, "true mask"), (heat, "model's map")])
+    heat = figures.heat_picture(
+        pair.pictures[pair.forged], pair.heat, figures.shared_scale([pair.heat])
+    )
+    return strip(
+        [(pair.pictures[pair.forged], "forged"), (mask, "true mask"), (heat, "model's map")]
+    )
 
 
 def summary(pairs: tuple[Pair, ...], guesses: tuple[int, ...]) -> str:
     """The table so far, and the score."""
     head = ("Pair", "Forged", "You", "Model's pick", "Model about the forgery alone")
-    return cards.grid(head, guess.rows(pairs, guesses)) + cards.sentences([guess.score(pairs, guesses)])
+    return cards.grid(head, guess.rows(pairs, guesses)) + cards.sentences(
+        [guess.score(pairs, guesses)]
+    )

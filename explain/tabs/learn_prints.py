@@ -29,12 +29,24 @@ def build(service: Service) -> None:
     gr.Markdown(TEXT)
     who = gr.Radio(list(NAMES), value=NAMES[0], label="Face", elem_id="lens-prints-who")
     run = runner(service, "prints", "Take the fingerprints")
-    faces = picture("The face, and as three generators redraw it", "lens-prints-faces", "Four faces that look the same")
-    noise = picture("Their noise × 8", "lens-prints-noise", "Fine noise of the four faces, amplified")
-    spectra = picture(
-        "What stands out in their spectra", "lens-prints-spectra", "Spectra: the middle is coarse, the rim fine"
+    faces = picture(
+        "The face, and as three generators redraw it",
+        "lens-prints-faces",
+        "Four faces that look the same",
     )
-    profile = picture("From coarse to fine", "lens-prints-profile", "Power of the residual from coarse to fine detail")
+    noise = picture(
+        "Their noise × 8", "lens-prints-noise", "Fine noise of the four faces, amplified"
+    )
+    spectra = picture(
+        "What stands out in their spectra",
+        "lens-prints-spectra",
+        "Spectra: the middle is coarse, the rim fine",
+    )
+    profile = picture(
+        "From coarse to fine",
+        "lens-prints-profile",
+        "Power of the residual from coarse to fine detail",
+    )
     table = gr.HTML(elem_id="lens-prints-table")
 
     def take(step: Any, name: str) -> Update:
@@ -42,8 +54,13 @@ def build(service: Service) -> None:
         rows = fingerprints.in_rows(prints)
         return {
             faces: strip([(p.rgb, p.name) for p in prints], columns=2),
-            noise: strip([(figures.residual_picture(noise_residual(p.rgb)), p.name) for p in prints], columns=2),
-            spectra: strip([(fingerprints.spectrum_picture(p.spectrum), p.name) for p in prints], columns=2),
+            noise: strip(
+                [(figures.residual_picture(noise_residual(p.rgb)), p.name) for p in prints],
+                columns=2,
+            ),
+            spectra: strip(
+                [(fingerprints.spectrum_picture(p.spectrum), p.name) for p in prints], columns=2
+            ),
             profile: fingerprints.profile_picture(prints),
             table: cards.grid(list(rows[0]), [list(row.values()) for row in rows]),
         }

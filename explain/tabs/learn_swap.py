@@ -1,4 +1,6 @@
-"""Lesson 4: how a face swap is made on two built-in faces, why it flickers, and re-enactment beside it."""
+"""Lesson 4: how a face swap is made on two built-in faces, why it flickers, and re-enactment beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,15 @@ def _swap(service: Service, kept: gr.State) -> None:
     run = runner(service, "swap", "Train the two decoders (some seconds)")
     with gr.Row():
         drawn = picture(
-            "What the decoders draw", "lens-swap-drawn", "Both faces, drawn by their own and the other decoder"
+            "What the decoders draw",
+            "lens-swap-drawn",
+            "Both faces, drawn by their own and the other decoder",
         )
-        losses = picture("Loss while learning", "lens-swap-losses", "The error of both decoders falls while they learn")
+        losses = picture(
+            "Loss while learning",
+            "lens-swap-losses",
+            "The error of both decoders falls while they learn",
+        )
 
     def train(step: Any) -> Update:
         learnt = swap.train(progress=step)
@@ -62,7 +70,9 @@ def _swap(service: Service, kept: gr.State) -> None:
         return {
             kept: learnt,
             drawn: drawn_picture(learnt),
-            losses: chart([Line("both decoders", learnt.losses, steps, False)], "step", "mean error (0 to 1)"),
+            losses: chart(
+                [Line("both decoders", learnt.losses, steps, False)], "step", "mean error (0 to 1)"
+            ),
         }
 
     run.wire(train, [], [kept, drawn, losses])
@@ -72,8 +82,12 @@ def _flicker(service: Service, kept: gr.State) -> None:
     gr.Markdown(FLICKER_TEXT)
     run = runner(service, "flicker", "Convert a clip frame by frame")
     with gr.Row():
-        clip = gr.Video(label="Authentic and swapped", interactive=False, loop=True, elem_id="lens-flicker-clip")
-        steady = picture("Steadiness", "lens-flicker-steady", "Likeness of neighbouring frames in both clips")
+        clip = gr.Video(
+            label="Authentic and swapped", interactive=False, loop=True, elem_id="lens-flicker-clip"
+        )
+        steady = picture(
+            "Steadiness", "lens-flicker-steady", "Likeness of neighbouring frames in both clips"
+        )
     about = gr.HTML(elem_id="lens-flicker-about")
 
     def convert(step: Any, learnt: Learnt | None) -> Update:
@@ -95,22 +109,38 @@ def _reenact(service: Service) -> None:
     gr.Markdown(MOVE_TEXT)
     with gr.Row():
         who = gr.Radio(list(NAMES), value=NAMES[1], label="Face", elem_id="lens-move-who")
-        opened = gr.Slider(0, 0.6, 0.3, step=0.05, label="Mouth opens by (eye distances)", elem_id="lens-move-opened")
-        turned = gr.Slider(-15, 15, 8, step=1, label="Head tilts by (degrees)", elem_id="lens-move-turned")
+        opened = gr.Slider(
+            0,
+            0.6,
+            0.3,
+            step=0.05,
+            label="Mouth opens by (eye distances)",
+            elem_id="lens-move-opened",
+        )
+        turned = gr.Slider(
+            -15, 15, 8, step=1, label="Head tilts by (degrees)", elem_id="lens-move-turned"
+        )
     run = runner(service, "move", "Move the face")
     with gr.Row():
         clip = gr.Video(label="Moved", interactive=False, loop=True, elem_id="lens-move-clip")
-        shown = picture("Three frames", "lens-move-shown", "The face before, on the way, and moved furthest")
+        shown = picture(
+            "Three frames", "lens-move-shown", "The face before, on the way, and moved furthest"
+        )
     about = gr.HTML(elem_id="lens-move-about")
 
     def move(step: Any, name: str, mouth: float, turn: float) -> Update:
         frames, stretch = reenact.play(NAMES.index(name), float(mouth), float(turn), progress=step)
         half = len(frames) // 2
         cells = [
-            (square(frames[i]), what) for i, what in ((0, "at rest"), (half // 2, "on the way"), (half, "furthest"))
+            (square(frames[i]), what)
+            for i, what in ((0, "at rest"), (half // 2, "on the way"), (half, "furthest"))
         ]
         told = f"Around the mouth, pixels are pulled to {stretch:.1f} times their size: stretched skin, not new detail."
-        return {clip: str(video(service, frames, 12.0)), shown: strip(cells), about: cards.sentences([told])}
+        return {
+            clip: str(video(service, frames, 12.0)),
+            shown: strip(cells),
+            about: cards.sentences([told]),
+        }
 
     run.wire(move, [who, opened, turned], [clip, shown, about])
 
@@ -134,7 +164,8 @@ def flickering(found: Flicker) -> list[str]:
     steady = [float(np.mean(values)) for values in (found.steady_authentic, found.steady_swapped)]
     worst = [min(values) for values in (found.steady_authentic, found.steady_swapped)]
     said = [
-        f"{HEADLINES[a.verdict.label].lower()}" + ("" if a.verdict.p_fake is None else f" ({a.verdict.p_fake:.2f})")
+        f"{HEADLINES[a.verdict.label].lower()}"
+        + ("" if a.verdict.p_fake is None else f" ({a.verdict.p_fake:.2f})")
         for a in found.analyses
     ]
     return [
@@ -147,7 +178,9 @@ def flickering(found: Flicker) -> list[str]:
 def square(rgb: Rgb) -> Rgb:
     """Padded with white at the right or below."""
     side = max(rgb.shape[:2])
-    return np.pad(rgb, ((0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)), constant_values=255)
+    return np.pad(
+        rgb, ((0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)), constant_values=255
+    )
 
 
 def video(service: Service, frames: Sequence[Rgb], fps: float) -> Path:

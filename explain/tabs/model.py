@@ -1,4 +1,6 @@
-"""The model tab: how well the detector does, where a face lies among known ones, what it cannot do, how it learnt."""
+"""The model tab: how well the detector does, where a face lies among known ones, what it cannot do,
+how it learnt.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from explain.tabs.panel import picture
 from explain.tabs.service import Service
 
 CARD, ACCURACY, AUTHENTIC, ZOO = "MODEL_CARD.md", "accuracy.csv", "authentic.csv", "zoo.csv"
-# (file beside the weights, its heading, its alternative text); of those that are not there one sentence says so.
+# (file beside the weights, its heading, its alternative text); of those that are not there one
+# sentence says so.
 MEASURED = (
     ("accuracy.png", "Accuracy by kind of forgery and degradation",
      "Table of the area under the curve by kind of forgery and degradation, and genuine forgeries by type with their "
@@ -70,7 +73,9 @@ def build(service: Service) -> None:
     _pictures(MEASURED)
     _pivot(SHIPPED / ACCURACY, ACCURACY_TEXT, "Forgery", _interval)
     with gr.Accordion(
-        "Does it follow what is no forgery? False positives by group", open=False, elem_classes="lens-lab"
+        "Does it follow what is no forgery? False positives by group",
+        open=False,
+        elem_classes="lens-lab",
     ):
         _pivot(SHIPPED / AUTHENTIC, AUTHENTIC_TEXT, "Group (faces)", _alarms)
     gr.Markdown("## Your face among known ones")
@@ -81,14 +86,22 @@ def build(service: Service) -> None:
     _pictures(LEARNT)
     _zoo(SHIPPED / ZOO)
     card = SHIPPED / CARD
-    text = card.read_text(encoding="utf-8") if card.is_file() else "This copy comes without a model card."
+    text = (
+        card.read_text(encoding="utf-8")
+        if card.is_file()
+        else "This copy comes without a model card."
+    )
     # The files that the card links to lie beside it, not on the page.
     gr.Markdown(re.sub(r"\[([^]]+)\]\((?!https?:)[^)]*\)", r"\1", text), elem_id="lens-model-card")
 
 
 def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
-    """Those of the pictures that lie beside the weights, the first in a row of its own, and which don't."""
-    there = [(SHIPPED / name, label, alt) for name, label, alt in offered if (SHIPPED / name).is_file()]
+    """Those of the pictures that lie beside the weights, the first in a row of its own, and which
+    don't.
+    """
+    there = [
+        (SHIPPED / name, label, alt) for name, label, alt in offered if (SHIPPED / name).is_file()
+    ]
     for row in (there[:1], there[1:]):
         with gr.Row(elem_classes="lens-lab"):
             for path, label, alt in row:
@@ -102,7 +115,9 @@ def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
 
 
 def _rows(path: Path, heading: str) -> list[dict[str, str]]:
-    """What a table beside the weights holds, under its heading; no rows and a sentence where it is not there."""
+    """What a table beside the weights holds, under its heading; no rows and a sentence where it is
+    not there.
+    """
     gr.Markdown(heading)
     if not path.is_file():
         gr.Markdown(f"The table {path.name} is not in this copy.")
@@ -112,9 +127,14 @@ def _rows(path: Path, heading: str) -> list[dict[str, str]]:
 
 
 def _pivot(
-    path: Path, heading: str, first: str, cell: Callable[[Mapping[str, str]], tuple[str, str, str] | None]
+    path: Path,
+    heading: str,
+    first: str,
+    cell: Callable[[Mapping[str, str]], tuple[str, str, str] | None],
 ) -> None:
-    """A table with a line and a column for each that `cell` names; cell: a row of the file -> (line, column, text)."""
+    """A table with a line and a column for each that `cell` names; cell: a row of the file ->
+    (line, column, text).
+    """
     lines: dict[str, dict[str, str]] = {}
     for row in _rows(path, heading):
         if found := cell(row):
@@ -123,7 +143,8 @@ def _pivot(
     columns = list(dict.fromkeys(column for line in lines.values() for column in line))
     if lines:
         grid = cards.grid(
-            [first, *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()]
+            [first, *columns],
+            [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()],
         )
         gr.HTML(grid, elem_id=f"lens-{path.stem}-table")
 
@@ -136,20 +157,31 @@ def _interval(row: Mapping[str, str]) -> tuple[str, str, str] | None:
 
 
 def _alarms(row: Mapping[str, str]) -> tuple[str, str, str]:
-    own = row["group"] == row["degradation"]  # a file format, or an editor's work, stands for itself
+    # a file format, or an editor's work, stands for itself
+    own = row["group"] == row["degradation"]
     column = "none" if own else row["degradation"]
-    return f"{row['kind']}: {row['group']} ({row['n']})", column, f"{float(row['false_positives']):.0%}"
+    return (
+        f"{row['kind']}: {row['group']} ({row['n']})",
+        column,
+        f"{float(row['false_positives']):.0%}",
+    )
 
 
 def _map(service: Service) -> None:
     gr.Markdown(MAP_TEXT)
     with gr.Row(elem_classes="lens-lab"):
         with gr.Column(scale=2, min_width=300):
-            files = source("map", [e.name for e in EXAMPLES if not e.name.endswith("mp4")], "Or your own photo or clip")
+            files = source(
+                "map",
+                [e.name for e in EXAMPLES if not e.name.endswith("mp4")],
+                "Or your own photo or clip",
+            )
             run = runner(service, "map", "Place the face on the map")
         with gr.Column(scale=5, min_width=320):
             alt = "Points for known faces by kind, each kind with its own sign, and the chosen face as a large star"
-            shown = picture("Map of embeddings (two principal components)", "lens-map", alt, visible=False)
+            shown = picture(
+                "Map of embeddings (two principal components)", "lens-map", alt, visible=False
+            )
             about, table = gr.HTML(elem_id="lens-map-about"), gr.HTML(elem_id="lens-map-table")
 
     def place(step: Any, example: str, uploaded: str | None) -> Update:
@@ -162,7 +194,9 @@ def _map(service: Service) -> None:
         return {
             shown: gr.Image(neighbours.map_picture(index, found), visible=True),
             about: cards.sentences(neighbours.said(index, found)),
-            table: cards.grid(("Kind", f"Among the {len(found.kinds)} nearest", "Expected by chance"), rows),
+            table: cards.grid(
+                ("Kind", f"Among the {len(found.kinds)} nearest", "Expected by chance"), rows
+            ),
         }
 
     run.wire(place, files.inputs, [shown, about, table])
@@ -175,13 +209,17 @@ def _weaknesses(service: Service) -> None:
     with gr.Row(elem_classes="lens-lab"):
         for i, weakness in enumerate(weaknesses.WEAKNESSES):
             with gr.Column(min_width=420):
-                alt = f"{weakness.title}: the face before and after, each with the detector's answer"
+                alt = (
+                    f"{weakness.title}: the face before and after, each with the detector's answer"
+                )
                 drawn = picture(weakness.title, f"lens-weak-{i}", alt, visible=False)
                 shown.append((drawn, gr.HTML(elem_id=f"lens-weak-{i}-about")))
 
     def show(step: Any) -> Update:
         update: Update = {}
-        for (drawn, about), judged in zip(shown, weaknesses.judge(service.detector(), step), strict=True):
+        for (drawn, about), judged in zip(
+            shown, weaknesses.judge(service.detector(), step), strict=True
+        ):
             update[drawn] = gr.Image(weaknesses.pair_picture(judged), visible=True)
             update[about] = cards.sentences(weaknesses.said(judged))
         return update

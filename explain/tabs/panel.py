@@ -1,4 +1,6 @@
-"""The chosen frame: the evidence in words and on the face, what the noise stream sees, what a denoiser takes off."""
+"""The chosen frame: the evidence in words and on the face, what the noise stream sees, what a
+denoiser takes off.
+"""
 
 from __future__ import annotations
 
@@ -38,23 +40,39 @@ class Panel:
         self.service = service
         self.caption = gr.HTML(elem_id="lens-caption")
         with gr.Row():
-            self.frame = picture("The frame", "lens-frame", "The frame, each face in a box with its number and verdict")
-            self.evidence = picture("Evidence map", "lens-evidence", "The face, places that look forged coloured")
+            self.frame = picture(
+                "The frame",
+                "lens-frame",
+                "The frame, each face in a box with its number and verdict",
+            )
+            self.evidence = picture(
+                "Evidence map", "lens-evidence", "The face, places that look forged coloured"
+            )
         self.words = gr.HTML(elem_id="lens-words")
         with gr.Accordion("Noise and denoised reconstruction", open=True):
             with gr.Row():
                 self.slider = gr.ImageSlider(
-                    label="Stored | denoised", format="png", interactive=False, elem_id="lens-slider", max_height=420
+                    label="Stored | denoised",
+                    format="png",
+                    interactive=False,
+                    elem_id="lens-slider",
+                    max_height=420,
                 )
-                self.error = picture("Taken off", "lens-error", "Their difference, dark where there is none")
-                self.residual = picture("Noise × 8", "lens-residual", "Fine noise of the face, amplified")
+                self.error = picture(
+                    "Taken off", "lens-error", "Their difference, dark where there is none"
+                )
+                self.residual = picture(
+                    "Noise × 8", "lens-residual", "Fine noise of the face, amplified"
+                )
             self.restored = gr.HTML(elem_id="lens-restored")
         self.outputs = [
             self.caption, self.frame, self.evidence, self.words, self.slider, self.error, self.residual, self.restored,
         ]  # fmt: skip
 
     def cleared(self) -> Update:
-        """Nothing shown: the pictures of the last file must not stand beside the next one's verdict."""
+        """Nothing shown: the pictures of the last file must not stand beside the next one's
+        verdict.
+        """
         return {c: "" if isinstance(c, gr.HTML) else None for c in self.outputs}
 
     def quick(self, session: Session, face: int, frame: int) -> Update:
@@ -80,17 +98,26 @@ class Panel:
         rgb = frame_of(session, crop).rgb
         shown: Any = gr.Image(visible=False)  # some models say nothing about where
         if method_names(self.service.detector(session.model).network)[0] == EVIDENCE_MAP:
-            heat, scale = evidence_heat(person.evidence[frame], crop.rgb.shape[0]), evidence_scale(session, face)
+            heat, scale = (
+                evidence_heat(person.evidence[frame], crop.rgb.shape[0]),
+                evidence_scale(session, face),
+            )
             shown = gr.Image(over_face(rgb, crop, heat, scale), visible=True)
         return {
             self.caption: cards.sentences([caption(session, face, frame)]),
-            self.frame: figures.annotate(figures.view_frame(rgb, most_px), labels_in(session, crop.frame_index)),
+            self.frame: figures.annotate(
+                figures.view_frame(rgb, most_px), labels_in(session, crop.frame_index)
+            ),
             self.evidence: shown,
         }
 
     def _restored(self, restored: Restoration | None) -> Update:
         if restored is None:
-            return {self.slider: None, self.error: None, self.restored: cards.note("This model has no denoiser.")}
+            return {
+                self.slider: None,
+                self.error: None,
+                self.restored: cards.note("This model has no denoiser."),
+            }
         return {
             self.slider: (restored.crop, restored.restored),
             self.error: figures.error_picture(restored.error),
@@ -103,7 +130,9 @@ def caption(session: Session, face: int, frame: int) -> str:
     person = session.analysis.faces[face]
     crop = person.track.crops[frame]
     when = f"frame at {crop.t:.2f} s, " if session.analysis.media.kind == "video" else ""
-    unseen = "; not detected in this frame, its place is interpolated" if crop.confidence == 0.0 else ""
+    unseen = (
+        "; not detected in this frame, its place is interpolated" if crop.confidence == 0.0 else ""
+    )
     text = f"{when}face {person.track.track}, score {said(person.p_frames[frame])}{unseen}."
     return text[0].upper() + text[1:]
 
@@ -123,9 +152,13 @@ def labels_in(session: Session, frame_index: int) -> list[tuple[FaceCrop, str]]:
 
 
 def evidence_heat(evidence: Evidence, side: int) -> Heat:
-    """The evidence map that the analysis kept, at crop resolution, without another look at the face."""
+    """The evidence map that the analysis kept, at crop resolution, without another look at the
+    face.
+    """
     values = cv2.resize(evidence.map, (side, side), interpolation=cv2.INTER_LINEAR)
-    return Heat(np.asarray(values, np.float32), EVIDENCE_MAP, "evidence logit of each place", signed=True)
+    return Heat(
+        np.asarray(values, np.float32), EVIDENCE_MAP, "evidence logit of each place", signed=True
+    )
 
 
 def evidence_scale(session: Session, face: int) -> Scale:
@@ -139,4 +172,9 @@ def evidence_scale(session: Session, face: int) -> Scale:
 
 def over_face(rgb: Rgb, crop: FaceCrop, heat: Heat, scale: Scale) -> Rgb:
     """A heat map over the frame's own pixels around the face, its colour bar underneath."""
-    return figures.stack([figures.overlay(figures.view_face(rgb, crop), crop, heat, scale), figures.colour_bar(scale)])
+    return figures.stack(
+        [
+            figures.overlay(figures.view_face(rgb, crop), crop, heat, scale),
+            figures.colour_bar(scale),
+        ]
+    )

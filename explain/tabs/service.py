@@ -1,4 +1,6 @@
-"""What every tab is given: the detector, loaded once and late, and each visitor's last analysis, kept for a while."""
+"""What every tab is given: the detector, loaded once and late, and each visitor's last analysis,
+kept for a while.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from detector.weights import model_names
 from explain.report import write_whole
 from explain.tabs import cards
 
-SESSION_BYTES = 1 << 30  # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
+# of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
+SESSION_BYTES = 1 << 30
 OTHERS_KEPT = 2  # models besides the default that stay loaded: a tenth of a gigabyte each, some
 UNEXPECTED = "Something went wrong on our side. Please try again, or try another file."
 GONE = "This analysis is no longer kept. Please analyse the file again."
@@ -57,7 +60,9 @@ class Session:
     @property
     def size_bytes(self) -> int:
         frames = sum(frame.rgb.nbytes for frame in self.analysis.media.frames)
-        return frames + sum(crop.rgb.nbytes for face in self.analysis.faces for crop in face.track.crops)
+        return frames + sum(
+            crop.rgb.nbytes for face in self.analysis.faces for crop in face.track.crops
+        )
 
     def write(self, name: str, text: str) -> Path:
         """Write a file for the visitor to download, whole or not at all. Raises OSError."""
@@ -121,7 +126,9 @@ class Sessions:
 
 
 class Runs:
-    """The run a visitor is waiting for. Starting another, or cancelling, stops it at its next step."""
+    """The run a visitor is waiting for. Starting another, or cancelling, stops it at its next
+    step.
+    """
 
     def __init__(self) -> None:
         self._stop: dict[str, threading.Event] = {}
@@ -175,14 +182,17 @@ def _stoppable(stop: threading.Event, report: Callable[[float, str], object]) ->
 
 
 def offered_models(folder: Path | None = None) -> dict[str, str | Path]:
-    """What the model menu offers, name -> what Detector takes: the shipped models, the default first, and the model
-    folders in `folder`, each by itself or as `model/` in the folder of its training run."""
+    """What the model menu offers, name -> what Detector takes: the shipped models, the default
+    first, and the model folders in `folder`, each by itself or as `model/` in the folder of its
+    training run."""
     try:
         found: dict[str, str | Path] = {name: name for name in model_names()}
     except WeightsError:  # told to whoever asks for an answer
         found = {}
     if folder is not None:
-        for place in sorted([*folder.glob("*/manifest.json"), *folder.glob("*/model/manifest.json")]):
+        for place in sorted(
+            [*folder.glob("*/manifest.json"), *folder.glob("*/model/manifest.json")]
+        ):
             home = place.parent
             name = home.parent.name if home.parent != folder else home.name
             found[f"{name} (folder)" if name in found else name] = home
@@ -198,7 +208,9 @@ class Service:
         detector: Callable[[], Detector] = default_detector,
         models: Mapping[str, str | Path] | None = None,
     ) -> None:
-        """folder: where the examples are written; its maker removes it. models: see offered_models."""
+        """folder: where the examples are written; its maker removes it. models: see
+        offered_models.
+        """
         self.folder, self.models = folder, dict(models or {})
         self._default, self._other = detector, lru_cache(OTHERS_KEPT)(Detector)
         self.sessions = Sessions()
@@ -220,13 +232,17 @@ class Service:
 
 
 def log_fault(err: Exception) -> None:
-    """Log an error's kind and the line it came from, never its message: messages may hold file names."""
+    """Log an error's kind and the line it came from, never its message: messages may hold file
+    names.
+    """
     place = traceback.extract_tb(err.__traceback__)[-1]
     log.error("%s at %s:%s", type(err).__name__, Path(place.filename).name, place.lineno)
 
 
 def spoken(status: gr.HTML) -> Callable[[Callable[..., Mapping]], Callable[..., Mapping]]:
-    """Decorate a handler that returns {component: value}: whatever goes wrong becomes one sentence in `status`."""
+    """Decorate a handler that returns {component: value}: whatever goes wrong becomes one sentence
+    in `status`.
+    """
 
     def decorate(handler: Callable[..., Mapping]) -> Callable[..., Mapping]:
         @wraps(handler)
