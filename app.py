@@ -25,10 +25,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 import gradio as gr
 from starlette.middleware import Middleware
 
-from explain.tabs import analyse, api, compression, forgery, learn, model, style
-from explain.tabs.files import ForgetfulBlocks, own_names
-from explain.tabs.guard import Guard, Nameless
-from explain.tabs.service import Service, offered_models
+from explain.server import api, style
+from explain.server.files import ForgetfulBlocks, own_names
+from explain.server.guard import Guard, Nameless
+from explain.server.service import Service, offered_models
+from explain.tabs import analyse, compression, forgery, learn, model
 
 TITLE = "Deepfake Lens"
 LEAD = (
@@ -74,7 +75,7 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
     limits: dict[str, Any] = {
         "most_bytes": (MAX_UPLOAD_MB + 1) << 20,
         "most_waiting": MAX_WAITING,
-        "waiting": lambda: len(page._queue),
+        "waiting": page.waiting,
     }
     page.launch(
         theme=style.theme(),
@@ -96,11 +97,11 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
     return page
 
 
-def drain(page: gr.Blocks, service: Service) -> None:
+def drain(page: ForgetfulBlocks, service: Service) -> None:
     """End serving: nothing new is begun, answers under way get DRAIN_S, and the rest is stopped."""
     service.closing.set()
     end = time.monotonic() + DRAIN_S
-    while page._queue.get_active_worker_count() and time.monotonic() < end:
+    while page.under_way() and time.monotonic() < end:
         time.sleep(0.1)
     service.runs.cancel_all()
     page.close(verbose=False)

@@ -21,7 +21,7 @@ from explain_faces import analysis_of, astronaut  # noqa: E402
 import app  # noqa: E402
 from detector.pipeline import DEFAULT_FRAMES, Detector, Progress  # noqa: E402
 from detector.types import Analysis  # noqa: E402
-from explain.tabs.service import Service  # noqa: E402
+from explain.server.service import Service  # noqa: E402
 
 
 class Staged(Detector):

@@ -29,10 +29,10 @@ from detector.types import Label, ModelInfo, Verdict
 from detector.weights import model_names
 from explain.cam import EVIDENCE_MAP
 from explain.faithfulness import Grade, ReportCard
-from explain.tabs import analyse, cards, clip, model, panel, slow
-from explain.tabs.service import (
+from explain.server import markup
+from explain.server.faults import UNEXPECTED, spoken
+from explain.server.service import (
     GONE,
-    UNEXPECTED,
     Cancelled,
     GoneError,
     Runs,
@@ -40,8 +40,8 @@ from explain.tabs.service import (
     Session,
     Sessions,
     offered_models,
-    spoken,
 )
+from explain.tabs import analyse, cards, clip, model, panel, slow
 from explain.timeline import Interval, Timeline
 
 BAND = Calibration(authentic_below=0.3, forged_above=0.7)
@@ -163,10 +163,10 @@ def test_a_clip_of_one_frame_has_a_timeline():
 def test_names_from_outside_are_escaped():
     nasty = '"><script>alert(1)</script>'
     assert "<script" not in clip.player(Path(f"/tmp/{nasty}.mp4"))
-    assert "<script" not in cards.table({nasty: nasty}, "")
-    assert "<script" not in cards.grid((nasty,), [(nasty, nasty)])
-    assert "<script" not in cards.alert(nasty) + cards.note(nasty) + cards.sentences([nasty])
-    assert cards.table({}, "Nothing <here>.") == '<p class="lens-small">Nothing &lt;here&gt;.</p>'
+    assert "<script" not in markup.table({nasty: nasty}, "")
+    assert "<script" not in markup.grid((nasty,), [(nasty, nasty)])
+    assert "<script" not in markup.alert(nasty) + markup.note(nasty) + markup.sentences([nasty])
+    assert markup.table({}, "Nothing <here>.") == '<p class="lens-small">Nothing &lt;here&gt;.</p>'
 
 
 def test_metadata_and_content_credentials_are_listed():
@@ -257,7 +257,7 @@ def test_what_nobody_looks_at_is_dropped_and_what_a_visitor_who_left_looked_at(
     tmp_path, monkeypatch
 ):
     kept, clock = Sessions(), Mock()
-    monkeypatch.setattr("explain.tabs.service.time.monotonic", clock)
+    monkeypatch.setattr("explain.server.service.time.monotonic", clock)
     old, mine, yours = (
         Session(session().analysis, Path("a.png"), who, used_s=0.0) for who in ("", "me", "you")
     )
@@ -284,7 +284,7 @@ def test_files_go_after_an_hour_or_when_the_clock_jumps(tmp_path, monkeypatch, p
     page.upload_file_set.update({str(upload), str(own), str(tmp_path / "gone.png")})
     next(iter(page.blocks.values())).keep_in_cache.add(str(own))
     now = time.time()
-    monkeypatch.setattr("explain.tabs.files.time.time", lambda: now + passed_s)
+    monkeypatch.setattr("explain.server.files.time.time", lambda: now + passed_s)
     page.sweep(3600)
     assert (upload.exists(), own.exists()) == (there, True)
     assert page.upload_file_set == {str(path) for path in (upload, own) if path.exists()}

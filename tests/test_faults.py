@@ -24,7 +24,7 @@ import app
 from detector.errors import WeightsError
 from detector.pipeline import Detector
 from explain.report import write_whole
-from explain.tabs.api import _answered
+from explain.server.api import answered
 
 ROOT = Path(app.__file__).parent
 
@@ -174,7 +174,7 @@ def test_damaged_weights_are_one_sentence_of_the_api() -> None:
         raise WeightsError("The weights file a.safetensors is missing.")
 
     error = {"type": "WeightsError", "message": "The weights file a.safetensors is missing."}
-    assert _answered(damaged)("/somewhere/photo.jpg") == {"file": "photo.jpg", "error": error}
+    assert answered(damaged)("/somewhere/photo.jpg") == {"file": "photo.jpg", "error": error}
 
 
 def test_a_fault_of_ours_names_no_file_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -185,6 +185,6 @@ def test_a_fault_of_ours_names_no_file_in_the_log(caplog: pytest.LogCaptureFixtu
         caplog.at_level(logging.ERROR, logger="deepfake_lens"),
         pytest.raises(gr.Error, match="wrong on our side"),
     ):
-        _answered(broken)("/somewhere/private.jpg")
+        answered(broken)("/somewhere/private.jpg")
     assert [record.message.split(" at ")[0] for record in caplog.records] == ["ZeroDivisionError"]
     assert "private" not in caplog.text

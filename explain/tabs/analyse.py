@@ -19,9 +19,11 @@ from explain import figures
 from explain.lab.examples import EXAMPLES, thumbnail, write_example
 from explain.pipeline import most_suspicious
 from explain.provenance import c2pa_manifest
+from explain.server import markup
+from explain.server.faults import spoken
+from explain.server.service import Service, Session
 from explain.tabs import cards, clip
 from explain.tabs.panel import Panel
-from explain.tabs.service import Service, Session, spoken
 from explain.tabs.slow import Slow
 from explain.timeline import build_timeline
 
@@ -115,7 +117,7 @@ def _source(service: Service) -> Source:
 
 def _result() -> Result:
     token = gr.State(None)
-    status = gr.HTML(cards.note(HELLO), elem_id="lens-status")
+    status = gr.HTML(markup.note(HELLO), elem_id="lens-status")
     verdict = gr.HTML(cards.welcome(), elem_id="lens-verdict")
     with gr.Column(visible=False, elem_id="lens-body") as body:
         face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
@@ -151,7 +153,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
             source.start: gr.Button(interactive=False),
             source.stop: gr.Button(interactive=path is not None),
         }
-        return {**buttons, **_cleared(result), **panel.cleared(), result.status: cards.note(" ")}
+        return {**buttons, **_cleared(result), **panel.cleared(), result.status: markup.note(" ")}
 
     @spoken(result.status)
     def run(
@@ -165,7 +167,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
             visitor, lambda share, stage: progress(share, desc=stage)
         ) as step:
             if path is None:
-                return {result.status: cards.note(HELLO)}
+                return {result.status: markup.note(HELLO)}
             step(0.0, "Loading the detector")
             detector = service.detector(model)
             analysis = detector.analyze(path, progress=step)
@@ -185,7 +187,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
 
     def cancel(request: gr.Request) -> Update:
         service.runs.cancel(str(request.session_hash))
-        return {result.status: cards.note("Cancelled."), **end(request)}
+        return {result.status: markup.note("Cancelled."), **end(request)}
 
     # "multiple" throughout: a run that waits for its turn must not swallow the next one.
     running = gr.on(
@@ -267,7 +269,7 @@ def _shown(service: Service, session: Session, result: Result) -> Update:
     card = cards.verdict_card(
         analysis.verdict, calibration, analysis.model, detector.entry, clip.suspicious(lines)
     )
-    said: Update = {result.status: cards.note(in_short(analysis)), result.verdict: card}
+    said: Update = {result.status: markup.note(in_short(analysis)), result.verdict: card}
     if not analysis.faces:
         return said
     names = [(cards.face_name(face), i) for i, face in enumerate(analysis.faces)]

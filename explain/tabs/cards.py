@@ -1,4 +1,4 @@
-"""Small pieces of the page's HTML. Strings in, strings out; everything from outside is escaped.
+"""The main tab's cards as HTML. Strings in, strings out; everything from outside is escaped.
 
 What they say is never carried by colour alone: every state has a sign and words, every zone a
 pattern and a label.
@@ -14,6 +14,7 @@ from typing import Any
 from detector.decide import Calibration
 from detector.types import FaceAnalysis, Label, ModelInfo, Verdict
 from explain.report_html import HEADLINES
+from explain.server import markup
 from explain.words import said
 
 NOT_EVIDENCE = "This is a statistical impression of one file. It is not evidence against a person."
@@ -30,16 +31,6 @@ element.addEventListener('click', e => {
   if (button) trigger('select', {index: Number(button.dataset.index)});
 });
 """
-
-
-def note(text: str) -> str:
-    """A quiet line for the status place; read out when it changes."""
-    return f'<p class="lens-note" role="status">{escape(text)}</p>'
-
-
-def alert(text: str) -> str:
-    """A line that asks for attention."""
-    return f'<p class="lens-alert" role="alert"><b>Sorry.</b> {escape(text)}</p>'
 
 
 def welcome() -> str:
@@ -125,38 +116,10 @@ def examples(pictures: Sequence[tuple[bytes, str]]) -> str:
     return f'<div class="lens-examples">{buttons}</div>'
 
 
-def table(rows: Mapping[str, str], empty: str) -> str:
-    """Names and values, or the sentence `empty`."""
-    if not rows:
-        return f'<p class="lens-small">{escape(empty)}</p>'
-    return _table("", list(rows.items()))
-
-
 def metadata(tags: Mapping[str, str], credentials: Mapping[str, Any] | None) -> str:
     """What the file says about itself: its tags, and its Content Credentials (C2PA) in short."""
     said = {name: str(value) for name, value in (credentials or {}).items() if value}
-    return table(tags, "This file carries no metadata.") + table(
+    return markup.table(tags, "This file carries no metadata.") + markup.table(
         {f"Content Credentials: {name}": value for name, value in said.items()},
         "No Content Credentials (C2PA) could be read.",
     )
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with a heading for each column; the first cell of a row names it."""
-    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    return _table(f"<thead><tr>{columns}</tr></thead>", rows)
-
-
-def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        + "</tr>"
-        for name, *cells in rows
-    )
-    return f'<div class="lens-table"><table>{head}<tbody>{body}</tbody></table></div>'
-
-
-def sentences(lines: Sequence[str]) -> str:
-    """A paragraph each."""
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)

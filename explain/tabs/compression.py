@@ -18,10 +18,19 @@ from explain.lab.charts import fit
 from explain.lab.compression import Point, Sweep, sweeps
 from explain.lab.examples import EXAMPLES
 from explain.restore import restore
-from explain.tabs import cards
-from explain.tabs.lab import IDLE_SECONDS, QUIET, Update, endpoint, path_of, runner, source
-from explain.tabs.panel import picture
-from explain.tabs.service import Service, spoken
+from explain.server import markup
+from explain.server.api import CallerError, endpoint
+from explain.server.faults import spoken
+from explain.server.service import Service
+from explain.server.widgets import (
+    IDLE_SECONDS,
+    QUIET,
+    Update,
+    path_of,
+    picture,
+    runner,
+    source,
+)
 
 LEAD = (
     "Most pictures reach you compressed, and compression wipes out fine traces of a forgery. Degrade a file step by "
@@ -85,7 +94,7 @@ def build(service: Service) -> None:
         last = len(found.points) - 1
         return {
             kept: found,
-            shown.words: cards.sentences([compression.said(found.points)]),
+            shown.words: markup.sentences([compression.said(found.points)]),
             shown.strip: compression.strip_picture(found.points),
             shown.level: gr.Slider(0, last, value=at, step=1, interactive=True, visible=True),
             **_level(service, shown, found, at),
@@ -154,13 +163,13 @@ def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
     about = [f"{point.level}: {describe(point.recipe)}. {score}"]
     if point.crop is None:
         empty = {shown.face: None, shown.evidence: None, shown.restored: None}
-        return {shown.curve: curve, shown.about: cards.sentences(about), **empty}
+        return {shown.curve: curve, shown.about: markup.sentences(about), **empty}
     restored = restore(service.detector(), point.crop.rgb)
     if restored is not None:
         about.append(restored.sentence)
     return {
         shown.curve: curve,
-        shown.about: cards.sentences(about),
+        shown.about: markup.sentences(about),
         shown.face: fit(point.crop.rgb, 448),
         shown.evidence: compression.evidence_picture(found.points, at),
         shown.restored: None if restored is None else (restored.crop, restored.restored),
@@ -168,16 +177,13 @@ def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
 
 
 def _endpoint(service: Service) -> None:
-    def degrade(file: str | None, sweep: str) -> dict[str, Any]:
+    def degrade(file: str, sweep: str) -> dict[str, Any]:
         """Analyse a photo or a clip at every level of a degradation, such as "JPEG" or "H.264
         video".
         """
-        if file is None:
-            raise ValueError("A file is needed.")
         if sweep not in sweeps():
-            raise ValueError(
-                f"No degradation is called {sweep!r}; there are {', '.join(sweeps())}."
-            )
+            known = ", ".join(sweeps())
+            raise CallerError(f"No degradation is called {sweep!r}; there are {known}.")
         media = open_media(Path(file), compression.CLIP_FRAMES)
         points = compression.curve(service.detector(), media, sweeps()[sweep])
         return {
@@ -186,8 +192,4 @@ def _endpoint(service: Service) -> None:
             **compression.to_json(sweeps()[sweep], points),
         }
 
-    fields = [
-        gr.File(label="file", visible=False),
-        gr.Textbox("JPEG", label="sweep", visible=False),
-    ]
-    endpoint("degrade", "analysis", degrade, fields)
+    endpoint("degrade", "analysis", degrade, [gr.Textbox("JPEG", label="sweep", visible=False)])

@@ -21,20 +21,21 @@ from explain.lab import forgery
 from explain.lab.forgery import FAMILIES, RANGES, SHIPPED_GENERATORS, Result, Settings, Subject
 from explain.regions import explain_regions
 from explain.report_html import HEADLINES
-from explain.tabs import cards
-from explain.tabs.lab import (
+from explain.server import markup
+from explain.server.api import CallerError, endpoint
+from explain.server.faults import spoken
+from explain.server.service import Service
+from explain.server.widgets import (
     IDLE_SECONDS,
     QUIET,
     Runner,
     Source,
     Update,
-    endpoint,
     path_of,
+    picture,
     runner,
     source,
 )
-from explain.tabs.panel import picture
-from explain.tabs.service import Service, spoken
 
 LEAD = (
     "Forge a face from **its own pixels** and watch the detector. What is laid over is a copy of the same face that "
@@ -89,7 +90,7 @@ class Shown:
     def fill(self, result: Result) -> Update:
         evidence, cam, *_ = result.heats.values()
         return {
-            self.words: cards.sentences(said(result)),
+            self.words: markup.sentences(said(result)),
             self.forged: _large(result.forged),
             self.mask: _large(
                 np.repeat(np.rint(255 * result.mask).astype(np.uint8)[..., None], 3, axis=2)
@@ -146,7 +147,7 @@ def _knobs() -> Knobs:
 
 
 def _shown() -> Shown:
-    words = gr.HTML(cards.note("Move a slider to forge the face."), elem_id="lens-forgery-words")
+    words = gr.HTML(markup.note("Move a slider to forge the face."), elem_id="lens-forgery-words")
     with gr.Row():
         forged = picture(
             "Forged face", "lens-forgery-face", "The forged face as the detector sees it"
@@ -181,7 +182,7 @@ def _wire_knobs(
         if found is None or found[0] != str(path):
             found = str(path), _subject(service, path)
         result = forgery.judge(service.detector(), found[1], Settings(*values))
-        return {kept: found, status: cards.note(" "), **shown.fill(result)}
+        return {kept: found, status: markup.note(" "), **shown.fill(result)}
 
     gr.on(
         [*(knob.input for knob in knobs.inputs), files.example.input, files.file.upload, files.file.clear], moved,
@@ -198,7 +199,7 @@ def _wire_slow(
         settings = forgery.surprise(service.detector(), subject, int(seed) + 1, step)
         if settings is None:
             return {
-                surprise.status: cards.note(
+                surprise.status: markup.note(
                     f"The detector caught all {forgery.TRIES} forgeries tried."
                 )
             }
@@ -233,18 +234,18 @@ def _subject(service: Service, path: Path) -> Subject:
 
 
 def _endpoint(service: Service) -> None:
-    def forge(file: str | None, settings: dict[str, Any]) -> list[Any]:
+    def forge(file: str, settings: dict[str, Any] | None) -> list[Any]:
         """Forge the largest face of a photo from itself; settings as in the lab, those left out
         take their defaults.
         """
-        if file is None:
-            raise ValueError("A file is needed.")
-        result = forgery.judge(
-            service.detector(), _subject(service, Path(file)), Settings(**(settings or {}))
-        )
+        try:
+            asked = Settings(**(settings or {}))
+        except (TypeError, ValueError) as err:
+            raise CallerError(str(err)) from err
+        result = forgery.judge(service.detector(), _subject(service, Path(file)), asked)
         return [to_json(result), result.forged]
 
-    fields = [gr.File(label="file", visible=False), gr.JSON({}, label="settings", visible=False)]
+    fields = [gr.JSON({}, label="settings", visible=False)]
     forged = gr.Image(label="forged", format="png", visible=False)
     endpoint("forge", "frames", forge, fields, [forged])
 
@@ -275,7 +276,7 @@ def table(found: dict[str, Localisation]) -> str:
         (n, f"{f.iou:.2f}", f"{f.pixel_auc:.2f}", "yes" if f.pointing else "no")
         for n, f in found.items()
     ]
-    return cards.grid(head, rows) if rows else ""
+    return markup.grid(head, rows) if rows else ""
 
 
 def to_json(result: Result) -> dict[str, Any]:

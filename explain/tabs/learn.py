@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from explain.server.service import Service
 from explain.tabs import learn_colour, learn_digits, learn_guess, learn_prints, learn_swap
-from explain.tabs.service import Service
 
 LEAD = (
     "Six short lessons. Each one runs here and now, in some seconds, and can be stopped. Open one, **guess what will "

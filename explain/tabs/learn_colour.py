@@ -10,10 +10,9 @@ from explain.lab import colour
 from explain.lab.builtin import NAMES, crops
 from explain.lab.charts import strip
 from explain.lab.colour import Coloured
-from explain.tabs import cards
-from explain.tabs.lab import Update, runner
-from explain.tabs.panel import picture
-from explain.tabs.service import Service
+from explain.server import markup
+from explain.server.service import Service
+from explain.server.widgets import Update, picture, runner
 
 TEXT = (
     "A small autoencoder has seen faces in colour and learnt to guess colour from brightness. It gets skin about right "
@@ -44,7 +43,7 @@ def build(service: Service) -> None:
         cells = [
             (rgb, f"{what}\nscore {result.p[what]:.2f}") for what, rgb in result.pictures.items()
         ]
-        return {shown: strip(cells), about: cards.sentences(said(result))}
+        return {shown: strip(cells), about: markup.sentences(said(result))}
 
     run.wire(paint, [who, strength], [shown, about])
 

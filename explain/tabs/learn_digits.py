@@ -14,10 +14,9 @@ from explain.lab.autoencoder import CODE_SIZES, LOSSES, TASKS, Trained
 from explain.lab.charts import Line, chart, sheet
 from explain.lab.digits import split
 from explain.lab.gan import Game
-from explain.tabs import cards
-from explain.tabs.lab import IDLE_SECONDS, Update, runner
-from explain.tabs.panel import picture
-from explain.tabs.service import Service
+from explain.server import markup
+from explain.server.service import Service
+from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
 
 GAN_TEXT = (
     "Two networks play against each other: a **generator** draws digits from random numbers, a **discriminator** tells "
@@ -76,7 +75,7 @@ def gan_lesson(service: Service) -> None:
             )
         return {
             kept: game,
-            about: cards.sentences([told, LONGER]),
+            about: markup.sentences([told, LONGER]),
             first: sheet(Game().samples(), COLUMNS),
             now: sheet(game.samples(), COLUMNS),
             later: _longer_run(),
@@ -149,7 +148,7 @@ def autoencoder_lesson(service: Service) -> None:
         some = split()[1].pictures[:SHOWN]
         grainy, holed = autoencoder.noisy(some, np.random.default_rng(0)), autoencoder.holed(some)
         return {
-            about: cards.sentences(errors(learnt, int(numbers))),
+            about: markup.sentences(errors(learnt, int(numbers))),
             rebuilt: two_rows(some, learnt.rebuild(some)),
             denoised: two_rows(grainy, learnt.rebuild(grainy)),
             filled: two_rows(holed, learnt.inpaint(holed)),
@@ -203,4 +202,4 @@ def anomaly_table(learnt: Trained) -> str:
                 "odd: above 95% of digits" if score > limit else "passes for a digit",
             )
         )
-    return cards.grid(("Picture", "Anomaly score (error)", "Verdict"), rows)
+    return markup.grid(("Picture", "Anomaly score (error)", "Verdict"), rows)

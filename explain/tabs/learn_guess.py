@@ -13,10 +13,9 @@ from explain.lab import guess
 from explain.lab.charts import strip
 from explain.lab.guess import SIDES, Pair
 from explain.report_html import HEADLINES
-from explain.tabs import cards
-from explain.tabs.lab import IDLE_SECONDS, QUIET, Update, runner
-from explain.tabs.panel import picture
-from explain.tabs.service import Service
+from explain.server import markup
+from explain.server.service import Service
+from explain.server.widgets import IDLE_SECONDS, QUIET, Update, picture, runner
 
 TEXT = (
     "Ten pairs, made now from the built-in faces. In each, one picture is forged; both were treated alike otherwise. "
@@ -60,7 +59,7 @@ def build(service: Service) -> None:
         pairs, guesses = deal
         pair = pairs[len(guesses)]
         return {
-            asked: cards.sentences(
+            asked: markup.sentences(
                 [f"Pair {len(guesses) + 1} of {len(pairs)}: which one is forged?"]
             ),
             **{shown: rgb for shown, rgb in zip(pictures, pair.pictures, strict=True)},
@@ -80,7 +79,7 @@ def build(service: Service) -> None:
             pair = pairs[len(guesses) - 1]
             return {
                 kept: (pairs, guesses),
-                told: cards.sentences(answer(pair, side)),
+                told: markup.sentences(answer(pair, side)),
                 truth: truth_picture(pair),
                 table: summary(pairs, guesses),
                 **{button: gr.Button(interactive=False) for button in buttons},
@@ -123,6 +122,6 @@ def truth_picture(pair: Pair) -> Rgb:
 def summary(pairs: tuple[Pair, ...], guesses: tuple[int, ...]) -> str:
     """The table so far, and the score."""
     head = ("Pair", "Forged", "You", "Model's pick", "Model about the forgery alone")
-    return cards.grid(head, guess.rows(pairs, guesses)) + cards.sentences(
+    return markup.grid(head, guess.rows(pairs, guesses)) + markup.sentences(
         [guess.score(pairs, guesses)]
     )

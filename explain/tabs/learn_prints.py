@@ -11,10 +11,9 @@ from explain.lab import fingerprints
 from explain.lab.builtin import NAMES, crops
 from explain.lab.charts import strip
 from explain.restore import noise_residual
-from explain.tabs import cards
-from explain.tabs.lab import Update, runner
-from explain.tabs.panel import picture
-from explain.tabs.service import Service
+from explain.server import markup
+from explain.server.service import Service
+from explain.server.widgets import Update, picture, runner
 
 TEXT = (
     "A generator enlarges a small code step by step, and every enlargement leaves a faint pattern that repeats. Your "
@@ -62,7 +61,7 @@ def build(service: Service) -> None:
                 [(fingerprints.spectrum_picture(p.spectrum), p.name) for p in prints], columns=2
             ),
             profile: fingerprints.profile_picture(prints),
-            table: cards.grid(list(rows[0]), [list(row.values()) for row in rows]),
+            table: markup.grid(list(rows[0]), [list(row.values()) for row in rows]),
         }
 
     run.wire(take, [who], [faces, noise, spectra, profile, table])

@@ -19,10 +19,9 @@ from explain.lab.builtin import NAMES, pictures
 from explain.lab.charts import Line, chart, strip
 from explain.lab.swap import Flicker, Learnt
 from explain.report_html import HEADLINES
-from explain.tabs import cards
-from explain.tabs.lab import IDLE_SECONDS, Update, runner
-from explain.tabs.panel import picture
-from explain.tabs.service import Service
+from explain.server import markup
+from explain.server.service import Service
+from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
 
 SWAP_TEXT = (
     "**One encoder, two decoders.** The encoder learns pose and expression from both people, each decoder learns to "
@@ -92,14 +91,14 @@ def _flicker(service: Service, kept: gr.State) -> None:
 
     def convert(step: Any, learnt: Learnt | None) -> Update:
         if learnt is None:
-            return {run.status: cards.note("Train the two decoders first.")}
+            return {run.status: markup.note("Train the two decoders first.")}
         found = swap.flicker(service.detector(), learnt, progress=step)
         both = [np.hstack(pair) for pair in zip(found.authentic, found.swapped, strict=True)]
         lines = [Line("authentic", found.steady_authentic), Line("swapped", found.steady_swapped)]
         return {
             clip: str(video(service, both, swap.FPS)),
             steady: chart(lines, "frame", "likeness to the next frame"),
-            about: cards.sentences(flickering(found)),
+            about: markup.sentences(flickering(found)),
         }
 
     run.wire(convert, [kept], [clip, steady, about])
@@ -139,7 +138,7 @@ def _reenact(service: Service) -> None:
         return {
             clip: str(video(service, frames, 12.0)),
             shown: strip(cells),
-            about: cards.sentences([told]),
+            about: markup.sentences([told]),
         }
 
     run.wire(move, [who, opened, turned], [clip, shown, about])

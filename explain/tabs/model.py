@@ -15,10 +15,9 @@ import gradio as gr
 from detector.weights import SHIPPED
 from explain.lab import neighbours, weaknesses
 from explain.lab.examples import EXAMPLES
-from explain.tabs import cards
-from explain.tabs.lab import Update, path_of, runner, source
-from explain.tabs.panel import picture
-from explain.tabs.service import Service
+from explain.server import markup
+from explain.server.service import Service
+from explain.server.widgets import Update, path_of, picture, runner, source
 
 CARD, ACCURACY, AUTHENTIC, ZOO = "MODEL_CARD.md", "accuracy.csv", "authentic.csv", "zoo.csv"
 # (file beside the weights, its heading, its alternative text); of those that are not there one
@@ -142,7 +141,7 @@ def _pivot(
             lines.setdefault(line, {})[column] = text
     columns = list(dict.fromkeys(column for line in lines.values() for column in line))
     if lines:
-        grid = cards.grid(
+        grid = markup.grid(
             [first, *columns],
             [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()],
         )
@@ -193,8 +192,8 @@ def _map(service: Service) -> None:
                 neighbours.by_kind(index, found.kinds)]  # fmt: skip
         return {
             shown: gr.Image(neighbours.map_picture(index, found), visible=True),
-            about: cards.sentences(neighbours.said(index, found)),
-            table: cards.grid(
+            about: markup.sentences(neighbours.said(index, found)),
+            table: markup.grid(
                 ("Kind", f"Among the {len(found.kinds)} nearest", "Expected by chance"), rows
             ),
         }
@@ -221,7 +220,7 @@ def _weaknesses(service: Service) -> None:
             shown, weaknesses.judge(service.detector(), step), strict=True
         ):
             update[drawn] = gr.Image(weaknesses.pair_picture(judged), visible=True)
-            update[about] = cards.sentences(weaknesses.said(judged))
+            update[about] = markup.sentences(weaknesses.said(judged))
         return update
 
     run.wire(show, [], [component for pair in shown for component in pair])
@@ -231,7 +230,7 @@ def _zoo(path: Path) -> None:
     """The comparison of recipes as a table."""
     rows = [[_cell(row[name]) for name in HEADINGS] for row in _rows(path, ZOO_TEXT)]
     if rows:
-        gr.HTML(cards.grid(list(HEADINGS.values()), rows), elem_id="lens-zoo")
+        gr.HTML(markup.grid(list(HEADINGS.values()), rows), elem_id="lens-zoo")
 
 
 def _cell(value: str) -> str:

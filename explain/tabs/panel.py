@@ -17,20 +17,13 @@ from explain.figures import Rgb, Scale
 from explain.pipeline import Settings, default_methods, explain_face
 from explain.report_html import HEADLINES
 from explain.restore import Restoration
-from explain.tabs import cards
-from explain.tabs.service import Service, Session
+from explain.server import markup
+from explain.server.service import Service, Session
+from explain.server.widgets import picture
 from explain.words import said
 
 QUICK_PX = 640  # longer side of the frame while the clip plays: small pictures keep up
 Update = dict[Any, Any]
-
-
-def picture(label: str, elem_id: str, alt: str, visible: bool = True) -> gr.Image:
-    """A picture that is shown, not edited."""
-    return gr.Image(
-        label=label, elem_id=elem_id, alt_text=alt, visible=visible,
-        format="png", interactive=False, buttons=["download", "fullscreen"],
-    )  # fmt: skip
 
 
 class Panel:
@@ -87,7 +80,7 @@ class Panel:
         explanation = explain_face(detector, session.analysis, face, frame, light)
         return {
             **self._seen(session, face, frame, figures.FRAME_PX),
-            self.words: cards.sentences(explanation.words),
+            self.words: markup.sentences(explanation.words),
             self.residual: figures.residual_picture(explanation.residual),
             **self._restored(explanation.restoration),
         }
@@ -104,7 +97,7 @@ class Panel:
             )
             shown = gr.Image(over_face(rgb, crop, heat, scale), visible=True)
         return {
-            self.caption: cards.sentences([caption(session, face, frame)]),
+            self.caption: markup.sentences([caption(session, face, frame)]),
             self.frame: figures.annotate(
                 figures.view_frame(rgb, most_px), labels_in(session, crop.frame_index)
             ),
@@ -116,12 +109,12 @@ class Panel:
             return {
                 self.slider: None,
                 self.error: None,
-                self.restored: cards.note("This model has no denoiser."),
+                self.restored: markup.note("This model has no denoiser."),
             }
         return {
             self.slider: (restored.crop, restored.restored),
             self.error: figures.error_picture(restored.error),
-            self.restored: cards.sentences([restored.sentence]),
+            self.restored: markup.sentences([restored.sentence]),
         }
 
 

@@ -16,9 +16,11 @@ from explain.figures import Rgb
 from explain.pipeline import Explanation, explain_face
 from explain.regions import Regions, explain_regions
 from explain.report import build_report
-from explain.tabs import cards
-from explain.tabs.panel import caption, frame_of, over_face, picture
-from explain.tabs.service import Service, Session, spoken
+from explain.server import markup
+from explain.server.faults import spoken
+from explain.server.service import Service, Session
+from explain.server.widgets import picture
+from explain.tabs.panel import caption, frame_of, over_face
 
 FIRST_METHOD = "Grad-CAM, rgb stream"
 Update = dict[Any, Any]
@@ -110,7 +112,7 @@ class Slow:
         def draw(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
             heat = cam.heat(self._looking(session), crop.rgb, name)
-            text = cards.sentences([caption(session, face, frame), *of(heat)])
+            text = markup.sentences([caption(session, face, frame), *of(heat)])
             return {shown: alone(session, crop, heat), about: text}
 
         self._on(button, [shown, about], draw, method)
@@ -145,7 +147,7 @@ class Slow:
                 signed: figures.stack(
                     [figures.regions_signed(crop, regions, scale), figures.colour_bar(scale)]
                 ),
-                about: cards.sentences([caption(session, face, frame), steadiness(regions)]),
+                about: markup.sentences([caption(session, face, frame), steadiness(regions)]),
             }
 
         self._on(button, [positive, signed, about], draw)
@@ -166,7 +168,7 @@ class Slow:
             assert explanation.card is not None  # the default settings ask for it
             return {
                 marks: marks_table(explanation.card),
-                self.words: cards.sentences(explanation.words),
+                self.words: markup.sentences(explanation.words),
             }
 
         self._on(button, [marks, self.words], grade)
@@ -198,7 +200,7 @@ class Slow:
             paths = [str(session.write(name, text)) for name, text in made.items()]
             return {
                 files: gr.update(value=paths, visible=True),
-                about: cards.note("The report is ready."),
+                about: markup.note("The report is ready."),
             }
 
         button.click(
@@ -239,7 +241,7 @@ class Slow:
             return {
                 before: alone(session, crop, result.before),
                 after: alone(session, crop, result.after),
-                about: cards.sentences([text]),
+                about: markup.sentences([text]),
             }
 
         self._on(button, [before, after, about], shuffle, self.method)
@@ -305,7 +307,7 @@ def marks_table(card: ReportCard) -> str:
                 "knows nothing of the network",
             )
         )
-    return cards.grid(head, rows)
+    return markup.grid(head, rows)
 
 
 def full(service: Service, session: Session, face: int, frame: int) -> Explanation:

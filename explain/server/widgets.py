@@ -1,24 +1,32 @@
-"""What the labs share: where a file comes from, a start and a stop button around slow work, an API
-endpoint.
+"""Components that several tabs use: a picture, a file field with examples, a start and a stop button
+around slow work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from detector.errors import DetectorError
 from explain.lab.examples import EXAMPLES, write_example
-from explain.tabs import cards
-from explain.tabs.service import UNEXPECTED, Service, log_fault, spoken
+from explain.server import markup
+from explain.server.faults import spoken
+from explain.server.service import Service
 
 IDLE_SECONDS = 3600  # what a visitor made and nobody looked at for this long is dropped
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Update = dict[Any, Any]
+
+
+def picture(label: str, elem_id: str, alt: str, visible: bool = True) -> gr.Image:
+    """A picture that is shown, not edited."""
+    return gr.Image(
+        label=label, elem_id=elem_id, alt_text=alt, visible=visible,
+        format="png", interactive=False, buttons=["download", "fullscreen"],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +102,7 @@ class Runner:
                 visitor(request), lambda share, stage: progress(share, desc=stage)
             )
             step(0.0, "Starting")
-            return {self.status: cards.note("Done."), **work(step, *values)}
+            return {self.status: markup.note("Done."), **work(step, *values)}
 
         def end() -> Update:
             return {
@@ -120,38 +128,6 @@ def runner(service: Service, key: str, verb: str) -> Runner:
         stop = gr.Button(
             "Stop", variant="stop", interactive=False, elem_id=f"lens-{key}-stop", min_width=90
         )
-    return Runner(service, key, start, stop, gr.HTML(cards.note(" "), elem_id=f"lens-{key}-status"))
-
-
-def endpoint(
-    name: str,
-    queue: str,
-    answer: Callable[..., Any],
-    inputs: Sequence[Any],
-    more: Sequence[Any] = (),
-) -> None:
-    """An API endpoint for programs: (file, ...) -> JSON and `more`; nothing of it is seen on the
-    page.
-
-    A file that cannot be read gives the contract's error object; a mistake of the caller is an
-    error of the call.
-    """
-
-    def call(path: str | None, *values: Any) -> Any:
-        try:
-            return answer(path, *values)
-        except DetectorError as err:
-            told: Mapping[str, Any] = {"error": {"type": type(err).__name__, "message": str(err)}}
-            told = {"file": Path(path).name, **told} if path else told
-            return [told, *([None] * len(more))] if more else told
-        except (KeyError, ValueError, TypeError) as err:
-            raise gr.Error(str(err).strip("'\""), print_exception=False) from err
-        except Exception as err:
-            log_fault(err)
-            raise gr.Error(UNEXPECTED, print_exception=False) from err
-
-    call.__doc__ = answer.__doc__
-    result = gr.JSON(label=name, visible=False)
-    gr.Button(visible=False).click(
-        call, list(inputs), [result, *more], api_name=name, concurrency_id=queue
+    return Runner(
+        service, key, start, stop, gr.HTML(markup.note(" "), elem_id=f"lens-{key}-status")
     )

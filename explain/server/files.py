@@ -71,6 +71,14 @@ class ForgetfulBlocks(gr.Blocks):
             if session_hash and session_hash == options.get("event_id"):
                 self._drop_state(session_hash)
 
+    def waiting(self) -> int:
+        """How many requests are in line."""
+        return len(self._queue)
+
+    def under_way(self) -> int:
+        """How many requests are being answered."""
+        return int(self._queue.get_active_worker_count())
+
     def left(self, request: gr.Request) -> None:
         """A visitor closed the page. The last to be told: whatever runs for a visitor brings the
         state back.

@@ -4,18 +4,16 @@ kept for a while.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import threading
 import time
-import traceback
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, wraps
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,11 @@ from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Analysis
 from detector.weights import model_names
 from explain.report import write_whole
-from explain.tabs import cards
 
 # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
 SESSION_BYTES = 1 << 30
 OTHERS_KEPT = 2  # models besides the default that stay loaded: a tenth of a gigabyte each, some
-UNEXPECTED = "Something went wrong on our side. Please try again, or try another file."
 GONE = "This analysis is no longer kept. Please analyse the file again."
-
-log = logging.getLogger("deepfake_lens")
 
 
 class Cancelled(Exception):  # noqa: N818 - a wish, not an error
@@ -229,34 +223,3 @@ class Service:
         """A visitor closed the page: nobody waits for the answer any more, or may read it."""
         self.runs.cancel(str(request.session_hash))
         self.sessions.drop_of(str(request.session_hash))
-
-
-def log_fault(err: Exception) -> None:
-    """Log an error's kind and the line it came from, never its message: messages may hold file
-    names.
-    """
-    place = traceback.extract_tb(err.__traceback__)[-1]
-    log.error("%s at %s:%s", type(err).__name__, Path(place.filename).name, place.lineno)
-
-
-def spoken(status: gr.HTML) -> Callable[[Callable[..., Mapping]], Callable[..., Mapping]]:
-    """Decorate a handler that returns {component: value}: whatever goes wrong becomes one sentence
-    in `status`.
-    """
-
-    def decorate(handler: Callable[..., Mapping]) -> Callable[..., Mapping]:
-        @wraps(handler)
-        def safe(*args: Any, **options: Any) -> Mapping:
-            try:
-                return handler(*args, **options)
-            except Cancelled:
-                return {status: cards.note("Cancelled.")}
-            except DetectorError as err:
-                return {status: cards.alert(str(err))}
-            except Exception as err:
-                log_fault(err)
-                return {status: cards.alert(UNEXPECTED)}
-
-        return safe
-
-    return decorate

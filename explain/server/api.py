@@ -1,0 +1,93 @@
+"""Endpoints for programs (gradio_client): the same objects as the command lines print and write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from detector.errors import DetectorError
+from detector.pipeline import analysis_json, on_gpu
+from explain.report import build_report
+from explain.server.faults import UNEXPECTED, log_fault
+from explain.server.service import Service
+
+# for which a Space asks for a card: several times what a clip takes on one
+ANALYZE_S, EXPLAIN_S = 30, 60
+
+
+class CallerError(Exception):
+    """The caller asked for something that does not exist; the message is shown to them."""
+
+
+def build(service: Service) -> None:
+    """Add /analyze and /explain, which take a file and give JSON; nothing of it is seen on the
+    page.
+    """
+
+    @on_gpu(ANALYZE_S)
+    def analyze(file: str) -> dict[str, Any]:
+        """Analyse a photo or a clip; the object that `python -m detector analyze --json` prints."""
+        return analysis_json(service.detector().analyze(file))
+
+    @on_gpu(EXPLAIN_S)
+    def explain(file: str) -> dict[str, Any]:
+        """Explain a photo or a clip; the content of report.json that `python -m explain` writes."""
+        detector = service.detector()
+        return dict(build_report(detector, detector.analyze(file), Path(file)).content)
+
+    endpoint("analyze", "analysis", analyze)
+    endpoint("explain", "explain", explain)
+
+
+def endpoint(
+    name: str,
+    queue: str,
+    answer: Callable[..., Any],
+    inputs: Sequence[Any] = (),
+    outputs: Sequence[Any] = (),
+) -> None:
+    """Add /name, which calls `answer(file, *inputs)` and gives JSON and then `outputs`.
+
+    queue: requests of one queue are answered one after the other. With outputs, `answer` returns a
+    list.
+    """
+    # Going through a file component, so that only files uploaded by the caller can be named.
+    file, result = gr.File(label="file", visible=False), gr.JSON(label=name, visible=False)
+    gr.Button(visible=False).click(
+        answered(answer, len(outputs)),
+        [file, *inputs],
+        [result, *outputs],
+        api_name=name,
+        concurrency_id=queue,
+    )
+
+
+def answered(answer: Callable[..., Any], more_outputs: int = 0) -> Callable[..., Any]:
+    """`answer(file, ...)` with every failure in the contract's form.
+
+    A file that cannot be read gives the contract's error object (and None for each further output).
+    No file, a CallerError and a fault of ours are errors of the call.
+    """
+
+    def call(path: str | None, *values: Any) -> Any:
+        if path is None:
+            raise gr.Error("A file is needed.", print_exception=False)
+        try:
+            return answer(path, *values)
+        except DetectorError as err:
+            told = {
+                "file": Path(path).name,
+                "error": {"type": type(err).__name__, "message": str(err)},
+            }
+            return [told, *([None] * more_outputs)] if more_outputs else told
+        except CallerError as err:
+            raise gr.Error(str(err), print_exception=False) from err
+        except Exception as err:
+            log_fault(err)
+            raise gr.Error(UNEXPECTED, print_exception=False) from err
+
+    call.__doc__ = answer.__doc__
+    return call

@@ -1,0 +1,46 @@
+"""Small pieces of HTML that every tab uses. Strings in, strings out; everything from outside is
+escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+
+def note(text: str) -> str:
+    """A quiet line for the status place; read out when it changes."""
+    return f'<p class="lens-note" role="status">{escape(text)}</p>'
+
+
+def alert(text: str) -> str:
+    """A line that asks for attention."""
+    return f'<p class="lens-alert" role="alert"><b>Sorry.</b> {escape(text)}</p>'
+
+
+def table(rows: Mapping[str, str], empty: str) -> str:
+    """Names and values, or the sentence `empty`."""
+    if not rows:
+        return f'<p class="lens-small">{escape(empty)}</p>'
+    return _table("", list(rows.items()))
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with a heading for each column; the first cell of a row names it."""
+    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    return _table(f"<thead><tr>{columns}</tr></thead>", rows)
+
+
+def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in rows
+    )
+    return f'<div class="lens-table"><table>{head}<tbody>{body}</tbody></table></div>'
+
+
+def sentences(lines: Sequence[str]) -> str:
+    """A paragraph each."""
+    return "".join(f"<p>{escape(line)}</p>" for line in lines)
