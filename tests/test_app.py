@@ -483,7 +483,8 @@ def test_the_model_tab_shows_a_card_or_says_there_is_none(monkeypatch, tmp_path)
 
     assert card() == ["This copy comes without a model card."]
     (tmp_path / "MODEL_CARD.md").write_text(
-        "# Card\n[a](a.csv) [b](https://b.example)", encoding="utf-8"
+        "---\ntags: [x]\n---\n\n# Card\n<!-- table t -->\n[a](a.csv) [b](https://b.example)",
+        encoding="utf-8",
     )
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "accuracy.png")
     blocks = built(page)

@@ -90,8 +90,15 @@ def build(service: Service) -> None:
         if card.is_file()
         else "This copy comes without a model card."
     )
-    # The files that the card links to lie beside it, not on the page.
-    gr.Markdown(re.sub(r"\[([^]]+)\]\((?!https?:)[^)]*\)", r"\1", text), elem_id="lens-model-card")
+    gr.Markdown(_on_the_page(text), elem_id="lens-model-card")
+
+
+def _on_the_page(card: str) -> str:
+    """The card without its head for the Hub, the marks of its tables, and links to files: those
+    lie beside it, not on the page.
+    """
+    text = re.sub(r"\A---\n.*?\n---\n+|<!--.*?-->\n", "", card, flags=re.DOTALL)
+    return re.sub(r"\[([^]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 
 def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
