@@ -28,8 +28,9 @@ from skimage import data as skimage_data
 
 from detector.errors import DetectorError
 from detector.faces import cut_square
+from detector.forgery.pairs import PairMaker
+from detector.forgery.pictures import WORK_MARGIN, Picture, load_pictures
 from detector.pipeline import Detector
-from detector.training.data import WORK_MARGIN, PairMaker, Picture, load_pictures
 from detector.types import (
     Analysis,
     Evidence,

@@ -1,33 +1,34 @@
-"""Arrows point down: app -> explain.tabs -> explain.server -> explain -> detector.
-
-Training is never imported by inference.
+"""Arrows point down, without an exception: app -> explain.tabs -> explain.server -> explain ->
+detector, and inside detector release -> benchmark -> training -> forgery -> the core. Nothing goes
+in a circle.
 """
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
-# A module may import modules of its own rank's room and of lower ranks only. Longest prefix counts.
-RANK = {
-    "detector": 0,
-    "detector.training": 1,
-    "detector.benchmark": 2,
-    "detector.benchmark.speed": 3,  # times the explanations, too
-    "detector.benchmark.__main__": 4,
-    "detector.training.ship": 3,  # calibrates by measuring
-    "explain": 2,
-    "explain.lab": 3,
-    "explain.benchmark": 3,
-    "explain.__main__": 3,
-    "explain.server": 4,
-    "explain.tabs": 5,
-    "app": 6,
+# room -> the rooms right below it; a module may import modules of its own room and of every room
+# that is reached from there. A module belongs to the room with the longest name that it starts with.
+BELOW: dict[str, tuple[str, ...]] = {
+    "app": ("explain.tabs",),
+    "explain.tabs": ("explain.server",),
+    "explain.server": ("explain.lab",),
+    "explain.lab": ("explain",),
+    "explain": ("detector.forgery",),
+    "detector.release": ("detector.benchmark",),
+    "detector.benchmark": ("detector.training",),
+    "detector.training": ("detector.forgery",),
+    "detector.forgery": ("detector",),
+    "detector": (),
 }
 # Third-party packages with one door each.
 DOORS = {
     "gradio": {"app", "explain.server", "explain.tabs"},
     "facenet_pytorch": {"detector.faces", "detector.nets"},
-    "av": {"detector.media", "detector.degrade", "detector.benchmark.speed"},
+    "av": {"detector.media", "detector.degrade", "explain.speed"},
 }
 
 
@@ -49,26 +50,90 @@ def imports(tree: ast.Module) -> set[str]:
     return names
 
 
+def arrows(found: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Module -> the modules among `found` that it imports, at its top or inside a function."""
+    graph = {}
+    for name, tree in found.items():
+        used = {i for i in imports(tree) if i in found and i != name}
+        # `from package import module` needs the module; what is in the package's own file is its
+        # own business
+        graph[name] = {u for u in used if not any(other.startswith(u + ".") for other in used)}
+    return graph
+
+
 def room(name: str) -> str | None:
-    return max((r for r in RANK if name == r or name.startswith(r + ".")), key=len, default=None)
+    return max((r for r in BELOW if name == r or name.startswith(r + ".")), key=len, default=None)
+
+
+def reached(here: str) -> set[str]:
+    """A room and all the rooms below it."""
+    return {here}.union(*(reached(below) for below in BELOW[here]))
+
+
+def upward(found: dict[str, ast.Module]) -> list[str]:
+    strays = []
+    for name, tree in found.items():
+        here = room(name)
+        assert here is not None, name
+        strays += [
+            f"{name} imports {used}"
+            for used in sorted(imports(tree))
+            if (there := room(used)) is not None and there not in reached(here)
+        ]
+    return strays
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """The names along a circle of the graph, none where there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as err:
+        return list(err.args[1])
+    return []
 
 
 def test_arrows_point_down() -> None:
-    upward = []
-    for name, tree in modules().items():
-        here = room(name)
-        assert here is not None, name
-        for used in imports(tree):
-            there = room(used)
-            if there is not None and there != here and RANK[there] >= RANK[here]:
-                upward.append(f"{name} imports {used}")
-    assert upward == []
+    assert upward(modules()) == []
 
 
-def test_a_forbidden_arrow_would_be_seen() -> None:
-    assert RANK[room("explain.tabs.analyse")] > RANK[room("detector.pipeline")]
-    assert room("detector.training.forge") == "detector.training"
-    assert "detector.training.forge" in imports(ast.parse("from detector.training import forge"))
+def test_rooms_do_not_stand_in_a_circle() -> None:
+    between: dict[str, set[str]] = {name: set() for name in BELOW}
+    for name, used in arrows(modules()).items():
+        between[room(name) or name] |= {room(u) or u for u in used} - {room(name)}
+    assert circle(between) == []
+
+
+@pytest.mark.xfail(reason="media and sandbox import each other", strict=False)
+def test_modules_do_not_stand_in_a_circle() -> None:
+    assert circle(arrows(modules())) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("detector.pipeline", "from detector.training import train"),
+        ("detector.training.train", "from detector.benchmark.accuracy import DEGRADATIONS"),
+        ("detector.training.train", "from detector.release import ship"),
+        ("detector.forgery.pairs", "import detector.training.stream"),
+        ("explain.cam", "from detector.training.train import train"),
+        ("explain.speed.stages", "from detector.benchmark import accuracy"),
+        ("explain.server.service", "from explain.tabs import cards"),
+        ("explain.tabs.analyse", "def late():\n    import app"),
+    ],
+)
+def test_a_forbidden_arrow_is_seen(module: str, line: str) -> None:
+    assert upward({module: ast.parse(line)}) != []
+
+
+def test_a_circle_is_seen() -> None:
+    lines = {
+        "detector.a": "from detector import b",
+        "detector.b": "def late():\n    from detector.c import x",
+        "detector.c": "import detector.a",
+    }
+    graph = arrows({name: ast.parse(line) for name, line in lines.items()})
+    assert set(circle(graph)) == set(lines)
+    assert circle(graph | {"detector.c": set()}) == []
 
 
 def test_third_party_doors() -> None:

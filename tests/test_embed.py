@@ -13,7 +13,7 @@ import detector
 from detector.embeddings import Index, build_index, embed, frame_similarity, unit
 from detector.errors import MediaError, WeightsError
 from detector.pipeline import Detector
-from detector.training.reference import reference_index
+from detector.release.reference import reference_index
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from explain_faces import BOX, LANDMARKS, astronaut, detector
 
-from detector.training.data import Picture
+from detector.forgery.pictures import Picture
 from explain import benchmark
 from explain.benchmark import Row, claims, forge_pairs, summarise, table
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from explain_faces import detector
 
-from detector.training.generators import rebuild
+from detector.forgery.generators import rebuild
 from detector.types import Label
 from detector.weights import SHIPPED
 from explain.lab import builtin, colour, fingerprints, guess, reenact, swap

@@ -11,11 +11,11 @@ import torch
 from explain_faces import astronaut
 
 from detector import media
-from detector.benchmark import runtimes, speed
-from detector.benchmark.__main__ import main
 from detector.media import write_video
 from detector.pipeline import Detector
 from explain.regions import explain_regions
+from explain.speed import baseline, inputs, stages
+from explain.speed.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,18 +26,18 @@ def kept_rows() -> list[dict[str, str]]:
 
 
 def test_the_network_costs_no_more_per_crop() -> None:
-    assert speed.gflop_per_crop(Detector()) == pytest.approx(2.337, rel=0.02)
+    assert stages.gflop_per_crop(Detector()) == pytest.approx(2.337, rel=0.02)
 
 
 def test_the_kept_table_is_of_this_network() -> None:
-    """weights/speed.csv, as `python -m detector.benchmark speed --reference --out weights` writes
+    """weights/speed.csv, as `python -m explain.speed --reference --out weights` writes
     it.
     """
     rows = kept_rows()
     assert all(row["date"] and row["machine"] for row in rows)
     costs = [float(row["gflop_per_crop"]) for row in rows if row["gflop_per_crop"]]
     assert costs and costs == pytest.approx(
-        [speed.gflop_per_crop(Detector())] * len(costs), rel=0.02
+        [stages.gflop_per_crop(Detector())] * len(costs), rel=0.02
     )
 
 
@@ -52,15 +52,15 @@ def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(detector, "_look_batch", look)
     explain_regions(detector, astronaut())
     assert batches == [16] * 16
-    assert sum(batches) < speed.LIME_SAMPLES / 3
+    assert sum(batches) < baseline.LIME_SAMPLES / 3
 
 
 def test_a_clip_is_looked_at_in_large_batches(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    spec = speed.Input(320, 240, 1, 2)
+    spec = inputs.Input(320, 240, 1, 2)
     path = tmp_path / "clip.mp4"
-    write_video(path, speed._frames(spec), speed.FPS)
+    write_video(path, inputs._frames(spec), inputs.FPS)
     detector = Detector.untrained()
     batches: list[int] = []
     pixels: list[int] = []
@@ -98,9 +98,9 @@ def test_a_clip_ten_times_as_long_decodes_no_more(
 def test_a_long_input_is_a_short_one_over_and_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(speed, "LOOP_S", 1)
-    monkeypatch.setitem(speed.INPUTS, "clip", speed.Input(96, 64, 1, 3))
-    header, frames = media.decode(speed.write_input("clip", tmp_path), 90)
+    monkeypatch.setattr(inputs, "LOOP_S", 1)
+    monkeypatch.setitem(inputs.INPUTS, "clip", inputs.Input(96, 64, 1, 3))
+    header, frames = media.decode(inputs.write_input("clip", tmp_path), 90)
     assert header["index"] == list(range(90)) and header["duration_s"] == 3.0
     assert np.array_equal(frames[0], frames[30]) and np.array_equal(frames[29], frames[89])
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
@@ -116,12 +116,12 @@ def test_a_clip_is_as_much_faster_than_the_plain_way_as_the_kept_table_says(tmp_
         for row in kept_rows()
         if row["input"] == "clip-10s-720p" and row["threads"] == "1" and row["times_faster"]
     }
-    task = speed.Task(
-        "clip-10s-720p", speed.write_input("clip-10s-720p", tmp_path), 1, 1, True, "cpu", None
+    task = stages.Task(
+        "clip-10s-720p", inputs.write_input("clip-10s-720p", tmp_path), 1, 1, True, "cpu", None
     )
     threads = torch.get_num_threads()
     try:
-        rows = speed.measure(task)
+        rows = stages.measure(task)
     finally:
         torch.set_num_threads(threads)
     found = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
@@ -130,48 +130,26 @@ def test_a_clip_is_as_much_faster_than_the_plain_way_as_the_kept_table_says(tmp_
         assert found[stage] > 0.5 * kept[stage], (stage, found, kept)
 
 
-def test_runtimes_that_are_not_installed_are_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kept = {
-        name: made
-        for name, made in runtimes.RUNTIMES.items()
-        if name in ("torch fp32", "ONNX Runtime fp32")
-    }
-    again = {"torch again": ("torch", lambda net, folder: runtimes.eager(net, False))}
-    monkeypatch.setattr(
-        runtimes, "RUNTIMES", {**kept, **again, "elsewhere": ("no_such_package", None)}
-    )
-    monkeypatch.setattr(runtimes, "find_spec", lambda package: package == "torch" or None)
-    monkeypatch.setattr(runtimes, "BATCHES", (1, 2))
-    threads = torch.get_num_threads()
-    assert main(["runtimes", "--threads", str(threads)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["torch fp32", "torch again"]
-    assert "off 0.000  start_s" in lines[1] and "ms_per_crop_2" in lines[1]
-
-
 @pytest.mark.slow
 def test_the_command_prints_a_table_with_ratios(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(speed, "LIME_SAMPLES", 20)
-    monkeypatch.setitem(speed.INPUTS, "photo-12mp", speed.Input(640, 480, 1))
-    task = speed.Task(
-        "photo-12mp", speed.write_input("photo-12mp", tmp_path), 1, 1, True, "cpu", None
+    monkeypatch.setattr(baseline, "LIME_SAMPLES", 20)
+    monkeypatch.setitem(inputs.INPUTS, "photo-12mp", inputs.Input(640, 480, 1))
+    task = stages.Task(
+        "photo-12mp", inputs.write_input("photo-12mp", tmp_path), 1, 1, True, "cpu", None
     )
-    rows = speed.measure(task)
-    stages = [row["stage"] for row in rows if row["way"] == "ours"]
-    assert stages == list(speed.STAGES)
+    rows = stages.measure(task)
+    assert [row["stage"] for row in rows if row["way"] == "ours"] == list(stages.STAGES)
     assert all(row["median_ms"] >= 0 for row in rows)
     ratios = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
     assert {"decode", "detect", "embed", "LIME", "total"} <= set(ratios)
     (share,) = [row["share_of_matmul"] for row in rows if "share_of_matmul" in row]
     assert 0 < share < 2
-    table = speed.draw_table(rows).splitlines()
+    table = stages.draw_table(rows).splitlines()
     assert table[0].startswith("| input | threads | way | stage | median_ms |") and len(
         table
     ) == 2 + len(rows)
     with pytest.raises(SystemExit):
-        main(["speed", "--inputs", "nothing"])
+        main(["--inputs", "nothing"])
     assert "invalid choice: 'nothing'" in capsys.readouterr().err

@@ -5,11 +5,12 @@ what moves.
 import numpy as np
 from training_data import picture
 
+from detector.forgery.tracks import animated, twins
 from detector.training import temporal
 
 
 def test_a_still_face_moves_smoothly() -> None:
-    frames = temporal.animated(picture(0), 8, np.random.default_rng(0))
+    frames = animated(picture(0), 8, np.random.default_rng(0))
     noses = np.array([frame.landmarks_px[2] for frame in frames])
     assert len(frames) == 8 and np.ptp(noses, axis=0).max() > 1
     # no jumps: they would be the flicker to be learnt
@@ -17,8 +18,8 @@ def test_a_still_face_moves_smoothly() -> None:
 
 
 def test_twins_of_a_track_differ_inside_the_face_only() -> None:
-    frames = temporal.animated(picture(0), 4, np.random.default_rng(0))
-    authentic, forged = temporal.twins(frames, np.random.default_rng(1), nuisance=0.0)
+    frames = animated(picture(0), 4, np.random.default_rng(0))
+    authentic, forged = twins(frames, np.random.default_rng(1), nuisance=0.0)
     assert authentic.shape == forged.shape == (4, 224, 224, 3)
     change = np.abs(authentic.astype(int) - forged).mean((0, 3))
     assert change[90:130, 90:130].mean() > 5 * change[:12].mean()

@@ -11,7 +11,7 @@ import torch
 
 from detector.benchmark.accuracy import PairScores
 from detector.nets.network import DeepfakeNetwork, FrameOutput, NetworkConfig
-from detector.training import ship
+from detector.release import ship
 from detector.training.denoise import gains_db
 from detector.training.export import fit, fit_sharpness
 from detector.training.train import (
@@ -199,8 +199,8 @@ def test_logits_of_soft_crops_count_for_more_where_they_are_small() -> None:
 def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:
     from skimage.data import astronaut
 
+    from detector.forgery.pictures import Picture
     from detector.nets.autoencoder import DenoisingAutoencoder
-    from detector.training.data import Picture
 
     face = Picture(
         astronaut(), (170.0, 60.0, 280.0, 200.0), np.zeros((5, 2), np.float32), "s", "p", "val", 0

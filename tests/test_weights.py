@@ -9,7 +9,7 @@ from torch import nn
 
 from detector.errors import WeightsError
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
-from detector.training.ship import write_model
+from detector.release.ship import write_model
 from detector.weights import SHIPPED, load_model, model_names, sha256_of
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detector.training.data import Picture
+from detector.forgery.pictures import Picture
 from detector.training.recipes import Recipe, Stage, _network
 from detector.training.sources import Data, FixedCrops
 

@@ -4,8 +4,7 @@ of one model.
 python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a
 time, ablations.csv. python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained
 for the same minutes, one table, zoo.csv. python -m detector.benchmark runtimes: would ONNX Runtime,
-OpenVINO or torch.compile be faster? python -m detector.benchmark speed [--reference]: time and
-memory by stage, on inputs made on the spot, speed.csv.
+OpenVINO or torch.compile be faster? (Time and memory by stage: python -m explain.speed.)
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import Any
 
 import torch
 
-from detector.benchmark import speed
 from detector.benchmark.ablations import VARIANTS
 from detector.benchmark.accuracy import Answers, devset_rows, faces_rows, write_rows
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
@@ -37,7 +35,7 @@ def measure(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.faces:
         # training code, needed by this command only
-        from detector.training.__main__ import load_all
+        from detector.forgery.pictures import load_all
 
         held = load_all(args.faces, args.cache, args.generators, splits=("val",))
         rows, answers = faces_rows(detector, held, args.per_family)
@@ -105,7 +103,7 @@ def leave_out(args: argparse.Namespace) -> int:
         residual_rows,
         temporal_rows,
     )
-    from detector.training.__main__ import load_all  # training code, needed by this command only
+    from detector.forgery.pictures import load_all
 
     args.out.mkdir(parents=True, exist_ok=True)
     if args.unseen_generators:
@@ -197,7 +195,6 @@ COMMANDS = {
     "accuracy": measure,
     "zoo": compare,
     "ablations": leave_out,
-    "speed": speed.run,
     "runtimes": try_runtimes,
 }
 
@@ -227,7 +224,6 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--out", type=Path, required=True)
     add_zoo(commands)
     add_ablations(commands)
-    speed.add_to(commands)
     command = commands.add_parser(
         "runtimes", help="the network's forward pass in torch, ONNX Runtime, OpenVINO"
     )

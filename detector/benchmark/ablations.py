@@ -83,7 +83,7 @@ def generator_rows(
     Two rows per family and degradation: AUC on the generators left out, and on held-back pictures
     of those trained on. Both against held-back authentic faces that went through the same.
     """
-    from detector.training.data import PairMaker
+    from detector.forgery.pairs import PairMaker
     from detector.training.train import TrainConfig, new_network, predict, train
 
     made = PairMaker(pictures).genuine["generated"]
@@ -155,7 +155,7 @@ def residual_rows(
     The residual enters as mean, spread and energy of its fine detail, inside and outside the
     evidence map's strongest tenth.
     """
-    from detector.training.data import PairMaker
+    from detector.forgery.pairs import PairMaker
 
     rows, maker = [], PairMaker(pictures)
     for degradation in ("none", "medium", "heavy"):

@@ -66,7 +66,7 @@ def score_pairs(
     size_px: int = 224,
 ) -> PairScores:
     """Fresh forgeries of held-back faces, `per_family` of each family, through one degradation."""
-    from detector.training.data import PairMaker
+    from detector.forgery.pairs import PairMaker
 
     maker = PairMaker(pictures)
     rng = np.random.default_rng(seed)

@@ -24,10 +24,10 @@ from tqdm import tqdm
 
 from detector.benchmark.accuracy import write_rows
 from detector.errors import DataError, WeightsError
+from detector.forgery.pictures import Picture, load_pictures
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector, bf16_pays
 from detector.training.command import publish, score
-from detector.training.data import Picture, load_pictures
 from detector.training.fit import FitConfig, Run, fit
 from detector.training.recipes import RECIPES, Recipe, Stage, find_recipe
 from detector.training.sources import Data, FixedCrops, ForgedFaces

@@ -11,41 +11,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from detector.errors import DetectorError
-from detector.training.data import P_RETOUCHED, Picture, load_clips, load_pictures
-from detector.training.generators import load_generators, rebuild
+from detector.forgery.pairs import P_RETOUCHED
+from detector.forgery.pictures import load_all
 from detector.training.train import TrainConfig, is_whole, new_network, train
-
-FOLDERS = ("faces", "faces_openimages", "faces_diverse", "faces_openforensics", "faces_generated")
-
-
-def load_all(
-    data: Path, cache: Path, generators: Path | None, splits: tuple[str, ...] = ("train", "val")
-) -> list[Picture]:
-    """All pictures under a data folder, clip frames included; some authentic ones with their
-    re-drawn copies.
-    """
-    pictures = [
-        p for name in FOLDERS if (data / name).is_dir() for p in load_pictures(data / name, splits)
-    ]
-    if (data / "clips").is_dir():
-        pictures += load_clips(data / "clips", cache / "clips")
-    pictures = [p for p in pictures if p.split in splits]
-    nets = list(load_generators(generators).values()) if generators is not None else []
-    if not nets:
-        return pictures
-    rng = np.random.default_rng(7)
-    out = []
-    for picture in pictures:
-        # A fifth of the authentic faces, each through two of the generators: enough variety for an
-        # eighth of the draws.
-        if picture.label == 0 and rng.random() < 0.2:
-            chosen = rng.choice(len(nets), size=min(2, len(nets)), replace=False)
-            picture = replace(picture, rebuilt=tuple(rebuild(nets[i], picture.rgb) for i in chosen))
-        out.append(picture)
-    return out
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from detector.decide import Decision
 from detector.errors import DataError
+from detector.forgery.pictures import Picture, load_pictures
 from detector.training import charts
-from detector.training.data import Picture, load_pictures
 from detector.training.export import fit as fit_calibration
 from detector.training.export import write_model
 from detector.training.facecache import CacheConfig, Stored, extract, read_pictures

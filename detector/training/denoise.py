@@ -25,9 +25,9 @@ from tqdm import tqdm
 
 from detector.degrade import apply_preset
 from detector.faces import cut_square
+from detector.forgery.pictures import Picture, load_pictures
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.network import NetworkConfig
-from detector.training.data import Picture, load_pictures
 from detector.training.train import half
 
 SEVERITIES = ("light", "medium", "heavy")

@@ -28,16 +28,11 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from detector.degrade import draw_preset, draw_training
+from detector.forgery.pairs import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMaker
+from detector.forgery.pictures import Picture
 from detector.nets.backbones import load_weights, read_tensors
 from detector.nets.network import DeepfakeNetwork, NetworkConfig, lower_half
-from detector.training.data import (
-    FAMILIES,
-    FAMILY_WEIGHTS,
-    P_RETOUCHED,
-    PairMaker,
-    PairStream,
-    Picture,
-)
+from detector.training.stream import PairStream
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
 HEAD_LR = 1e-3

@@ -21,8 +21,8 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor, nn
 
+from detector.forgery.pictures import load_pictures
 from detector.pipeline import Detector, Progress, bf16_pays
-from detector.training.data import load_pictures
 from explain.figures import Rgb
 from explain.lab import store
 

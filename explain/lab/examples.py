@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+from detector.forgery.blending import Blend, Look, part_splice, self_blend
 from detector.media import write_video
-from detector.training.forge import Blend, Look, part_splice, self_blend
 
 Rgb = NDArray[np.uint8]
 Points = NDArray[np.float32]

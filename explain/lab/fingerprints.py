@@ -15,8 +15,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.forgery.generators import rebuild
 from detector.pipeline import Detector, Progress
-from detector.training.generators import rebuild
 from explain.cam import capture_pass
 from explain.figures import Rgb
 from explain.lab.charts import Line, chart

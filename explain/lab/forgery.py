@@ -21,9 +21,7 @@ from safetensors.torch import load_file
 
 from detector.errors import MediaError
 from detector.faces import cut_square
-from detector.pipeline import Detector, Progress, default_detector
-from detector.training.data import load_pictures
-from detector.training.forge import (
+from detector.forgery.blending import (
     REGIONS,
     Blend,
     Forgery,
@@ -35,7 +33,9 @@ from detector.training.forge import (
     resynthesis,
     self_blend,
 )
-from detector.training.generators import GENERATORS, SmallGenerator, rebuild
+from detector.forgery.generators import GENERATORS, SmallGenerator, rebuild
+from detector.forgery.pictures import load_pictures
+from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Label, Media
 from explain.cam import EVIDENCE_MAP, Heat, heats, layer_names
 from explain.faithfulness import Localisation, localise

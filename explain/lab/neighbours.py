@@ -53,7 +53,7 @@ def load_reference(detector: Detector, folder: Path = SHIPPED) -> Index:
         return Index.load(folder / REFERENCE, detector)
     except WeightsError as err:
         raise WeightsError(
-            f"{err} The map can be drawn again after `python -m detector.training.reference`."
+            f"{err} The map can be drawn again after `python -m detector.release.reference`."
         ) from err
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from detector.forgery.blending import FIVE_POINTS, Points, Rgb, blend_in, match_colour
 from detector.pipeline import Detector, Progress, bf16_pays
-from detector.training.forge import FIVE_POINTS, Points, Rgb, blend_in, match_colour
 from detector.types import Analysis, Frame, Media
 from explain.lab.builtin import pictures
 

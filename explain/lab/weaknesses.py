@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from detector.degrade import apply_preset, hue_saturation, jpeg, sharpen
+from detector.forgery.blending import Blend, Look, eye_distance, self_blend
 from detector.pipeline import Detector, Progress
-from detector.training.forge import Blend, Look, eye_distance, self_blend
 from detector.types import Frame, Label, Media, Verdict
 from explain.figures import Rgb
 from explain.lab.charts import strip

@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from detector.forgery.blending import REGIONS
 from detector.media import open_media
-from detector.training.forge import REGIONS
 from explain import figures
 from explain.cam import Heat
 from explain.faithfulness import Localisation

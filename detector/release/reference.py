@@ -1,7 +1,7 @@
 """The reference index: embeddings of held-back faces and of forgeries made from them, and no
 pictures.
 
-`python -m detector.training.reference --data DIR --generators runs/generators` writes
+`python -m detector.release.reference --data DIR --generators runs/generators` writes
 weights/reference.safetensors for the shipped model. It is to be made again whenever the weights
 change: the index knows their sha256, and the page says so when they are not the detector's.
 """
@@ -18,9 +18,9 @@ import numpy as np
 from detector.degrade import draw_training
 from detector.embeddings import REFERENCE, Index, build_index
 from detector.errors import DetectorError
+from detector.forgery.pairs import PairMaker
+from detector.forgery.pictures import Picture, load_all
 from detector.pipeline import Detector
-from detector.training.__main__ import load_all
-from detector.training.data import PairMaker, Picture
 from detector.weights import SHIPPED
 
 NUISANCE = 0.3  # little: the map is to show faces and forgeries, not codecs
@@ -49,7 +49,7 @@ def reference_index(
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m detector.training.reference", description=__doc__
+        prog="python -m detector.release.reference", description=__doc__
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--generators", type=Path)

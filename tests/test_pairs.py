@@ -9,8 +9,8 @@ import pytest
 from skimage.data import astronaut
 
 from detector.errors import DataError
-from detector.training import data
-from detector.training.data import PairMaker, Picture, cut_work, load_pictures
+from detector.forgery.pairs import PairMaker
+from detector.forgery.pictures import Picture, cut_work, load_pictures
 
 FACE = astronaut()[30:190, 150:310]
 LANDMARKS = np.array([[57, 66], [92, 66], [75, 88], [60, 106], [90, 106]], np.float32)
@@ -81,7 +81,7 @@ def test_a_generators_palette_does_not_tell_the_pair_apart(monkeypatch: pytest.M
     pictures = [picture(source="ffhq"), Picture(warm, BOX, LANDMARKS, "sfhq", "g", "train", 1)]
 
     def apart(share: float) -> float:
-        monkeypatch.setattr(data, "P_RECOLOURED", share)
+        monkeypatch.setattr("detector.forgery.pairs.P_RECOLOURED", share)
         make = PairMaker(pictures, {"generated": 1.0}, 0.0)
         pairs = [make.draw(np.random.default_rng(seed), 0.5, 0.0)[0] for seed in range(6)]
         return max(
@@ -97,8 +97,8 @@ def test_an_authentic_partner_may_have_skin_as_smooth_as_a_generators(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def detail(share: float) -> float:
-        monkeypatch.setattr(data, "P_SMOOTH_PARTNER", share)
-        monkeypatch.setattr(data, "P_RECOLOURED", 0.0)
+        monkeypatch.setattr("detector.forgery.pairs.P_SMOOTH_PARTNER", share)
+        monkeypatch.setattr("detector.forgery.pairs.P_RECOLOURED", 0.0)
         make = PairMaker(
             [picture(source="ffhq"), picture(label=1, source="sfhq")], {"generated": 1.0}, 0.0
         )

@@ -1,7 +1,7 @@
 """From a finished run to a model folder: averaged weights in fp16, calibration, thresholds,
 manifest.
 
-`python -m detector.training.ship --run runs/main --denoiser runs/denoiser --data DIR --devset DIR
+`python -m detector.release.ship --run runs/main --denoiser runs/denoiser --data DIR --devset DIR
 --out weights`
 
 Calibration (Platt, 1999) is fitted on held-back faces with fresh forgeries under a mix of
@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from detector.benchmark.accuracy import score_files, score_pairs
 from detector.benchmark.metrics import expected_calibration_error
 from detector.decide import Decision
+from detector.forgery.pictures import load_all
 from detector.nets.network import at_sharpness
 from detector.pipeline import Detector
-from detector.training.__main__ import load_all
 from detector.training.export import FPR_TARGET, fit, fit_sharpness, write_model
 from detector.training.train import assemble, make_validation, whole_picture
 from detector.types import ModelInfo
@@ -114,7 +114,7 @@ def calibrate(material: dict[str, Material]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m detector.training.ship", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m detector.release.ship", description=__doc__)
     parser.add_argument(
         "--run",
         type=Path,

@@ -1,0 +1,1 @@
+"""What ships: from finished runs to the model folder and its reference index."""

@@ -1,0 +1,1 @@
+"""How long an answer and its explanation take: `python -m explain.speed`."""

@@ -1,0 +1,89 @@
+"""The baseline of the speed benchmark: the same work the way of the documents that this project
+grew from.
+
+OpenCV decodes every frame, MTCNN searches the sampled ones at full size one by one, the network
+sees one crop at a time in fp32, short clips are padded with black frames, and LIME takes 1000
+samples in batches of 10.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from lime.lime_image import LimeImageExplainer
+from numpy.typing import NDArray
+
+from detector.faces import cut_square
+from detector.pipeline import DEFAULT_FRAMES, Detector
+from explain.regions import superpixels
+from explain.speed.clock import Clock
+from explain.speed.inputs import Rgb
+
+LIME_SAMPLES, LIME_BATCH = 1000, 10  # of the reference
+
+
+@torch.inference_mode()
+def reference(path: Path, is_clip: bool, detector: Detector, clock: Clock) -> None:
+    """The documents' way, once."""
+    with clock.of("total"):
+        with clock.of("decode"):
+            frames = (
+                _every_frame(path)
+                if is_clip
+                else [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)]
+            )
+        mtcnn = detector.finder.mtcnn().to(memory_format=torch.contiguous_format)
+        with clock.of("detect"):
+            boxes = [mtcnn.detect(rgb)[0] for rgb in frames]
+        with clock.of("crop"):
+            pairs = [
+                (rgb, box)
+                for rgb, some in zip(frames, boxes, strict=True)
+                if some is not None
+                for box in some
+            ]
+            crops = [cut_square(rgb, tuple(box))[0] for rgb, box in pairs]
+            crops += [np.zeros_like(crops[0])] * (DEFAULT_FRAMES - len(crops) if is_clip else 0)
+        with clock.of("embed"):
+            outs = [detector.network.frames(detector.tensor(crop[None])) for crop in crops]
+        with clock.of("temporal"):
+            embeddings, logits = (
+                torch.cat([o.embedding for o in outs])[None],
+                torch.cat([o.logit for o in outs])[None],
+            )
+            detector.network.video(embeddings, logits, torch.ones_like(logits, dtype=torch.bool))
+
+
+def _every_frame(path: Path) -> list[Rgb]:
+    capture = cv2.VideoCapture(str(path))
+    every = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // DEFAULT_FRAMES)
+    kept: list[Rgb] = []
+    number = 0
+    while True:
+        there, bgr = capture.read()
+        if not there:
+            capture.release()
+            return kept[:DEFAULT_FRAMES]
+        if number % every == 0:
+            kept.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        number += 1
+
+
+def reference_lime(detector: Detector, crop: Rgb) -> NDArray[np.float32]:
+    """Weights of the same superpixels by lime's own loop."""
+    segments = superpixels(crop)
+
+    @torch.inference_mode()
+    def look(pictures: Rgb) -> NDArray[np.float32]:
+        logits = detector.network.frames(detector.tensor(np.asarray(pictures, np.uint8))).logit
+        return logits.float().cpu().numpy()[:, None]
+
+    found = LimeImageExplainer(feature_selection="none", random_state=0).explain_instance(
+        crop, look, labels=(0,), top_labels=None, num_samples=LIME_SAMPLES, batch_size=LIME_BATCH,
+        segmentation_fn=lambda picture: segments, random_seed=0,
+    )  # fmt: skip
+    weights = dict(found.local_exp[0])
+    return np.array([weights[i] for i in range(int(segments.max()) + 1)], np.float32)
