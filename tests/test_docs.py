@@ -178,3 +178,16 @@ def test_the_heads_for_the_hub_are_yaml() -> None:
         assert text.startswith("---\n")
         head = yaml.safe_load(text.split("---\n")[1])
         assert expected <= set(head)
+
+
+def test_every_experiment_is_dated_and_says_what_came_of_it() -> None:
+    log = (ROOT / "detector/training/LOG.md").read_text(encoding="utf-8")
+    entries = re.split(r"^## ", log, flags=re.MULTILINE)[1:]
+    assert len(entries) >= 30
+    for entry in entries:
+        title, _, text = entry.partition("\n")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d .+ \((shipped|negative)\)", title), title
+        assert "**What" in text, title
+        assert "**Conclusion.**" in text, title
+    dates = [entry[:10] for entry in entries]
+    assert dates == sorted(dates)
