@@ -67,7 +67,9 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{page.name}: {link}"
 
 
-@pytest.mark.parametrize("page", ["docs/SOURCES.md", ".github/CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/SOURCES.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"]
+)
 def test_files_that_are_named_exist(page: str) -> None:
     named = CODE_PATH.findall((ROOT / page).read_text(encoding="utf-8"))
     assert named
