@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.profile import Profile, Thresholds
 from detector.types import FaceAnalysis, FaceCrop, Label, Verdict
 
-MIN_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
+MIN_JUDGED_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
 # Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
 MIN_SHARPNESS = 4.0
-MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
 MIN_RUN = 3  # sampled frames in a row that look forged before a clip counts as forged in part
 MIN_STRETCH = 6  # or in a row whose mean leans towards forged: a quarter of a clip's
 # faces smaller than this share of the largest are listed but cannot disagree with it
 MAIN_FACE = 0.4
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """p = sigmoid(scale * logit + bias), and where the three answers part."""
-
-    scale: float = 1.0
-    bias: float = 0.0
-    authentic_below: float = 0.4
-    forged_above: float = 0.6
-
-    def probability(self, logit: float) -> float:
-        """Calibrated probability of a forgery, at even odds beforehand (Platt, 1999)."""
-        z = self.scale * logit + self.bias
-        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Calibration of stills and of clips; stored in the manifest."""
-
-    image: Calibration = field(default_factory=Calibration)
-    video: Calibration = field(default_factory=Calibration)
-
-    def of(self, kind: str) -> Calibration:
-        return self.video if kind == "video" else self.image
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Decision:
-        return cls(
-            **{kind: Calibration(**stored[kind]) for kind in ("image", "video") if kind in stored}
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def sharpness(rgb: NDArray[np.uint8]) -> float:
@@ -68,48 +30,29 @@ def sharpness(rgb: NDArray[np.uint8]) -> float:
 def judge_face(
     logit: float,
     crops: Sequence[FaceCrop],
-    kind: str,
-    decision: Decision,
+    profile: Profile,
     p_reencoded: float | None = None,
     p_frames: Sequence[float] = (),
 ) -> Verdict:
-    """The verdict on one person: three-way, abstaining with a reason where the material cannot
-    carry an answer.
+    """Return the verdict on one person: three-way, and with a reason where there is no answer.
 
     p_reencoded: probability of the same face after a mild JPEG, when it was measured. p_frames:
     probability per crop of a clip; a stretch of forged-looking frames in a clip that as a whole
     looks authentic is said, not averaged away.
     """
-    calibration = decision.of(kind)
-    p = calibration.probability(logit)
+    p, thresholds = profile.calibration.probability(logit), profile.thresholds
 
     def answer(label: Label, reason: str) -> Verdict:
         return Verdict(label, reason, p, logit)
 
-    size = float(np.median([crop.face_px for crop in crops]))
-    if size < MIN_FACE_PX:
-        return answer(
-            Label.UNCERTAIN,
-            f"The face is too small to judge: {size:.0f} pixels, {MIN_FACE_PX} are needed.",
-        )
-    if float(np.median([sharpness(crop.rgb) for crop in crops])) < MIN_SHARPNESS:
-        return answer(Label.UNCERTAIN, "The face is too blurred: no fine detail is left to judge.")
-    if kind == "video" and len(crops) < MIN_CLIP_FRAMES:
-        return answer(
-            Label.UNCERTAIN,
-            f"The face is seen in too few frames: {len(crops)}, {MIN_CLIP_FRAMES} are needed.",
-        )
-    leaning = (calibration.authentic_below + calibration.forged_above) / 2
-    in_part = (
-        longest_run(p_frames, calibration.forged_above) >= MIN_RUN
-        or highest_stretch(p_frames) > leaning
-    )
-    if p <= calibration.forged_above and in_part:
+    if (unfit := _unfit(crops, profile.min_frames)) is not None:
+        return answer(Label.UNCERTAIN, unfit)
+    if p <= thresholds.forged_above and _forged_in_part(p_frames, thresholds):
         return answer(
             Label.UNCERTAIN,
             "Part of the clip looks forged and the rest does not: the timeline shows where.",
         )
-    if calibration.authentic_below <= p <= calibration.forged_above:
+    if thresholds.authentic_below <= p <= thresholds.forged_above:
         return answer(
             Label.UNCERTAIN, "The score lies in the band where this detector is often wrong."
         )
@@ -118,7 +61,7 @@ def judge_face(
             Label.UNCERTAIN,
             "The score changes a lot when the picture is saved once more as a JPEG.",
         )
-    if p > calibration.forged_above:
+    if p > thresholds.forged_above:
         return answer(
             Label.FORGED,
             "The face carries traces like those of the forgeries this detector was trained on.",
@@ -126,6 +69,28 @@ def judge_face(
     return answer(
         Label.AUTHENTIC,
         "No trace like those of the forgeries this detector was trained on was found.",
+    )
+
+
+def _unfit(crops: Sequence[FaceCrop], min_frames: int) -> str | None:
+    """Return why the crops cannot carry an answer; None where they can."""
+    size = float(np.median([crop.face_px for crop in crops]))
+    if size < MIN_JUDGED_FACE_PX:
+        return (
+            f"The face is too small to judge: {size:.0f} pixels, {MIN_JUDGED_FACE_PX} are needed."
+        )
+    if float(np.median([sharpness(crop.rgb) for crop in crops])) < MIN_SHARPNESS:
+        return "The face is too blurred: no fine detail is left to judge."
+    if len(crops) < min_frames:
+        return f"The face is seen in too few frames: {len(crops)}, {min_frames} are needed."
+    return None
+
+
+def _forged_in_part(p_frames: Sequence[float], thresholds: Thresholds) -> bool:
+    leaning = (thresholds.authentic_below + thresholds.forged_above) / 2
+    return (
+        longest_run(p_frames, thresholds.forged_above) >= MIN_RUN
+        or highest_stretch(p_frames) > leaning
     )
 
 

@@ -38,11 +38,11 @@ def embed(
     detector = detector or default_detector()
     rows: list[Vectors] = []
     for path in paths:
-        tracks = detector.finder.find_tracks(open_media(Path(path), n_frames=n_frames).frames)
+        media = open_media(Path(path), n_frames=n_frames)
+        tracks = detector.finder.find_tracks(media.frames)
         if tracks:
-            rows.append(
-                detector.look(np.stack([crop.rgb for crop in tracks[0].crops])).embeddings.mean(0)
-            )
+            crops = np.stack([crop.rgb for crop in tracks[0].crops])
+            rows.append(detector.predict(crops, kind=media.kind).embeddings.mean(0))
         else:
             rows.append(np.full(dimension(detector), np.nan, np.float32))
     return unit(np.array(rows, np.float32).reshape(len(rows), dimension(detector)))
@@ -170,5 +170,5 @@ def build_index(
 ) -> Index:
     """An index of (N, 224, 224, 3) uint8 crops; the pictures are not kept."""
     with torch.inference_mode():
-        vectors = unit(detector.look(crops).embeddings)
+        vectors = unit(detector.predict(crops, kind="image").embeddings)
     return Index.of(vectors, labels, kinds, detector.info.sha256)

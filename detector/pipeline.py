@@ -15,13 +15,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.decide import Decision, judge_face, judge_file
+from detector.decide import judge_face, judge_file
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
 from detector.media import open_media
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
-from detector.types import Analysis, Evidence, FaceAnalysis, FaceTrack, Media, ModelInfo
+from detector.profile import DEFAULT_PROFILES, Profile, Profiles
+from detector.types import (
+    MAP_SIZE,
+    Analysis,
+    Evidence,
+    FaceAnalysis,
+    FaceTrack,
+    Kind,
+    Media,
+    ModelInfo,
+)
 from detector.weights import frozen, load_model
 
 # sampled frames of a clip: twice as many move the score by less than its own noise
@@ -30,7 +40,7 @@ BATCH = 16  # crops at a time: on one and on two threads about the fastest of 8 
 # below this batch bf16 gains little on the CPUs measured, and a photo's few crops keep all digits
 BF16_FROM = 8
 STABILITY_QUALITY = 75  # the mild JPEG of the stability check
-STABILITY_CROPS = 4  # crops of a track that are looked at again
+STABILITY_CROPS = 4  # crops of a track that are scored again after it
 
 Progress = Callable[[float, str], None]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -38,14 +48,19 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
-    """The network's answer for N crops: logits (N,), maps (N, 28, 28), embeddings (N, D), all
-    float32.
+class Predictions:
+    """The network's answer for N crops: logits (N,), maps (N, MAP_SIZE, MAP_SIZE), embeddings
+    (N, D), all float32.
     """
 
     logits: NDArray[np.float32]
     maps: NDArray[np.float32]
     embeddings: NDArray[np.float32]
+
+    def part(self, start: int, count: int) -> Predictions:
+        """The answer for `count` of the crops, from number `start` on."""
+        own = slice(start, start + count)
+        return Predictions(self.logits[own], self.maps[own], self.embeddings[own])
 
 
 class Detector:
@@ -58,7 +73,7 @@ class Detector:
         Raises WeightsError or DeviceError.
         """
         loaded = load_model(model)
-        self._set(loaded.network, loaded.info, loaded.decision, pick_device(device))
+        self._set(loaded.network, loaded.info, loaded.profiles, pick_device(device))
         self.entry = loaded.entry
 
     @classmethod
@@ -73,19 +88,19 @@ class Detector:
 
     @classmethod
     def of(
-        cls, network: DeepfakeNetwork, info: ModelInfo, decision: Decision | None = None
+        cls, network: DeepfakeNetwork, info: ModelInfo, profiles: Profiles = DEFAULT_PROFILES
     ) -> Detector:
         """A detector around a network that is already in memory, on the CPU."""
         self = cls.__new__(cls)
-        self._set(frozen(network), info, decision or Decision(), torch.device("cpu"))
+        self._set(frozen(network), info, profiles, torch.device("cpu"))
         self.entry = {}
         return self
 
     def _set(
-        self, network: DeepfakeNetwork, info: ModelInfo, decision: Decision, device: torch.device
+        self, network: DeepfakeNetwork, info: ModelInfo, profiles: Profiles, device: torch.device
     ) -> None:
         self.network = network.to(device)
-        self.info, self.decision = info, decision
+        self.info, self.profiles = info, profiles
         self.finder = FaceFinder(device=str(device))
         self.lock = threading.RLock()  # for work that hooks the network or needs its gradients
 
@@ -100,20 +115,6 @@ class Detector:
         twin.network = network
         return twin
 
-    def for_kind(self, kind: str) -> Detector:
-        """The detector that looks at stills ("image") or at clips ("video"), with the same weights.
-
-        Clips' logits are not read at their sharpness, which was fitted on stills (measured: AUC of
-        genuine clips .748 with it, .762 without), and the soft look may have a share of its own
-        there.
-        """
-        config = self.network.config.of_kind(kind)
-        if config == self.network.config:
-            return self
-        network = copy.copy(self.network)
-        network.config = config
-        return self.with_network(network)
-
     def tensor(self, crops: NDArray[np.uint8]) -> torch.Tensor:
         """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in [0, 1] on the device, channels last."""
         x = (
@@ -126,19 +127,26 @@ class Detector:
         return x.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def look(self, crops: NDArray[np.uint8]) -> Looked:
-        """Frame logits, evidence maps and embeddings of (N, S, S, 3) uint8 crops."""
+    def predict(self, crops: NDArray[np.uint8], *, kind: Kind) -> Predictions:
+        """Logits, evidence maps and embeddings of (N, S, S, 3) uint8 crops.
+
+        kind: whether they come from stills ("image") or from a clip ("video"), whose profiles
+        differ. Raises ValueError without a crop.
+        """
         if len(crops) == 0:
             raise ValueError("expected at least one crop, but got none")
-        parts = self._in_batches(self._look_batch, crops)
-        return Looked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        profile = self.profiles[kind]
+        parts = self._in_batches(lambda batch: self._predict_batch(batch, profile), crops)
+        return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _look_batch(self, crops: NDArray[np.uint8]) -> tuple[NDArray, NDArray, NDArray]:
+    def _predict_batch(
+        self, crops: NDArray[np.uint8], profile: Profile
+    ) -> tuple[NDArray, NDArray, NDArray]:
         with self._autocast(len(crops)):
-            out = self.network.frames(self.tensor(crops))
+            out = self.network.frames(self.tensor(crops), profile)
         maps = out.map_logits
         if maps is None:  # a model without a map head says nothing about where
-            maps = torch.zeros(len(crops), 28, 28)
+            maps = torch.zeros(len(crops), MAP_SIZE, MAP_SIZE)
         return tuple(t.float().cpu().numpy() for t in (out.logit, maps, out.embedding))  # type: ignore[return-value]
 
     def _autocast(self, batch: int) -> torch.autocast:
@@ -182,10 +190,10 @@ class Detector:
         self.finder = FaceFinder(device="cpu")
 
     @torch.inference_mode()
-    def track_logit(self, looked: Looked) -> float:
+    def track_logit(self, predictions: Predictions) -> float:
         """The temporal head's logit over one track's crops."""
-        embeddings = torch.from_numpy(looked.embeddings)[None].to(self.device)
-        logits = torch.from_numpy(looked.logits)[None].to(self.device)
+        embeddings = torch.from_numpy(predictions.embeddings)[None].to(self.device)
+        logits = torch.from_numpy(predictions.logits)[None].to(self.device)
         return float(
             self.network.video(embeddings, logits, torch.ones_like(logits, dtype=torch.bool))
         )
@@ -221,46 +229,47 @@ class Detector:
             tracks = self.finder.find_tracks(media.frames)
         timing["detect"], clock = time.perf_counter() - clock, time.perf_counter()
         report(0.6, "Looking at the faces")
-        faces = self._judge(tracks, media.kind)
+        faces = self.judge_tracks(tracks, kind=media.kind)
         timing["embed"] = time.perf_counter() - clock
         timing["total"] = sum(timing.values())
         report(1.0, "Done")
         return Analysis(media, faces, judge_file(faces), self.info, timing)
 
-    def _judge(self, tracks: Sequence[FaceTrack], kind: str) -> tuple[FaceAnalysis, ...]:
+    def judge_tracks(self, tracks: Sequence[FaceTrack], *, kind: Kind) -> tuple[FaceAnalysis, ...]:
+        """Score and judge the people of one file of a kind, the most forged-looking first."""
         if not tracks:
             return ()
         crops = [crop.rgb for track in tracks for crop in track.crops]
-        again = [_spread(track, STABILITY_CROPS) for track in tracks]
-        saved = [
-            jpeg(tracks[i].crops[j].rgb, STABILITY_QUALITY)
-            for i, some in enumerate(again)
-            for j in some
+        checked = [_spread(track, STABILITY_CROPS) for track in tracks]
+        resaved = [
+            jpeg(track.crops[i].rgb, STABILITY_QUALITY)
+            for track, some in zip(tracks, checked, strict=True)
+            for i in some
         ]
         # in one go: full batches are cheaper
-        looked = self.for_kind(kind).look(np.stack(crops + saved))
-        resaved = looked.logits[len(crops) :]
-        faces, start, start_again = [], 0, 0
-        calibration = self.decision.of(kind)
-        for track, some in zip(tracks, again, strict=True):
-            part = slice(start, start + len(track.crops))
-            own = Looked(looked.logits[part], looked.maps[part], looked.embeddings[part])
-            start = part.stop
-            shift = float(
-                np.mean(resaved[start_again : start_again + len(some)] - own.logits[some])
-            )
-            start_again += len(some)
-            logit = self.track_logit(own)
-            p_frames = tuple(calibration.probability(float(a)) for a in own.logits)
-            resaved_p = calibration.probability(logit + shift)
-            seen = p_frames if kind == "video" else ()
-            verdict = judge_face(logit, track.crops, kind, self.decision, resaved_p, seen)
-            evidence = tuple(
-                Evidence(float(a), b, c)
-                for a, b, c in zip(own.logits, own.maps, own.embeddings, strict=True)
-            )
-            faces.append(FaceAnalysis(track, evidence, p_frames, verdict))
+        predictions = self.predict(np.stack(crops + resaved), kind=kind)
+        faces, start, start_resaved = [], 0, len(crops)
+        for track, some in zip(tracks, checked, strict=True):
+            own = predictions.part(start, len(track.crops))
+            again = predictions.part(start_resaved, len(some))
+            start += len(track.crops)
+            start_resaved += len(some)
+            shift = float(np.mean(again.logits - own.logits[some]))
+            faces.append(self._judge_track(track, own, shift, self.profiles[kind]))
         return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
+
+    def _judge_track(
+        self, track: FaceTrack, own: Predictions, shift: float, profile: Profile
+    ) -> FaceAnalysis:
+        """Judge one person. shift: by how many logits a mild JPEG moves the score."""
+        probability, logit = profile.calibration.probability, self.track_logit(own)
+        p_frames = tuple(probability(float(frame)) for frame in own.logits)
+        verdict = judge_face(logit, track.crops, profile, probability(logit + shift), p_frames)
+        evidence = tuple(
+            Evidence(float(frame), heat, embedding)
+            for frame, heat, embedding in zip(own.logits, own.maps, own.embeddings, strict=True)
+        )
+        return FaceAnalysis(track, evidence, p_frames, verdict)
 
 
 def _spread(track: FaceTrack, most: int) -> list[int]:

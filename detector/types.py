@@ -13,7 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-MAP_SIZE = 28  # the evidence map's side: stride 8 of a 224 px crop
+Kind = Literal["image", "video"]
+KINDS: tuple[Kind, ...] = ("image", "video")
+
+CROP_PX = 224  # a face crop's side: what the network sees
+MAP_SIZE = 28  # the evidence map's side: stride 8 of a face crop
 
 
 class Label(StrEnum):
@@ -57,7 +61,7 @@ class Media:
 
     name: str  # file name without folders
     sha256: str  # of the original bytes
-    kind: Literal["image", "video"]
+    kind: Kind
     width: int  # px, upright
     height: int
     duration_s: float  # 0.0 for a photo
@@ -66,7 +70,7 @@ class Media:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _expect(self.kind in ("image", "video"), "kind image or video", self.kind)
+        _expect(self.kind in KINDS, "kind image or video", self.kind)
         _expect(len(self.frames) > 0, "at least one frame", 0)
         times = [frame.t for frame in self.frames]
         _expect(times == sorted(times), "frames in ascending time", times)

@@ -120,15 +120,16 @@ def measure(
     progress: Callable[[int], None],
 ) -> list[Row]:
     """One row per face and map. LIME and occlusion are drawn for the first `slow_faces` only."""
-    quick = [m for m in method_names(detector.network) if m != OCCLUSION]
+    known = method_names(detector.network, detector.profiles["image"])
+    quick = [method for method in known if method != OCCLUSION]
     rows: list[Row] = []
     for index, pair in enumerate(pairs):
         progress(index)
-        maps = heats(detector, pair.forged, quick)
-        shuffles = heats(others[index % len(others)], pair.forged, quick)
+        maps = heats(detector, "image", pair.forged, quick)
+        shuffles = heats(others[index % len(others)], "image", pair.forged, quick)
         if index < slow_faces:
-            maps[LIME] = explain_regions(detector, pair.forged, seed=index).heat()
-            maps[OCCLUSION] = heat(detector, pair.forged, OCCLUSION)
+            maps[LIME] = explain_regions(detector, "image", pair.forged, seed=index).heat()
+            maps[OCCLUSION] = heat(detector, "image", pair.forged, OCCLUSION)
         rows += _face_rows(detector, index, pair, maps, shuffles)
     return rows
 
@@ -140,10 +141,12 @@ def _face_rows(
     maps: Mapping[str, Heat],
     shuffles: Mapping[str, Heat],
 ) -> list[Row]:
-    graded = {m: h for m, h in maps.items() if m in (*default_methods(detector), LIME, OCCLUSION)}
-    card = report_card(detector, pair.forged, graded, given=pair.authentic, seed=index)
+    chosen = (*default_methods(detector, "image"), LIME, OCCLUSION)
+    graded = {method: found for method, found in maps.items() if method in chosen}
+    card = report_card(detector, "image", pair.forged, graded, given=pair.authentic, seed=index)
     authentic, forged = (
-        float(v) for v in detector.look(np.stack([pair.authentic, pair.forged])).logits
+        float(logit)
+        for logit in detector.predict(np.stack([pair.authentic, pair.forged]), kind="image").logits
     )
     told = forged - authentic >= TOLD_APART
     rows = []
@@ -206,16 +209,17 @@ def timings(detector: Detector, crop: NDArray[np.uint8]) -> dict[str, float]:
     face_crop = FaceCrop(
         crop, np.array([[1, 0, 0], [0, 1, 0]], np.float32), 0, 0.0, box, points, 1.0
     )
-    seen = detector.look(crop[None])
+    seen = detector.predict(crop[None], kind="image")
     evidence = Evidence(float(seen.logits[0]), seen.maps[0], seen.embeddings[0])
     verdict = Verdict(Label.UNCERTAIN, "For the clock only.", 0.5, evidence.logit)
     face = FaceAnalysis(FaceTrack(0, (face_crop,)), (evidence,), (0.5,), verdict)
     media = Media("clock.png", "0" * 64, "image", side, side, 0.0, (Frame(0, 0.0, crop),))
     analysis = Analysis(media, (face,), verdict, detector.info)
-    grad_cam = next(m for m in method_names(detector.network) if m.startswith("Grad-CAM, "))
+    known = method_names(detector.network, detector.profiles["image"])
+    grad_cam = next(method for method in known if method.startswith("Grad-CAM, "))
     jobs: dict[str, Callable[[], object]] = {
-        "Grad-CAM s": lambda: heat(detector, crop, grad_cam),
-        "LIME s": lambda: explain_regions(detector, crop),
+        "Grad-CAM s": lambda: heat(detector, "image", crop, grad_cam),
+        "LIME s": lambda: explain_regions(detector, "image", crop),
         "whole explanation s": lambda: explain_face(detector, analysis),
     }
     return {name: min(_seconds(job) for _ in range(2)) for name, job in jobs.items()}

@@ -2,10 +2,9 @@
 
     evidence map            the network's own 28 x 28 logits
     Grad-CAM, rgb stream    and Grad-CAM++, LayerCAM, EigenCAM, each on "rgb stream", "noise
-    stream", "map head" or,
-                            in a network that looks twice, its "soft look"
+                            stream", "map head" or, where two views are averaged, "low-pass view"
     occlusion               how far the frame logit falls when a patch is taken away: the plain
-    control
+                            control
 
 The formulas of the CAM family are pytorch-grad-cam's, applied to raw activations and gradients: its
 own pipeline rescales every map to [0, 1], and a map a thousand times weaker would look the same.
@@ -29,6 +28,8 @@ from torch import Tensor, nn
 from detector.degrade import jpeg
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector
+from detector.profile import Profile
+from detector.types import Kind
 
 EVIDENCE_MAP = "evidence map"
 OCCLUSION = "occlusion"
@@ -40,16 +41,16 @@ CAMS: dict[str, type[BaseCAM]] = {
 }
 CLASS_BLIND = ("EigenCAM",)  # shows the layer's strongest pattern, whatever the network makes of it
 # Where to look: name -> the part of the network whose last feature map is explained.
-SOFT_LOOK = "soft look"  # the rgb stream at its second look, in networks that look twice
+LOW_PASS_VIEW = "low-pass view"  # the rgb stream's, where a profile averages two views
 PARTS = {
     "rgb stream": "embedder.rgb",
     "noise stream": "embedder.noise",
     "map head": "embedder.map_head",
-    SOFT_LOOK: "embedder.rgb",
+    LOW_PASS_VIEW: "embedder.rgb",
 }
 FALLBACK = "last convolution"  # of networks without these parts
 
-# occluded patch: an eye's size in a 224 px crop, overlapping a little (81 looks)
+# occluded patch: an eye's size in a 224 px crop, overlapping a little (81 crops)
 PATCH_PX, STRIDE_PX = 32, 24
 # What stands in for pixels that are taken away. To this detector nearly every cover is a forgery of
 # its own: blurring the *true* region of a forgery raised the logit (1.5 to 2.7, twelve forgeries),
@@ -101,7 +102,9 @@ class Capture:
         Sums to 1; empty for a network without the two streams.
         """
         names = [
-            name for name in ("rgb stream", "noise stream", SOFT_LOOK) if name in self.activations
+            name
+            for name in ("rgb stream", "noise stream", LOW_PASS_VIEW)
+            if name in self.activations
         ]
         pull = [
             abs(float((self.activations[n] * self.gradients[n]).sum(dtype=np.float64)))
@@ -115,29 +118,35 @@ class Capture:
         )
 
 
-def method_names(network: DeepfakeNetwork) -> tuple[str, ...]:
-    """Every method this network can be explained with, the default first."""
+def method_names(network: DeepfakeNetwork, profile: Profile) -> tuple[str, ...]:
+    """Every method this network can be explained with as a profile reads it, the default first."""
     own = (EVIDENCE_MAP,) if getattr(network.embedder, "map_head", None) is not None else ()
-    return (*own, *(f"{cam}, {layer}" for cam in CAMS for layer in layer_names(network)), OCCLUSION)
+    return (
+        *own,
+        *(f"{cam}, {layer}" for cam in CAMS for layer in layer_names(network, profile)),
+        OCCLUSION,
+    )
 
 
-def layer_names(network: DeepfakeNetwork) -> tuple[str, ...]:
-    """The layers the CAM family can look at, in this network."""
+def layer_names(network: DeepfakeNetwork, profile: Profile) -> tuple[str, ...]:
+    """The layers the CAM family can explain, in this network as a profile reads it."""
     there = {name for name, module in network.named_modules() if module is not None}
-    once = not network.config.soft_share
+    one_view = not profile.low_pass_weight
     parts = (layer for layer, path in PARTS.items() if path in there)
-    return tuple(layer for layer in parts if not (once and layer == SOFT_LOOK)) or (FALLBACK,)
+    kept = tuple(layer for layer in parts if not (one_view and layer == LOW_PASS_VIEW))
+    return kept or (FALLBACK,)
 
 
-def heat(detector: Detector, crop: NDArray[np.uint8], method: str) -> Heat:
+def heat(detector: Detector, kind: Kind, crop: NDArray[np.uint8], method: str) -> Heat:
     """One map of one (S, S, 3) uint8 crop. Raises ValueError for a method this network doesn't
     have.
     """
-    return heats(detector, crop, (method,))[method]
+    return heats(detector, kind, crop, (method,))[method]
 
 
 def heats(
     detector: Detector,
+    kind: Kind,
     crop: NDArray[np.uint8],
     methods: Sequence[str],
     capture: Capture | None = None,
@@ -145,16 +154,16 @@ def heats(
     """Several maps of one crop for the price of one forward and backward pass (and the occlusions,
     if asked for).
     """
-    known = method_names(detector.network)
+    known = method_names(detector.network, detector.profiles[kind])
     for method in methods:
         if method not in known:
             raise ValueError(f"No explanation is called {method!r}; there are {', '.join(known)}.")
     found: dict[str, Heat] = {}
     for method in methods:
         if method == OCCLUSION:
-            found[method] = _occlusion(detector, crop)
+            found[method] = _occlusion(detector, kind, crop)
             continue
-        capture = capture or capture_pass(detector, crop)
+        capture = capture or capture_pass(detector, kind, crop)
         side = crop.shape[0]
         found[method] = (
             _evidence(capture, side) if method == EVIDENCE_MAP else _cam(capture, method, side)
@@ -162,21 +171,21 @@ def heats(
     return found
 
 
-def capture_pass(detector: Detector, crop: NDArray[np.uint8]) -> Capture:
+def capture_pass(detector: Detector, kind: Kind, crop: NDArray[np.uint8]) -> Capture:
     """Activations and gradients of every layer, in float32, from a private copy of the network.
 
     Hooks on a shared network would mix two requests; the copy shares the weights but no hooks, so
     no lock is needed.
     """
-    network = private_copy(detector.network)
+    network, profile = private_copy(detector.network), detector.profiles[kind]
     kept: dict[str, Tensor] = {}
 
     def keep(module: nn.Module, names: Sequence[str]) -> None:
-        looks = iter(names)
+        views = iter(names)
 
         def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-            name = next(looks, None)
-            if name is None:  # the soft look of a part that has no map for it
+            name = next(views, None)
+            if name is None:  # the low-pass view of a part that has no map for it
                 return output
             kept[name] = output
             # what follows may work in place, and must not change what was kept
@@ -189,13 +198,13 @@ def capture_pass(detector: Detector, crop: NDArray[np.uint8]) -> Capture:
         torch.enable_grad(),
         torch.autocast(detector.device.type, enabled=False),
     ):
-        layers = _layers(network, detector)
+        layers = _layers(network, profile, detector)
         for module in dict.fromkeys(layers.values()):
-            # one name for each look
+            # one name for each view
             keep(module, [name for name, own in layers.items() if own is module])
         # The weights ask for no gradients, so the input has to.
         images = detector.tensor(crop[None]).clone().requires_grad_()
-        out = network.frames(images)
+        out = network.frames(images, profile)
         logit = out.logit[0]  # the explained target: the one frame logit, upwards = forged
         gradients = torch.autograd.grad(logit, list(kept.values()), allow_unused=True)
     arrays = {name: _array(kept[name]) for name in layers}
@@ -219,7 +228,7 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().float().cpu().numpy()
 
 
-def _layers(network: DeepfakeNetwork, detector: Detector) -> dict[str, nn.Module]:
+def _layers(network: DeepfakeNetwork, profile: Profile, detector: Detector) -> dict[str, nn.Module]:
     """Layer name -> module, found by watching a forward pass: any backbone of any depth will do.
 
     The layer of a part is the last module in it whose output is a feature map (4-D, several
@@ -236,11 +245,11 @@ def _layers(network: DeepfakeNetwork, detector: Detector) -> dict[str, nn.Module
 
         handles.append(module.register_forward_hook(note))
     with torch.no_grad():
-        network.frames(torch.zeros(1, 3, side, side, device=detector.device))
+        network.frames(torch.zeros(1, 3, side, side, device=detector.device), profile)
     for handle in handles:
         handle.remove()
     found = {}
-    for name in layer_names(network):
+    for name in layer_names(network, profile):
         prefix = PARTS.get(name)
         if prefix is not None:
             fitting = [path for path in ran if path.startswith(prefix + ".")]
@@ -289,7 +298,7 @@ def wiped(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return jpeg(crop, COVER_QUALITY)
 
 
-def _occlusion(detector: Detector, crop: NDArray[np.uint8]) -> Heat:
+def _occlusion(detector: Detector, kind: Kind, crop: NDArray[np.uint8]) -> Heat:
     """Fall of the frame logit when a patch is wiped, mean over the patches on a pixel (Zeiler &
     Fergus, 2014).
     """
@@ -299,7 +308,7 @@ def _occlusion(detector: Detector, crop: NDArray[np.uint8]) -> Heat:
     pictures = np.repeat(crop[None], len(patches) + 1, axis=0)
     for picture, (rows, columns) in zip(pictures, patches, strict=False):
         picture[rows, columns] = cover[rows, columns]
-    logits = detector.look(pictures).logits
+    logits = detector.predict(pictures, kind=kind).logits
     total, times = np.zeros((side, side)), np.zeros((side, side))
     for logit, (rows, columns) in zip(logits, patches, strict=False):
         total[rows, columns] += logits[-1] - logit  # the last picture is the whole crop

@@ -29,6 +29,7 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector
+from detector.types import Kind
 from explain.cam import Heat, heats, wiped
 from explain.ranks import pixel_auc, places_by_heat, rank_correlation
 
@@ -137,6 +138,7 @@ def control_maps(
 
 def curves(
     detector: Detector,
+    kind: Kind,
     crop: NDArray[np.uint8],
     maps: Mapping[str, NDArray[np.float32]],
     cover: NDArray[np.uint8],
@@ -146,10 +148,10 @@ def curves(
     """Deletion and insertion of every map (S, S); `cover` (S, S, 3) is what stands where the crop
     was taken away.
 
-    All maps' crops are looked at in one go: full batches are cheaper, and all curves begin and end
+    All maps' crops are scored in one go: full batches are cheaper, and all curves begin and end
     at the same two.
     """
-    looks = [crop, cover]
+    pictures = [crop, cover]
     for heat in maps.values():
         rank = np.empty(heat.size, np.int64)
         rank[places_by_heat(heat, np.random.default_rng(seed))] = np.arange(heat.size)
@@ -157,8 +159,10 @@ def curves(
             (rank < round(heat.size * share)).reshape(*heat.shape, 1)
             for share in shares(steps)[1:-1]
         ]
-        looks += [np.where(h, cover, crop) for h in hot] + [np.where(h, crop, cover) for h in hot]
-    logits = detector.look(np.stack(looks)).logits
+        pictures += [np.where(h, cover, crop) for h in hot] + [
+            np.where(h, crop, cover) for h in hot
+        ]
+    logits = detector.predict(np.stack(pictures), kind=kind).logits
     whole, none, inner = logits[:1], logits[1:2], logits[2:].reshape(len(maps), 2, steps - 1)
     return {
         name: Curves(np.concatenate([whole, gone, none]), np.concatenate([none, shown, whole]))
@@ -168,6 +172,7 @@ def curves(
 
 def report_card(
     detector: Detector,
+    kind: Kind,
     crop: NDArray[np.uint8],
     maps: Mapping[str, Heat],
     given: NDArray[np.uint8] | None = None,
@@ -180,8 +185,8 @@ def report_card(
     cover = wiped(crop) if given is None else given
     controls = control_maps(crop, np.random.default_rng(seed))
     own = {name: heat.map for name, heat in maps.items()}
-    drawn = curves(detector, crop, {**own, **controls}, cover, seed, steps)
-    roads = road(detector, crop, own, seed)
+    drawn = curves(detector, kind, crop, {**own, **controls}, cover, seed, steps)
+    roads = road(detector, kind, crop, own, seed)
     areas = {name: (c.deletion_auc, c.insertion_auc) for name, c in drawn.items()}
     grades = []
     for name in maps:
@@ -221,6 +226,7 @@ class _SeededImputer(NoisyLinearImputer):
 
 def road(
     detector: Detector,
+    kind: Kind,
     crop: NDArray[np.uint8],
     maps: Mapping[str, NDArray[np.float32]],
     seed: int = 0,
@@ -240,8 +246,8 @@ def road(
             filled.append(
                 remove(ROAD_PERCENTILE, imputer)(image, torch.from_numpy(rank).view(heat.shape))
             )
-    looks = (torch.stack(filled) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    logits = detector.look(looks).logits.reshape(-1, 2)
+    pictures = (torch.stack(filled) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    logits = detector.predict(pictures, kind=kind).logits.reshape(-1, 2)
     return {name: float(cold - hot) / 2 for name, (cold, hot) in zip(maps, logits, strict=True)}
 
 
@@ -296,11 +302,15 @@ class Shuffle:
 
 
 def shuffle_weights(
-    detector: Detector, crop: NDArray[np.uint8], methods: Sequence[str], seed: int = 0
+    detector: Detector,
+    kind: Kind,
+    crop: NDArray[np.uint8],
+    methods: Sequence[str],
+    seed: int = 0,
 ) -> dict[str, Shuffle]:
     """Weight randomisation of one crop's maps."""
     other = detector.with_network(shuffled(detector.network, np.random.default_rng(seed)))
-    before, after = heats(detector, crop, methods), heats(other, crop, methods)
+    before, after = (heats(d, kind, crop, methods) for d in (detector, other))
     return {
         m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map))
         for m in methods

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.decide import Calibration
 from detector.degrade import jpeg
 from detector.pipeline import STABILITY_QUALITY, Detector
-from detector.types import Analysis, FaceAnalysis, FaceCrop, Frame
-from explain.cam import EVIDENCE_MAP, SOFT_LOOK, Heat, capture_pass, heats, method_names, wiped
+from detector.types import Analysis, FaceAnalysis, FaceCrop, Frame, Kind
+from explain.cam import EVIDENCE_MAP, LOW_PASS_VIEW, Heat, capture_pass, heats, method_names, wiped
 from explain.faithfulness import STEPS, ReportCard, report_card
 from explain.regions import METHOD as LIME
 from explain.regions import N_SAMPLES, Regions, explain_regions
@@ -63,13 +62,14 @@ class Explanation:
     words: tuple[str, ...]
 
 
-def default_methods(detector: Detector) -> tuple[str, ...]:
+def default_methods(detector: Detector, kind: Kind) -> tuple[str, ...]:
     """The heat maps shown unless others are asked for.
 
-    The soft look's is not among them: it places forgeries hardly better than chance (pixel AUC
-    .55), and grading one more map takes a second. The evidence map holds both looks.
+    The low-pass view's is not among them: it places forgeries hardly better than chance (pixel AUC
+    .55), and grading one more map takes a second. The evidence map holds both views.
     """
-    names = [m for m in method_names(detector.network) if not m.endswith(SOFT_LOOK)]
+    known = method_names(detector.network, detector.profiles[kind])
+    names = [m for m in known if not m.endswith(LOW_PASS_VIEW)]
     return tuple(m for m in names if m == EVIDENCE_MAP or m.startswith(f"{SHOWN_CAM}, "))
 
 
@@ -95,17 +95,19 @@ def explain_face(
     face or crop that is not there and ValueError for an unknown method.
     """
     settings, report = settings or Settings(), progress or (lambda share, stage: None)
-    detector, face = detector.for_kind(analysis.media.kind), analysis.faces[face_index]
+    kind, face = analysis.media.kind, analysis.faces[face_index]
     crop = face.track.crops[most_suspicious(face) if crop_index is None else crop_index]
-    calibration = detector.decision.of(analysis.media.kind)
+    profile = detector.profiles[kind]
     report(0.05, "Drawing heat maps")
-    capture = capture_pass(detector, crop.rgb)
-    maps = heats(detector, crop.rgb, settings.methods or default_methods(detector), capture)
+    capture = capture_pass(detector, kind, crop.rgb)
+    methods = settings.methods or default_methods(detector, kind)
+    maps = heats(detector, kind, crop.rgb, methods, capture)
     regions = None
     if settings.lime:
         report(0.15, "Covering parts of the face (LIME)")
         regions = explain_regions(
             detector,
+            kind,
             crop.rgb,
             settings.lime_fill,
             n_samples=settings.lime_samples,
@@ -115,18 +117,18 @@ def explain_face(
     card = None
     if settings.check:
         report(0.5, "Checking the explanations")
-        card = report_card(detector, crop.rgb, maps, steps=settings.check_steps, seed=settings.seed)
+        card = report_card(
+            detector, kind, crop.rgb, maps, steps=settings.check_steps, seed=settings.seed
+        )
     report(0.95, "Putting it into words")
-    timeline = build_timeline(face, calibration)
-    findings = find(
-        detector, face, crop, calibration, maps, card, timeline, capture.stream_shares()
-    )
+    timeline = build_timeline(face, profile.thresholds)
+    findings = find(detector, kind, face, crop, maps, card, timeline, capture.stream_shares())
     return Explanation(
         face=face,
         frame=next(frame for frame in analysis.media.frames if frame.index == crop.frame_index),
         crop=crop,
         logit=capture.logit,
-        p=calibration.probability(capture.logit),
+        p=profile.calibration.probability(capture.logit),
         heats=maps,
         regions=regions,
         card=card,
@@ -140,9 +142,9 @@ def explain_face(
 
 def find(
     detector: Detector,
+    kind: Kind,
     face: FaceAnalysis,
     crop: FaceCrop,
-    calibration: Calibration,
     maps: Mapping[str, Heat],
     card: ReportCard | None,
     timeline: Timeline,
@@ -158,8 +160,9 @@ def find(
         if n != WHOLE and mask.any()
     }
     pictures = [crop.rgb, jpeg(crop.rgb, STABILITY_QUALITY), *hidden.values()]
-    logits = detector.look(np.stack(pictures)).logits
-    p_frame, p_resaved, *p_hidden = (calibration.probability(float(logit)) for logit in logits)
+    logits = detector.predict(np.stack(pictures), kind=kind).logits
+    probability = detector.profiles[kind].calibration.probability
+    p_frame, p_resaved, *p_hidden = (probability(float(logit)) for logit in logits)
     first = next(iter(maps.values()))
     trusted = card is None or card.grade(first.method).trusted
     return Findings(

@@ -20,6 +20,7 @@ from scipy.linalg import hadamard
 from skimage.segmentation import relabel_sequential, slic
 
 from detector.pipeline import Detector
+from detector.types import Kind
 from explain.cam import Heat, wiped
 from explain.ranks import rank_correlation
 
@@ -78,6 +79,7 @@ def superpixels(crop: NDArray[np.uint8], count: int = N_SEGMENTS) -> NDArray[np.
 
 def explain_regions(
     detector: Detector,
+    kind: Kind,
     crop: NDArray[np.uint8],
     fill: str = "mean",
     given: NDArray[np.uint8] | None = None,
@@ -94,7 +96,7 @@ def explain_regions(
     cover = _cover(crop, segments, fill, given)
     n = int(segments.max()) + 1
     halves = [_draw(np.random.default_rng([seed, half]), n_samples // 2, n) for half in (0, 1)]
-    logits = [_look(detector, crop, cover, segments, kept) for kept in halves]
+    logits = [_logits(detector, kind, crop, cover, segments, kept) for kept in halves]
     first, second = (
         _fit(segments, kept, logit)[0] for kept, logit in zip(halves, logits, strict=True)
     )
@@ -139,8 +141,9 @@ def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
     return kept
 
 
-def _look(
+def _logits(
     detector: Detector,
+    kind: Kind,
     crop: NDArray[np.uint8],
     cover: NDArray[np.uint8],
     segments: NDArray,
@@ -152,8 +155,9 @@ def _look(
         # cv2 rather than np.where, which takes seven times as long, a good part of the network's
         # own time.
         logits.append(
-            detector.look(
-                np.stack([cv2.copyTo(crop, row[segments], cover.copy()) for row in seen])
+            detector.predict(
+                np.stack([cv2.copyTo(crop, row[segments], cover.copy()) for row in seen]),
+                kind=kind,
             ).logits
         )
     return np.concatenate(logits)

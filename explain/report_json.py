@@ -34,7 +34,8 @@ def content_of(
     c2pa: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The JSON of a report: no times, no dates, floats rounded."""
-    media, calibration = analysis.media, detector.decision.of(analysis.media.kind)
+    media = analysis.media
+    thresholds = detector.profiles[media.kind].thresholds
     return {
         "format": FORMAT,
         "file": {
@@ -52,7 +53,7 @@ def content_of(
         "faces": [
             _face(
                 face,
-                build_timeline(face, calibration),
+                build_timeline(face, thresholds),
                 explained[i] if i < len(explained) else None,
             )
             for i, face in enumerate(analysis.faces)

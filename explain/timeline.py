@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.decide import Calibration
+from detector.profile import Thresholds
 from detector.types import FaceAnalysis
 
 # sigma of the smoothing, in sampling distances: one odd frame alone makes no interval
@@ -50,12 +50,12 @@ class Timeline:
             )
 
 
-def build_timeline(face: FaceAnalysis, calibration: Calibration) -> Timeline:
+def build_timeline(face: FaceAnalysis, thresholds: Thresholds) -> Timeline:
     """The timeline of one analysed face. A photo's has one point and no intervals."""
     t = np.array([crop.t for crop in face.track.crops])
     p = np.array(face.p_frames)
     smoothed = smooth(t, p)
-    band = (calibration.authentic_below, calibration.forged_above)
+    band = (thresholds.authentic_below, thresholds.forged_above)
     found = suspicious(t, smoothed, low=sum(band) / 2, high=band[1])
     return Timeline(
         track=face.track.track,

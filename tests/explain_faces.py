@@ -20,6 +20,7 @@ from detector.types import (
     FaceCrop,
     FaceTrack,
     Frame,
+    Kind,
     Label,
     Media,
     Verdict,
@@ -56,15 +57,15 @@ def analysis_of(
     """One face, a frame a second, judged as told."""
     net = detector()
     crops = [face_crop(frame, i, float(i)) for i, frame in enumerate(frames)]
-    looked = net.look(np.stack([crop.rgb for crop in crops]))
+    kind: Kind = "image" if len(frames) == 1 else "video"
+    seen = net.predict(np.stack([crop.rgb for crop in crops]), kind=kind)
     evidence = tuple(
-        Evidence(float(a), b, c)
-        for a, b, c in zip(looked.logits, looked.maps, looked.embeddings, strict=True)
+        Evidence(float(logit), heat, embedding)
+        for logit, heat, embedding in zip(seen.logits, seen.maps, seen.embeddings, strict=True)
     )
-    p_frames = tuple(net.decision.image.probability(e.logit) for e in evidence)
+    p_frames = tuple(net.profiles[kind].calibration.probability(e.logit) for e in evidence)
     verdict = Verdict(label, "Told so by the test.", p_fake, 2.0)
     face = FaceAnalysis(FaceTrack(0, tuple(crops)), evidence, p_frames, verdict)
-    kind = "image" if len(frames) == 1 else "video"
     height, width = frames[0].shape[:2]
     media = Media(
         name, "ab" * 32, kind, width, height, float(len(frames) - 1),

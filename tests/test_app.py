@@ -20,10 +20,10 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 import app
-from detector.decide import Calibration
 from detector.errors import MediaError, WeightsError
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import analysis_json
+from detector.profile import Thresholds
 from detector.training.export import write_model
 from detector.types import Label, ModelInfo, Verdict
 from detector.weights import model_names
@@ -44,7 +44,7 @@ from explain.server.service import (
 from explain.tabs import analyse, cards, clip, model, panel, slow
 from explain.timeline import Interval, Timeline
 
-BAND = Calibration(authentic_below=0.3, forged_above=0.7)
+BAND = Thresholds(authentic_below=0.3, forged_above=0.7)
 MODEL = ModelInfo("two-stream", "0123456789abcdef" * 4)
 
 

@@ -131,7 +131,7 @@ def test_false_positives_are_counted_by_group_at_the_shipped_threshold(
     class Always:
         logits = np.array([9.0, 9.0, -9.0, -9.0])  # two of four called forged
 
-    monkeypatch.setattr(detector, "look", lambda crops: Always)
+    monkeypatch.setattr(detector, "predict", lambda crops, kind: Always)
     rows = shortcut_rows(detector, faces)
     whole = [r for r in rows if r["kind"] == "set" and r["degradation"] == "none"]
     assert whole == [{"kind": "set", "group": "made up", "degradation": "none", "n": 4, "logit": 0.0, "spread": 9.0,

@@ -10,6 +10,7 @@ from torch import nn
 
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import Detector
+from detector.profile import DEFAULT_PROFILES, Profile
 from detector.types import ModelInfo
 from explain import cam
 from explain.cam import CAMS, EVIDENCE_MAP, OCCLUSION, Capture, Heat
@@ -25,14 +26,14 @@ def capture_of(activation: np.ndarray, gradient: np.ndarray) -> Capture:
 
 
 def test_method_names_name_every_layer() -> None:
-    names = cam.method_names(detector().network)
+    names = cam.method_names(detector().network, detector().profiles["image"])
     assert names == (EVIDENCE_MAP, *ALL_CAMS, OCCLUSION)
     assert names[1] == "Grad-CAM, rgb stream" and len(names) == 14
 
 
 def test_the_maps_say_what_they_explain() -> None:
     maps = cam.heats(
-        detector(), CROP, (EVIDENCE_MAP, "Grad-CAM, rgb stream", "EigenCAM, noise stream")
+        detector(), "image", CROP, (EVIDENCE_MAP, "Grad-CAM, rgb stream", "EigenCAM, noise stream")
     )
     assert [h.map.shape for h in maps.values()] == [(224, 224)] * 3
     assert [h.target for h in maps.values()] == [
@@ -45,8 +46,8 @@ def test_the_maps_say_what_they_explain() -> None:
 
 
 def test_the_evidence_map_is_the_networks_own() -> None:
-    own = detector().look(CROP[None]).maps[0]
-    shown = cam.heat(detector(), CROP, EVIDENCE_MAP).map
+    own = detector().predict(CROP[None], kind="image").maps[0]
+    shown = cam.heat(detector(), "image", CROP, EVIDENCE_MAP).map
     # The middle of 8 x 8 pixels of a cell is where bilinear interpolation has most of that cell.
     np.testing.assert_allclose(
         shown.reshape(28, 8, 28, 8).mean((1, 3))[5:-5, 5:-5], own[5:-5, 5:-5], atol=0.02
@@ -95,8 +96,10 @@ def test_eigen_cam_ignores_the_gradient() -> None:
 
 
 def test_gradients_are_those_of_the_frame_logit() -> None:
-    found = cam.capture_pass(detector(), CROP)
-    assert found.logit == pytest.approx(float(detector().look(CROP[None]).logits[0]), abs=1e-5)
+    found = cam.capture_pass(detector(), "image", CROP)
+    assert found.logit == pytest.approx(
+        float(detector().predict(CROP[None], kind="image").logits[0]), abs=1e-5
+    )
     # The map head's last activation reaches the logit only through the map: checked against finite
     # differences.
     head = detector().network.embedder.map_head[-1]
@@ -104,7 +107,7 @@ def test_gradients_are_those_of_the_frame_logit() -> None:
     activation = torch.from_numpy(found.activations["map head"])
     step = torch.zeros_like(activation)
     step[0, 3] = 1.0
-    embedding = torch.from_numpy(detector().look(CROP[None]).embeddings)
+    embedding = torch.from_numpy(detector().predict(CROP[None], kind="image").embeddings)
     with torch.no_grad():
         up, down = (
             float(out(embedding, head(activation + s * 0.05 * step)[:, 0])) for s in (1, -1)
@@ -121,20 +124,20 @@ def test_stream_shares() -> None:
         0.0, None, layers, {"rgb stream": 3 * one, "noise stream": -one}
     ).stream_shares()
     assert shares == {"rgb stream": 0.75, "noise stream": 0.25}
-    layers["soft look"] = one
-    pulls = {"rgb stream": 2 * one, "noise stream": -one, "soft look": one}
-    assert Capture(0.0, None, layers, pulls).stream_shares()["soft look"] == 0.25
+    layers["low-pass view"] = one
+    pulls = {"rgb stream": 2 * one, "noise stream": -one, "low-pass view": one}
+    assert Capture(0.0, None, layers, pulls).stream_shares()["low-pass view"] == 0.25
     assert capture_of(one[0], one[0]).stream_shares() == {}
 
 
 def test_occlusion_is_the_fall_of_the_logit() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    patch = np.s_[96:128, 96:128]  # a patch of the grid, and all that this detector looks at
+    patch = np.s_[96:128, 96:128]  # a patch of the grid, and all that this detector sees
 
     class Untouched:
-        network = detector().network
+        network, profiles = detector().network, DEFAULT_PROFILES
 
-        def look(self, crops: np.ndarray) -> object:
+        def predict(self, crops: np.ndarray, *, kind: str) -> object:
             class Out:
                 logits = 10 * (crops[:, *patch] == picture[patch]).all(-1).mean((1, 2)).astype(
                     np.float32
@@ -142,7 +145,7 @@ def test_occlusion_is_the_fall_of_the_logit() -> None:
 
             return Out
 
-    found = cam.heat(Untouched(), picture, OCCLUSION)  # type: ignore[arg-type]
+    found = cam.heat(Untouched(), "image", picture, OCCLUSION)  # type: ignore[arg-type]
     assert found.map[112, 112] > 9.9
     assert found.map[20, 20] == 0.0 and found.map[200, 40] == 0.0
     assert found.signed
@@ -152,7 +155,7 @@ def test_an_unknown_method_is_a_sentence() -> None:
     with pytest.raises(
         ValueError, match=r"^No explanation is called 'Score-CAM'; there are evidence map, "
     ):
-        cam.heat(detector(), CROP, "Score-CAM")
+        cam.heat(detector(), "image", CROP, "Score-CAM")
 
 
 def test_heat_checks_itself() -> None:
@@ -165,8 +168,8 @@ def test_heat_checks_itself() -> None:
 def test_any_network_has_a_layer() -> None:
     config = NetworkConfig(embedder="resilient", denoiser_widths=())
     other = DeepfakeNetwork(config).eval()
-    assert cam.layer_names(other) == ("rgb stream", "noise stream")
-    assert EVIDENCE_MAP not in cam.method_names(other)
+    assert cam.layer_names(other, Profile()) == ("rgb stream", "noise stream")
+    assert EVIDENCE_MAP not in cam.method_names(other, Profile())
 
     class Plain(nn.Module):
         dim, input_px = 8, 64
@@ -193,14 +196,17 @@ def test_any_network_has_a_layer() -> None:
         nn.Linear(8, 1).requires_grad_(False),
     )
     small = detector().with_network(plain)
-    assert cam.method_names(plain)[0] == "Grad-CAM, last convolution"
-    kept = cam.capture_pass(small, CROP[:64, :64])
+    assert cam.method_names(plain, Profile())[0] == "Grad-CAM, last convolution"
+    kept = cam.capture_pass(small, "image", CROP[:64, :64])
     assert kept.activations["last convolution"].min() < 0  # as it was before the ReLU
-    assert cam.heat(small, CROP[:64, :64], "Grad-CAM, last convolution").map.shape == (64, 64)
+    assert cam.heat(small, "image", CROP[:64, :64], "Grad-CAM, last convolution").map.shape == (
+        64,
+        64,
+    )
 
 
 def test_nothing_stays_on_the_shared_network() -> None:
-    cam.heats(detector(), CROP, ALL_CAMS)
+    cam.heats(detector(), "image", CROP, ALL_CAMS)
     network = detector().network
     assert not any(module._forward_hooks for module in network.modules())
     assert all(p.grad is None for p in network.parameters())
@@ -213,14 +219,16 @@ def test_threads_do_not_mix() -> None:
     crops = [np.roll(CROP, int(rng.integers(224)), axis=i % 2)[:, :: (-1) ** i] for i in range(6)]
     crops = [np.ascontiguousarray(crop) for crop in crops]
     methods = (EVIDENCE_MAP, "Grad-CAM, rgb stream", "LayerCAM, noise stream", "Grad-CAM, map head")
-    serial = [cam.heats(detector(), crop, methods) for crop in crops]
+    serial = [cam.heats(detector(), "image", crop, methods) for crop in crops]
     with ThreadPoolExecutor(6) as pool:
         jobs = [
-            pool.submit(cam.heats, detector(), crop, methods) for crop in crops for _ in range(2)
+            pool.submit(cam.heats, detector(), "image", crop, methods)
+            for crop in crops
+            for _ in range(2)
         ]
-        looks = [pool.submit(detector().look, crop[None]) for crop in crops]
+        scored = [pool.submit(detector().predict, crop[None], kind="image") for crop in crops]
         threaded = [job.result() for job in jobs][::2]
-        assert all(np.isfinite(look.result().logits).all() for look in looks)
+        assert all(np.isfinite(job.result().logits).all() for job in scored)
     for alone, together in zip(serial, threaded, strict=True):
         for method in methods:
             np.testing.assert_allclose(
@@ -230,24 +238,25 @@ def test_threads_do_not_mix() -> None:
     assert np.abs(serial[0][methods[1]].map - serial[1][methods[1]].map).max() > 1e-6
 
 
-def test_a_network_that_looks_twice_has_a_map_of_each_look() -> None:
+def test_where_two_views_are_averaged_each_has_a_map_of_its_own() -> None:
     torch.manual_seed(0)
-    once = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
-    twice = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.25))
-    twice.load_state_dict(once.state_dict())
+    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
+    profiles = {**DEFAULT_PROFILES, "image": Profile(low_pass_weight=0.25)}
     one, two = (
-        cam.capture_pass(Detector.of(net, ModelInfo("made up", "0" * 64)), CROP)
-        for net in (once, twice)
+        cam.capture_pass(
+            Detector.of(network, ModelInfo("made up", "0" * 64), chosen), "image", CROP
+        )
+        for chosen in (DEFAULT_PROFILES, profiles)
     )
-    assert set(two.activations) - set(one.activations) == {"soft look"}
+    assert set(two.activations) - set(one.activations) == {"low-pass view"}
     assert one.activations["rgb stream"].shape[-2:] == (14, 14)
-    assert two.activations["soft look"].shape[-2:] == (11, 11)
+    assert two.activations["low-pass view"].shape[-2:] == (11, 11)
     for name, activation in one.activations.items():
         assert np.array_equal(two.activations[name], activation)
         slope, scale = 0.75 * one.gradients[name], np.abs(one.gradients[name]).max()
-        # of this look's share, and of no other
+        # of this view's weight, and of no other
         assert np.abs(two.gradients[name] - slope).max() < 1e-4 * scale
-    assert np.abs(two.gradients["soft look"]).max() > 0
-    assert "Grad-CAM, soft look" in cam.method_names(
-        twice
-    ) and "Grad-CAM, soft look" not in cam.method_names(once)
+    assert np.abs(two.gradients["low-pass view"]).max() > 0
+    named = "Grad-CAM, low-pass view"
+    assert named in cam.method_names(network, profiles["image"])
+    assert named not in cam.method_names(network, profiles["video"])

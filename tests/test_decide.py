@@ -1,20 +1,22 @@
 """The decision: calibrated, three-way, abstaining with a reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from detector.decide import (
-    Calibration,
-    Decision,
     highest_stretch,
     judge_face,
     judge_file,
     longest_run,
 )
+from detector.profile import Calibration, Profile, Thresholds
 from detector.types import Evidence, FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
-CALIBRATION = Calibration(scale=2.0, bias=-1.0, authentic_below=0.4, forged_above=0.7)
-DECISION = Decision(CALIBRATION, CALIBRATION)
+CALIBRATION = Calibration(scale=2.0, bias=-1.0)
+STILL = Profile(calibration=CALIBRATION, thresholds=Thresholds(0.4, 0.7))
+CLIP = replace(STILL, min_frames=3)
 
 
 def crop(side: float = 120, sharp: bool = True, t: float = 0.0) -> FaceCrop:
@@ -47,14 +49,14 @@ def test_probability_is_a_sigmoid_of_the_scaled_logit() -> None:
     [(2.0, Label.FORGED), (-1.0, Label.AUTHENTIC), (0.5, Label.UNCERTAIN), (0.8, Label.UNCERTAIN)],
 )
 def test_three_answers(logit: float, label: Label) -> None:
-    assert judge_face(logit, [crop()], "image", DECISION).label is label
+    assert judge_face(logit, [crop()], STILL).label is label
 
 
 def test_it_abstains_on_a_small_a_blurred_and_an_unstable_face_and_says_why() -> None:
-    small = judge_face(3.0, [crop(side=30)], "image", DECISION)
-    blurred = judge_face(3.0, [crop(sharp=False)], "image", DECISION)
-    unstable = judge_face(3.0, [crop()], "image", DECISION, p_reencoded=0.2)
-    few = judge_face(3.0, [crop()], "video", DECISION)
+    small = judge_face(3.0, [crop(side=30)], STILL)
+    blurred = judge_face(3.0, [crop(sharp=False)], STILL)
+    unstable = judge_face(3.0, [crop()], STILL, p_reencoded=0.2)
+    few = judge_face(3.0, [crop()], CLIP)
     assert {v.label for v in (small, blurred, unstable, few)} == {Label.UNCERTAIN}
     assert small.reason == "The face is too small to judge: 30 pixels, 48 are needed."
     assert blurred.reason == "The face is too blurred: no fine detail is left to judge."
@@ -68,18 +70,18 @@ def test_it_abstains_on_a_small_a_blurred_and_an_unstable_face_and_says_why() ->
 def test_a_forged_stretch_is_said_and_not_averaged_away() -> None:
     crops = [crop(t=t / 5) for t in range(10)]
     stretch, flicker = [0.1] * 6 + [0.9] * 4, [0.1, 0.9] * 5
-    partly = judge_face(-1.0, crops, "video", DECISION, p_frames=stretch)
+    partly = judge_face(-1.0, crops, CLIP, p_frames=stretch)
     assert partly.label is Label.UNCERTAIN
     assert (
         partly.reason
         == "Part of the clip looks forged and the rest does not: the timeline shows where."
     )
-    assert judge_face(-1.0, crops, "video", DECISION, p_frames=flicker).label is Label.AUTHENTIC
-    assert judge_face(2.0, crops, "video", DECISION, p_frames=stretch).label is Label.FORGED
+    assert judge_face(-1.0, crops, CLIP, p_frames=flicker).label is Label.AUTHENTIC
+    assert judge_face(2.0, crops, CLIP, p_frames=stretch).label is Label.FORGED
     # leaning to forged throughout, never sure of it
     uneven = [0.1] * 4 + [0.6, 0.65, 0.6, 0.65, 0.6, 0.65]
-    assert judge_face(-1.0, crops, "video", DECISION, p_frames=uneven).reason == partly.reason
-    assert judge_face(-1.0, crops, "video", DECISION, p_frames=uneven[:-2]).label is Label.AUTHENTIC
+    assert judge_face(-1.0, crops, CLIP, p_frames=uneven).reason == partly.reason
+    assert judge_face(-1.0, crops, CLIP, p_frames=uneven[:-2]).label is Label.AUTHENTIC
     assert (
         highest_stretch([0.0, 0.3, 0.6, 0.0], 2) == pytest.approx(0.45)
         and highest_stretch([0.9], 2) == 0
@@ -114,8 +116,3 @@ def test_a_small_bystander_does_not_disagree() -> None:
         [analysis(0.1, Label.AUTHENTIC, side=300), analysis(0.9, Label.FORGED, side=60)]
     )
     assert verdict.label is Label.AUTHENTIC and verdict.p_fake == 0.1
-
-
-def test_a_decision_survives_its_manifest() -> None:
-    assert Decision.from_dict(DECISION.to_dict()) == DECISION
-    assert Decision.from_dict({}) == Decision()

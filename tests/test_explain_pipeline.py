@@ -11,7 +11,7 @@ FAST = Settings(methods=(EVIDENCE_MAP, "LayerCAM, rgb stream"), lime_samples=32,
 
 
 def test_default_methods() -> None:
-    assert default_methods(detector()) == (
+    assert default_methods(detector(), "image") == (
         "evidence map",
         "Grad-CAM, rgb stream",
         "Grad-CAM, noise stream",

@@ -11,7 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -77,24 +76,14 @@ def test_a_full_gpu_means_smaller_batches_and_then_the_cpu(
     crops = np.random.default_rng(0).integers(0, 256, (12, 224, 224, 3), np.uint8)
     detector = Detector.untrained()
     with torch.autocast("cpu", enabled=False):
-        expected = np.concatenate([detector.look(crops[i : i + 1]).logits for i in range(12)])
+        expected = np.concatenate(
+            [detector.predict(crops[i : i + 1], kind="image").logits for i in range(12)]
+        )
         tried = short_of_memory(detector, most)
-        looked = detector.look(crops)
+        predictions = detector.predict(crops, kind="image")
     assert tried[: len(batches)] == batches
     assert detector.device.type == device
-    np.testing.assert_allclose(looked.logits, expected, atol=1e-3)
-
-
-def test_where_the_clips_weights_go_the_stills_weights_are() -> None:
-    """They are the same: a clip that leaves a full GPU must not leave the next photo there. (No GPU
-    here: "meta".)
-    """
-    detector = Detector.untrained()
-    detector.network.config = replace(detector.network.config, soft_share=0.5, soft_share_clips=0.0)
-    clips = detector.for_kind("video")
-    assert clips is not detector and detector.device.type == "cpu"
-    clips.network.to("meta")
-    assert (clips.device.type, detector.device.type) == ("meta", "meta")
+    np.testing.assert_allclose(predictions.logits, expected, atol=1e-3)
 
 
 def test_memory_that_is_short_on_the_cpu_too_is_an_error() -> None:
@@ -105,7 +94,7 @@ def test_memory_that_is_short_on_the_cpu_too_is_an_error() -> None:
 
     detector.tensor = none_left  # type: ignore[method-assign]
     with pytest.raises(torch.OutOfMemoryError):
-        detector.look(np.zeros((2, 224, 224, 3), np.uint8))
+        detector.predict(np.zeros((2, 224, 224, 3), np.uint8), kind="image")
 
 
 # -------------------------------------------------------------------------------------------------------------

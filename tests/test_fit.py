@@ -55,7 +55,7 @@ def test_a_run_learns_what_is_easy_and_exports_a_model_that_comes_back_bit_for_b
     with torch.inference_mode():
         ours = run.network.frames(detector.tensor(crops)).logit
         assert torch.equal(ours, detector.network.frames(detector.tensor(crops)).logit)
-    p = [detector.decision.image.probability(float(v)) for v in ours]
+    p = [detector.profiles["image"].calibration.probability(float(v)) for v in ours]
     assert max(p[0], p[2]) < 0.5 < min(p[1], p[3])
 
 

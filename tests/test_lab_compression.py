@@ -7,9 +7,9 @@ import pytest
 from explain_faces import astronaut, detector
 from PIL import Image
 
-from detector.decide import Calibration
 from detector.degrade import PRESETS, SEVERITIES, apply, apply_clip
 from detector.media import open_media, write_video
+from detector.profile import Thresholds
 from detector.types import Label, Verdict
 from explain.lab import compression
 from explain.lab.compression import (
@@ -109,10 +109,10 @@ def test_the_flip_is_found_and_said():
 
 def test_pictures_stand_a_lost_face():
     points = [point(0.9, Label.FORGED), point(None, Label.NO_FACE)]
-    band = Calibration(authentic_below=0.3, forged_above=0.7)
+    band = Thresholds(authentic_below=0.3, forged_above=0.7)
     drawn = curve_picture(sweeps()["JPEG"], points, band, chosen=0)
     moved = curve_picture(
-        sweeps()["JPEG"], points, Calibration(authentic_below=0.1, forged_above=0.7), chosen=0
+        sweeps()["JPEG"], points, Thresholds(authentic_below=0.1, forged_above=0.7), chosen=0
     )
     assert drawn.shape == moved.shape == (464, 720, 3)
     assert not np.array_equal(drawn, moved)

@@ -51,8 +51,10 @@ def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
     )
     assert [p.name for p in prints] == [fingerprints.AUTHENTIC, *fingerprints.UPSAMPLERS.values()]
     assert prints[0].p == pytest.approx(
-        detector().decision.image.probability(
-            float(detector().look(builtin.crops()[0][None]).logits[0])
+        detector()
+        .profiles["image"]
+        .calibration.probability(
+            float(detector().predict(builtin.crops()[0][None], kind="image").logits[0])
         ),
         abs=1e-3,
     )

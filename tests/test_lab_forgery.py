@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from explain_faces import BOX, LANDMARKS, astronaut, detector
 
-from detector.decide import Calibration, Decision
 from detector.errors import MediaError, WeightsError
 from detector.media import open_media
 from detector.pipeline import Detector, default_detector
@@ -36,21 +35,19 @@ def subject():
 
 def deciding(logit: float) -> Detector:
     """A detector that answers `logit` to everything."""
-    twin = Detector.of(
-        detector().network, detector().info, Decision(Calibration(1.0, 0.0, 0.4, 0.6))
-    )
-    looked = detector().look(np.zeros((1, 224, 224, 3), np.uint8))
+    twin = Detector.of(detector().network, detector().info)
+    seen = detector().predict(np.zeros((1, 224, 224, 3), np.uint8), kind="image")
 
-    def look(crops):
+    def predict(crops, *, kind):
         n = len(crops)
         return replace(
-            looked,
+            seen,
             logits=np.full(n, logit, np.float32),
-            maps=looked.maps.repeat(n, 0),
-            embeddings=looked.embeddings.repeat(n, 0),
+            maps=seen.maps.repeat(n, 0),
+            embeddings=seen.embeddings.repeat(n, 0),
         )
 
-    twin.look = look
+    twin.predict = predict
     return twin
 
 
@@ -121,7 +118,7 @@ def test_settings_outside_the_sliders_are_refused():
 
 def test_the_detector_is_compared_with_the_true_mask(subject):
     result = judge(detector(), subject, Settings())
-    alone = detector().look(np.stack([result.authentic, result.forged]))
+    alone = detector().predict(np.stack([result.authentic, result.forged]), kind="image")
     assert result.logit == pytest.approx(float(alone.logits[1]), abs=1e-5)
     assert set(result.found) == {"evidence map", "Grad-CAM, rgb stream"}
     assert all(0 <= found.pixel_auc <= 1 and 0 <= found.iou <= 1 for found in result.found.values())

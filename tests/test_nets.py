@@ -13,13 +13,13 @@ from detector.nets.embedder import NoiseResidual, build_embedder
 from detector.nets.network import (
     DeepfakeNetwork,
     FrameHead,
-    FrameOutput,
+    GlobalBranch,
     NetworkConfig,
-    at_sharpness,
     log_sharpness,
-    soft_copy,
+    low_pass,
 )
 from detector.nets.temporal import TEMPORAL_HEADS, build_temporal, masked_mean
+from detector.profile import Profile, SharpnessCalibration
 
 
 def test_one_object_gives_logit_map_embedding_and_reconstruction() -> None:
@@ -128,8 +128,8 @@ def test_the_denoiser_starts_as_the_identity_and_the_documents_one_has_a_7x7_lat
         assert theirs(images).shape == (1, 3, 224, 224)
 
 
-def test_where_the_whole_map_is_lit_the_whole_picture_counts() -> None:
-    plain, head = FrameHead(4, True), FrameHead(4, True, whole_picture=(0.5, 1.0))
+def test_where_the_whole_map_is_lit_the_global_branch_counts() -> None:
+    plain, head = FrameHead(4, True), FrameHead(4, True, GlobalBranch(0.5, 1.0))
     head.load_state_dict(plain.state_dict())
     embedding, half_lit, lit = (
         torch.zeros(1, 4),
@@ -147,24 +147,24 @@ def test_where_the_whole_map_is_lit_the_whole_picture_counts() -> None:
         assert float(head(embedding, lit)) == pytest.approx(0.5 * 30 + 1, abs=1e-4)
 
 
-def test_the_soft_copy_keeps_the_shading_and_loses_the_detail() -> None:
+def test_the_low_pass_view_keeps_the_shading_and_loses_the_detail() -> None:
     ramp = torch.linspace(0, 1, 224).expand(1, 3, 224, 224)
-    seen = soft_copy(ramp)
+    seen = low_pass(ramp)
     assert seen.shape == (1, 3, 176, 176)
     assert torch.allclose(
         seen[0, 0, 0, 3:-3], torch.linspace(0.5, 175.5, 176)[3:-3] / 176, atol=0.01
     )
     stripes = (torch.arange(224) // 2 % 2).float().expand(1, 3, 224, 224)
-    assert float(soft_copy(stripes).std()) < 0.3 * float(stripes.std())
+    assert float(low_pass(stripes).std()) < 0.3 * float(stripes.std())
 
 
-def test_a_look_without_a_residual_is_the_look_at_a_picture_that_has_none() -> None:
+def test_a_view_without_a_residual_is_that_of_a_picture_that_has_none() -> None:
     torch.manual_seed(0)
     network = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
     flat = torch.tensor([0.2, 0.5, 0.7])[None, :, None, None].expand(2, -1, 224, 224)
     with torch.inference_mode():
         for norm in (m for m in network.embedder.noise.modules() if isinstance(m, nn.BatchNorm2d)):
-            # or silence would say nothing, and any answer to it were right
+            # or the response to a zero residual would be zero, and any other were right
             norm.bias.uniform_(-1, 1)
         with_noise, without = network.embedder(flat), network.embedder(flat, residual=False)
         other = network.embedder(torch.rand(2, 3, 224, 224), residual=False)
@@ -175,55 +175,44 @@ def test_a_look_without_a_residual_is_the_look_at_a_picture_that_has_none() -> N
     assert not torch.allclose(other.map_logits, without.map_logits, atol=1e-2)
 
 
-def test_the_soft_look_has_its_share_of_logit_and_map() -> None:
+def test_the_low_pass_view_has_its_weight_in_logit_and_map() -> None:
     torch.manual_seed(0)
-    once = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
-    twice = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5)).eval()
-    twice.load_state_dict(once.state_dict())
+    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
     with torch.inference_mode():
         images = torch.rand(2, 3, 224, 224)
-        sharp, mixed = once.frames(images), twice.frames(images)
-        seen = once.embedder(soft_copy(images), residual=False)
-        soft = FrameOutput(
-            once.frame_head(seen.embedding, seen.map_logits), seen.map_logits, seen.embedding
-        )
-    assert torch.allclose(mixed.logit, 0.5 * sharp.logit + 0.5 * soft.logit, atol=1e-5)
-    assert mixed.map_logits.shape == (2, 28, 28) and soft.map_logits.shape == (2, 22, 22)
-    mean = 0.75 * sharp.map_logits.mean() + 0.25 * soft.map_logits.mean()
+        full = network.frames(images)
+        mixed = network.frames(images, Profile(low_pass_weight=0.5, low_pass_map_weight=0.25))
+        seen = network.embedder(low_pass(images), residual=False)
+        low_logit = network.frame_head(seen.embedding, seen.map_logits)
+        alone = network.frames(images, Profile())
+    assert torch.allclose(mixed.logit, 0.5 * full.logit + 0.5 * low_logit, atol=1e-5)
+    assert mixed.map_logits.shape == (2, 28, 28) and seen.map_logits.shape == (2, 22, 22)
+    mean = 0.75 * full.map_logits.mean() + 0.25 * seen.map_logits.mean()
     assert float(mixed.map_logits.mean()) == pytest.approx(float(mean), abs=1e-3)
-    assert torch.equal(mixed.embedding, sharp.embedding)
-    with pytest.raises(
-        ValueError, match=r"expected a share of the soft look from 0 to below 1, but got 1\.5"
-    ):
-        DeepfakeNetwork(NetworkConfig(soft_share=1.5))
+    assert torch.equal(mixed.embedding, full.embedding)
+    assert torch.equal(alone.logit, full.logit) and torch.equal(alone.map_logits, full.map_logits)
 
 
-def test_what_a_logit_says_at_a_sharpness_by_hand() -> None:
-    # from where on nothing changes, what is added per unit below, from where down no more
-    by = (2.0, 0.5, -0.25, 1.0)
-    logits, detail = (
-        torch.tensor([4.0, 4.0, 4.0, -2.0, 4.0]),
-        torch.tensor([2.0, 1.0, 0.2, 1.5, 3.0]),
-    )
-    assert at_sharpness(logits, detail, by).tolist() == [4.0, 5.75, 5.75, -2.625, 4.0]
+def test_the_sharpness_calibration_by_hand() -> None:
+    calibration = SharpnessCalibration(2.0, 0.5, -0.25, 1.0)
+    logits, detail = [4.0, 4.0, 4.0, -2.0, 4.0], [2.0, 1.0, 0.2, 1.5, 3.0]
+    for array in (torch.tensor, np.array):
+        found = calibration.apply(array(logits), array(detail))
+        assert found.tolist() == [4.0, 5.75, 5.75, -2.625, 4.0]
 
 
-def test_the_network_reads_its_logit_at_the_crops_own_sharpness() -> None:
+def test_the_logit_is_calibrated_at_the_crops_own_sharpness() -> None:
     torch.manual_seed(0)
-    by = (4.0, 0.3, 0.4, 0.5)
-    plain = DeepfakeNetwork(NetworkConfig(denoiser_widths=(), soft_share=0.5)).eval()
-    read = DeepfakeNetwork(
-        NetworkConfig(denoiser_widths=(), soft_share=0.5, by_sharpness=by)
-    ).eval()
-    read.load_state_dict(plain.state_dict())
+    calibration = SharpnessCalibration(4.0, 0.3, 0.4, 0.5)
+    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval()
+    plain, calibrated = Profile(0.5), Profile(0.5, sharpness=calibration)
     photo = astronaut()[:224, 100:324]
     crops = [photo, cv2.GaussianBlur(photo, (0, 0), 3.0)]
     images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
     detail = log_sharpness(images)
     assert detail.tolist() == pytest.approx(np.log1p([sharpness(crop) for crop in crops]), abs=0.02)
     with torch.inference_mode():
-        before, after = plain.frames(images), read.frames(images)
-    assert torch.allclose(after.logit, at_sharpness(before.logit, detail, by), atol=1e-5)
-    assert torch.equal(after.map_logits, before.map_logits) and torch.equal(
-        after.embedding, before.embedding
-    )
+        before, after = (network.frames(images, profile) for profile in (plain, calibrated))
+    assert torch.allclose(after.logit, calibration.apply(before.logit, detail), atol=1e-5)
+    assert torch.equal(after.map_logits, before.map_logits)
+    assert torch.equal(after.embedding, before.embedding)

@@ -1,10 +1,8 @@
 """A file in, an analysis out: through Python and through the command line."""
 
-import copy
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +17,7 @@ from detector.decide import sharpness
 from detector.errors import DeviceError, MediaError
 from detector.media import write_video
 from detector.pipeline import Detector, analysis_json, on_gpu, pick_device
+from detector.profile import DEFAULT_PROFILES, Profile, SharpnessCalibration
 from detector.types import Label
 from explain.pipeline import Settings, explain_face
 
@@ -56,10 +55,10 @@ def untrained() -> Detector:
 def test_stills_are_read_at_their_sharpness_and_clips_are_not(
     untrained: Detector, files: dict[str, Path]
 ) -> None:
-    network = copy.copy(untrained.network)
     # 9 more, less the log-sharpness
-    network.config = replace(network.config, by_sharpness=(9.0, 0.0, 1.0, 0.0))
-    reading = Detector.of(network, untrained.info)
+    calibrated = Profile(sharpness=SharpnessCalibration(9.0, 0.0, 1.0, 0.0))
+    profiles = {**DEFAULT_PROFILES, "image": calibrated}
+    reading = Detector.of(untrained.network, untrained.info, profiles)
     still, still_read = (d.analyze(files["astronaut.png"]) for d in (untrained, reading))
     crop = still.faces[0].track.crops[0].rgb
     assert still_read.verdict.logit == pytest.approx(
@@ -73,20 +72,15 @@ def test_stills_are_read_at_their_sharpness_and_clips_are_not(
         assert told.logit == pytest.approx(analysis.faces[0].evidence[0].logit, abs=0.02)
 
 
-def test_the_soft_look_has_a_share_of_its_own_in_clips(
+def test_the_low_pass_view_has_a_weight_of_its_own_in_clips(
     untrained: Detector, files: dict[str, Path]
 ) -> None:
-    """Half in stills and none in clips: a clip is then seen as by a network of one look, a still is
-    not.
-    """
-    network = copy.copy(untrained.network)
-    network.config = replace(network.config, soft_share=0.5, soft_share_clips=0.0)
-    apart = Detector.of(network, untrained.info)
+    """Half in stills and none in clips: a clip is then scored by one view, a still is not."""
+    profiles = {**DEFAULT_PROFILES, "image": Profile(low_pass_weight=0.5)}
+    apart = Detector.of(untrained.network, untrained.info, profiles)
     for name, same in (("clip.mp4", True), ("astronaut.png", False)):
         once, seen = (d.analyze(files[name], n_frames=3).verdict.logit for d in (untrained, apart))
         assert (abs(once - seen) < 1e-4) == same
-    network.config = replace(network.config, soft_share_clips=None)
-    assert apart.for_kind("video").network.config.soft_share == 0.5
 
 
 def test_a_photo_is_one_face_in_one_frame(untrained: Detector, files: dict[str, Path]) -> None:
@@ -147,8 +141,8 @@ def test_raising_in_progress_cancels(untrained: Detector, files: dict[str, Path]
 
 def test_the_same_file_gives_the_same_answer_in_any_batch(untrained: Detector) -> None:
     crops = np.random.default_rng(0).integers(0, 255, (9, 224, 224, 3)).astype(np.uint8)
-    together, alone = untrained.look(crops), untrained.look(crops[:1])
-    assert untrained.look(crops).logits.tolist() == together.logits.tolist()
+    together, alone = (untrained.predict(some, kind="image") for some in (crops, crops[:1]))
+    assert untrained.predict(crops, kind="image").logits.tolist() == together.logits.tolist()
     # bf16 in batches of 8 and more, fp32 below
     assert together.logits[0] == pytest.approx(alone.logits[0], abs=0.05)
 

@@ -19,6 +19,7 @@ from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
 from detector.nets.temporal import build_temporal
 from detector.pipeline import Detector
+from detector.profile import Profile
 from detector.training import command
 from detector.training.fit import FitConfig, fit
 from detector.training.objective import free
@@ -164,12 +165,12 @@ def test_a_recipe_is_trained_saved_loaded_analysed_and_explained(
     assert answer["model"]["name"] == name and answer["faces"]
 
     crop = easy_data(2).val.crops(1, 0)[0]
-    layer = layer_names(loaded.network)[0]
-    assert layer == "rgb stream" and EVIDENCE_MAP not in method_names(loaded.network)
-    captured = capture_pass(loaded, crop)
+    layer = layer_names(loaded.network, Profile())[0]
+    assert layer == "rgb stream" and EVIDENCE_MAP not in method_names(loaded.network, Profile())
+    captured = capture_pass(loaded, "image", crop)
     assert captured.activations[layer].shape[2] > 1  # a map of places, not a pooled vector
     assert np.abs(captured.gradients[layer]).max() > 0  # and on the way to the logit
-    map_ = heat(loaded, crop, f"Grad-CAM, {layer}").map
+    map_ = heat(loaded, "image", crop, f"Grad-CAM, {layer}").map
     assert map_.shape == (224, 224) and np.isfinite(map_).all()
 
 

@@ -22,7 +22,7 @@ class Sums:
         self.plus, self.minus = self.segments == plus, self.segments == minus
         self.batches: list[int] = []
 
-    def look(self, crops: np.ndarray) -> Any:
+    def predict(self, crops: np.ndarray, *, kind: str) -> Any:
         self.batches.append(len(crops))
         seen = [
             [np.array_equal(c[m], self.crop[m]) for m in (self.plus, self.minus)] for c in crops
@@ -43,7 +43,7 @@ def test_superpixels_are_about_64_and_numbered_without_gaps() -> None:
 @pytest.mark.parametrize("fill", ["mean", "wiped"])
 def test_weights_are_in_logits(fill: str) -> None:
     toy = Sums(CROP, plus=20, minus=30)
-    found = explain_regions(toy, CROP, fill)  # type: ignore[arg-type]
+    found = explain_regions(toy, "image", CROP, fill)  # type: ignore[arg-type]
     assert found.weights[20] == pytest.approx(3.0, abs=0.35)  # ridge pulls a little towards 0
     assert found.weights[30] == pytest.approx(-2.0, abs=0.3)
     others = np.delete(found.weights, [20, 30])
@@ -70,18 +70,18 @@ def test_stability_is_low_for_noise_and_high_for_a_clear_answer() -> None:
     class Noise:
         rng = np.random.default_rng(0)
 
-        def look(self, crops: np.ndarray) -> Any:
+        def predict(self, crops: np.ndarray, *, kind: str) -> Any:
             class Out:
                 logits = self.rng.normal(size=len(crops)).astype(np.float32)
 
             return Out
 
-    assert abs(explain_regions(Noise(), CROP).stability) < 0.4  # type: ignore[arg-type]
+    assert abs(explain_regions(Noise(), "image", CROP).stability) < 0.4  # type: ignore[arg-type]
 
     class Left:
         """Every superpixel counts, the more the further left."""
 
-        def look(self, crops: np.ndarray) -> Any:
+        def predict(self, crops: np.ndarray, *, kind: str) -> Any:
             same = (crops == CROP).all(-1)
 
             class Out:
@@ -89,7 +89,7 @@ def test_stability_is_low_for_noise_and_high_for_a_clear_answer() -> None:
 
             return Out
 
-    assert explain_regions(Left(), CROP).stability > 0.8  # type: ignore[arg-type]
+    assert explain_regions(Left(), "image", CROP).stability > 0.8  # type: ignore[arg-type]
 
 
 def test_draws_are_balanced_and_in_pairs() -> None:
@@ -104,9 +104,11 @@ def test_draws_are_balanced_and_in_pairs() -> None:
 
 
 def test_same_seed_same_weights() -> None:
-    first, again = (explain_regions(detector(), CROP, n_samples=64, seed=3) for _ in range(2))
+    first, again = (
+        explain_regions(detector(), "image", CROP, n_samples=64, seed=3) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.weights, again.weights)
-    other = explain_regions(detector(), CROP, n_samples=64, seed=4)
+    other = explain_regions(detector(), "image", CROP, n_samples=64, seed=4)
     assert np.abs(first.weights - other.weights).max() > 0
     assert first.weights.dtype == np.float32 and first.fill == "mean"
 
@@ -122,7 +124,7 @@ def test_fills() -> None:
     assert regions._cover(CROP, segments, "given", given) is given
     for fill, picture in (("given", None), ("given", given[:10]), ("black", None)):
         with pytest.raises(ValueError, match="The fill must be one of mean, blur, wiped, given"):
-            explain_regions(detector(), CROP, fill, picture)
+            explain_regions(detector(), "image", CROP, fill, picture)
 
 
 def test_pristine_pixels_take_away_only_the_forgery() -> None:
@@ -131,12 +133,12 @@ def test_pristine_pixels_take_away_only_the_forgery() -> None:
     forged[inside] = 255 - forged[inside]
 
     class Forgery:
-        def look(self, crops: np.ndarray) -> Any:
+        def predict(self, crops: np.ndarray, *, kind: str) -> Any:
             class Out:
                 logits = (crops != CROP).any(-1).sum((1, 2)).astype(np.float32) / 100
 
             return Out
 
-    found = explain_regions(Forgery(), forged, "given", CROP)  # type: ignore[arg-type]
+    found = explain_regions(Forgery(), "image", forged, "given", CROP)  # type: ignore[arg-type]
     hot = found.heat().map
     assert hot[inside].mean() > 5 * np.abs(hot[~inside]).mean()

@@ -13,6 +13,7 @@ from explain_faces import astronaut
 from detector import media
 from detector.media import write_video
 from detector.pipeline import Detector
+from detector.profile import Profile
 from explain.regions import explain_regions
 from explain.speed import baseline, inputs, stages
 from explain.speed.__main__ import main
@@ -45,28 +46,28 @@ def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) ->
     detector = Detector.untrained()
     batches: list[int] = []
 
-    def look(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def answer(crops: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         batches.append(len(crops))
         return crops.mean((1, 2, 3)), np.zeros((len(crops), 28, 28)), np.zeros((len(crops), 1))
 
-    monkeypatch.setattr(detector, "_look_batch", look)
-    explain_regions(detector, astronaut())
+    monkeypatch.setattr(detector, "_predict_batch", answer)
+    explain_regions(detector, "image", astronaut())
     assert batches == [16] * 16
     assert sum(batches) < baseline.LIME_SAMPLES / 3
 
 
-def test_a_clip_is_looked_at_in_large_batches(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_clip_is_scored_in_large_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = inputs.Input(320, 240, 1, 2)
     path = tmp_path / "clip.mp4"
     write_video(path, inputs._frames(spec), inputs.FPS)
     detector = Detector.untrained()
     batches: list[int] = []
     pixels: list[int] = []
-    look, search = detector._look_batch, detector.finder._search
+    predict, search = detector._predict_batch, detector.finder._search
     monkeypatch.setattr(
-        detector, "_look_batch", lambda crops: batches.append(len(crops)) or look(crops)
+        detector,
+        "_predict_batch",
+        lambda crops, profile: batches.append(len(crops)) or predict(crops, profile),
     )
     monkeypatch.setattr(
         detector.finder,

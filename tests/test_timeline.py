@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from explain_faces import analysis_of, astronaut
 
-from detector.decide import Calibration
+from detector.profile import Thresholds
 from explain.timeline import (
     Interval,
     Timeline,
@@ -65,7 +65,7 @@ def test_similarities() -> None:
 
 def test_timeline_of_a_face() -> None:
     analysis = analysis_of([astronaut(), astronaut(), astronaut()[:, ::-1].copy()])
-    line = build_timeline(analysis.faces[0], Calibration(authentic_below=0.2, forged_above=0.4))
+    line = build_timeline(analysis.faces[0], Thresholds(authentic_below=0.2, forged_above=0.4))
     assert line.t == (0.0, 1.0, 2.0)
     assert line.band == (0.2, 0.4)
     assert line.similarity[0] == pytest.approx(1.0, abs=1e-5)

@@ -11,9 +11,10 @@ import torch
 
 from detector.benchmark.accuracy import PairScores
 from detector.nets.network import DeepfakeNetwork, FrameOutput, NetworkConfig
+from detector.profile import SharpnessCalibration
 from detector.release import ship
 from detector.training.denoise import gains_db
-from detector.training.export import fit, fit_sharpness
+from detector.training.export import fit_calibration, fit_sharpness
 from detector.training.train import (
     TrainConfig,
     Trainer,
@@ -172,12 +173,12 @@ def test_the_threshold_keeps_the_false_positive_target_in_every_set() -> None:
     rng = np.random.default_rng(0)
     easy = (rng.normal(-2, 1, 1000), rng.normal(2, 1, 1000))
     hard = (rng.normal(0, 1, 1000), rng.normal(1, 1, 1000))
-    fitted = fit([easy, hard])
+    calibration, thresholds = fit_calibration([easy, hard])
     for authentic, _ in (easy, hard):
-        p = np.array([fitted.probability(float(v)) for v in authentic])
-        assert (p > fitted.forged_above).mean() <= 0.051
-    assert fitted.authentic_below < fitted.forged_above
-    assert fitted.scale > 0
+        p = np.array([calibration.probability(float(v)) for v in authentic])
+        assert (p > thresholds.forged_above).mean() <= 0.051
+    assert thresholds.authentic_below < thresholds.forged_above
+    assert calibration.scale > 0
 
 
 def test_logits_of_soft_crops_count_for_more_where_they_are_small() -> None:
@@ -188,12 +189,12 @@ def test_logits_of_soft_crops_count_for_more_where_they_are_small() -> None:
     q = rng.uniform(1.5, 2.5, (2, 40000))
     full = np.array([[-4.0], [4.0]]) + rng.normal(0, 4, (2, 40000))
     shrunk = np.stack([full * np.minimum(q - 1, 1), q], 2)
-    middle, steepness, shift, low = fit_sharpness([(shrunk[0], shrunk[1])])
-    assert (middle, low) == pytest.approx((2.0, 1.52), abs=0.02)
-    assert 1 < steepness < 2.2  # 1 / (q - 1) is 1 at the middle and 2 half a unit below
-    assert abs(shift) < 0.3
+    found = fit_sharpness([(shrunk[0], shrunk[1])])
+    assert (found.sharp_above, found.soft_below) == pytest.approx((2.0, 1.52), abs=0.02)
+    assert 1 < found.scale_slope < 2.2  # 1 / (q - 1) is 1 at the median and 2 half a unit below
+    assert abs(found.shift_slope) < 0.3
     even = np.stack([full, q], 2)
-    assert abs(fit_sharpness([(even[0], even[1])])[1]) < 0.2
+    assert abs(fit_sharpness([(even[0], even[1])]).scale_slope) < 0.2
 
 
 def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:
@@ -241,7 +242,7 @@ def test_calibration_falls_back_on_fresh_pairs_for_kinds_that_a_devset_lacks(
 def test_material_read_at_its_sharpness_keeps_sharp_crops_and_changes_soft_ones() -> None:
     soft_and_sharp = np.array([[2.0, 1.0], [2.0, 3.0]])
     ((authentic, forged),) = ship.read_at_sharpness(
-        [(soft_and_sharp, soft_and_sharp[1:])], (2.0, 0.5, -1.0, 0.5)
+        [(soft_and_sharp, soft_and_sharp[1:])], SharpnessCalibration(2.0, 0.5, -1.0, 0.5)
     )
     assert authentic.tolist() == [[1.5 * 2 - 1, 1.0], [2.0, 3.0]]
     assert forged.tolist() == [[2.0, 3.0]]

@@ -160,13 +160,13 @@ def residual_rows(
     rows, maker = [], PairMaker(pictures)
     for degradation in ("none", "medium", "heavy"):
         crops = _pairs(maker, pairs, degradation, seed)
-        looked = detector.look(crops)
-        features = residual_features(crops, detector.reconstruct(crops), looked.maps)
+        predictions = detector.predict(crops, kind="image")
+        features = residual_features(crops, detector.reconstruct(crops), predictions.maps)
         labels = np.tile([0, 1], pairs)
         fit, held = slice(0, pairs), slice(pairs, None)
         for name, table in (
-            ("logit alone", looked.logits[:, None]),
-            ("logit and denoiser residual", np.column_stack([looked.logits, features])),
+            ("logit alone", predictions.logits[:, None]),
+            ("logit and denoiser residual", np.column_stack([predictions.logits, features])),
         ):
             model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
             score = model.fit(table[fit], labels[fit]).decision_function(table[held])
@@ -188,10 +188,9 @@ def temporal_rows(
     for row in listed:
         _, found = cached_tracks(detector, devset / row["file"], cache, DEFAULT_FRAMES)
         if found:
-            looked = detector.look(
-                np.stack([c.rgb for c in max(found, key=lambda t: len(t.crops)).crops])
-            )
-            tracks.append((looked.embeddings, looked.logits, int(row["label"])))
+            crops = np.stack([c.rgb for c in max(found, key=lambda t: len(t.crops)).crops])
+            seen = detector.predict(crops, kind="video")
+            tracks.append((seen.embeddings, seen.logits, int(row["label"])))
     embeddings, logits, mask, labels = padded(tracks)
     rows = []
     for name in ("mean", *HEADS):

@@ -25,6 +25,7 @@ from detector.degrade import Recipe, Step, draw_preset
 from detector.errors import DetectorError
 from detector.media import open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.types import Kind
 
 DEGRADATIONS: dict[str, Callable[[np.random.Generator], Recipe]] = {
     "none": lambda rng: (),
@@ -78,13 +79,13 @@ def score_pairs(
             pair, mask = maker.finish(forgery, DEGRADATIONS[degradation](rng), size_px, rng)
             crops.append(pair)
             masks.append(mask)
-        looked = detector.look(np.concatenate(crops))
-        logits.append(looked.logits.reshape(-1, 2))
+        predictions = detector.predict(np.concatenate(crops), kind="image")
+        logits.append(predictions.logits.reshape(-1, 2))
         detail.append(np.reshape([sharpness(crop) for crop in np.concatenate(crops)], (-1, 2)))
         families += [family] * per_family
         known = ~np.isnan(np.array(masks)[:, 1]).any((1, 2))
         truth.append(np.array(masks)[known, 1])
-        maps.append(looked.maps.reshape(-1, 2, 28, 28)[known, 1])
+        maps.append(predictions.maps.reshape(-1, 2, 28, 28)[known, 1])
     return PairScores(
         np.concatenate(logits).astype(float),
         np.concatenate(detail),
@@ -99,7 +100,7 @@ def faces_rows(
 ) -> tuple[list[dict[str, Any]], Answers]:
     """One row per family and degradation (each family against all authentic crops), and one for all
     families; beside them what was answered on all degradations together."""
-    calibration = detector.decision.image
+    profile = detector.profiles["image"]
     rows, answers = [], []
     for degradation in tqdm(DEGRADATIONS, desc="degradations", disable=None):
         scored = score_pairs(detector, pictures, degradation, per_family)
@@ -109,14 +110,14 @@ def faces_rows(
             forged = scored.logits[chosen, 1]
             scores = np.r_[scored.logits[:, 0], forged]
             labels = np.r_[np.zeros(len(scored.logits)), np.ones(len(forged))]
-            p = np.array([calibration.probability(s) for s in scores])
+            p = np.array([profile.calibration.probability(s) for s in scores])
             row = {
                 "set": "validation faces",
                 "family": family,
                 "degradation": degradation,
                 "n": len(forged),
             }
-            row |= figures(labels, scores, p, calibration.forged_above)
+            row |= figures(labels, scores, p, profile.thresholds.forged_above)
             if family == "all":
                 row |= map_figures(scored)
                 answers.append((labels, p))
@@ -158,7 +159,7 @@ def score_files(
         except DetectorError as err:
             out.append({"file": path.name, "error": str(err)})
             continue
-        faces = detector._judge(tracks, kind)
+        faces = detector.judge_tracks(tracks, kind=kind)
         verdict = judge_file(faces)
         main = subject(faces) if faces else None
         out.append({
@@ -170,7 +171,7 @@ def score_files(
 
 def cached_tracks(
     detector: Detector, path: Path, cache: Path | None, n_frames: int
-) -> tuple[str, Any]:
+) -> tuple[Kind, Any]:
     """Kind and face tracks of a file, from the cache where they were found before. Raises
     DetectorError.
     """
@@ -192,7 +193,7 @@ def cached_tracks(
                     "confidence",
                 )
             ]
-            kind = str(data["kind"])
+            kind: Kind = "video" if str(data["kind"]) == "video" else "image"
         crops: dict[int, list[FaceCrop]] = {}
         for track, rgb, to_frame, index, t, box, landmarks, confidence in zip(
             *columns, strict=True
@@ -242,7 +243,7 @@ def devset_rows(
     kinds = np.array([row["kind"] for row, _ in seen])
     types = np.array([row["type"] for row, _ in seen])
     p = np.array([s["p"] for _, s in seen])
-    above = np.array([detector.decision.of(s["kind"]).forged_above for _, s in seen])
+    above = np.array([detector.profiles[s["kind"]].thresholds.forged_above for _, s in seen])
     rows = []
 
     def add(name: str, chosen: NDArray) -> None:

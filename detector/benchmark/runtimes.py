@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from detector.faces import cut_square
 from detector.pipeline import Detector
+from detector.profile import Profile
 
 # a photo's crop, LIME's batch, a clip's 24 crops and the four of the stability check
 BATCHES = (1, 8, 28)
@@ -32,12 +33,12 @@ Forward = Callable[[Tensor], NDArray]  # (B, 3, 224, 224) in [0, 1] -> (B,) logi
 class Answers(nn.Module):
     """The frames' answers as plain tensors, which is what exporters take."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, profile: Profile) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.profile = network, profile
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        out = self.network.frames(images)
+        out = self.network.frames(images, self.profile)
         return out.logit, out.map_logits, out.embedding
 
 
@@ -99,7 +100,10 @@ def crops_of(detector: Detector, count: int) -> Tensor:
 def compare_runtimes(detector: Detector) -> list[dict[str, Any]]:
     """One row per runtime that is installed: seconds to its first answer, ms per crop at each
     batch, and how far its logits lie from those of fp32 at most. The detector is one on the CPU."""
-    net, images = Answers(detector.network).eval(), crops_of(detector, max(BATCHES))
+    net, images = (
+        Answers(detector.network, detector.profiles["image"]).eval(),
+        crops_of(detector, max(BATCHES)),
+    )
     truth = eager(net, False)(images)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -101,7 +101,7 @@ def shortcut_rows(
     """
     rng = np.random.default_rng(seed)
     chosen = choose(pictures, rng)
-    above = detector.decision.image
+    profile = detector.profiles["image"]
     plain = np.stack([_crop(p, ()) for p in chosen])
     groups = groupings(chosen, plain)
     fixed = {name: recipe for recipes in TREATMENTS.values() for name, recipe in recipes.items()}
@@ -110,8 +110,9 @@ def shortcut_rows(
     for name in tqdm(DEGRADATIONS | fixed, desc="degradations", disable=None):
         recipes = (fixed[name] if name in fixed else DEGRADATIONS[name](rng) for _ in chosen)
         crops = np.stack([_crop(p, recipe) for p, recipe in zip(chosen, recipes, strict=True)])
-        logits = detector.look(crops).logits.astype(float)
-        alarm = np.array([above.probability(v) > above.forged_above for v in logits])
+        logits = detector.predict(crops, kind="image").logits.astype(float)
+        p = np.array([profile.calibration.probability(v) for v in logits])
+        alarm = p > profile.thresholds.forged_above
         if name in kind_of:
             rows.append(
                 {"kind": kind_of[name], "group": name, "degradation": name, **_rates(logits, alarm)}

@@ -184,7 +184,7 @@ def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
 
 
 def shipped_row(detector: Detector, test: FixedCrops) -> dict[str, Any]:
-    logits = [detector.track_logit(detector.look(track)) for track in test.stack]
+    logits = [detector.track_logit(detector.predict(track, kind="video")) for track in test.stack]
     auc = float(roc_auc_score(test.labels, logits))
     return {"recipe": f"{detector.info.name} (trained)", "start": "trained", "auc": auc,
             **size_and_speed(detector.network)}  # fmt: skip

@@ -13,12 +13,11 @@ import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
 
-from detector.decide import Decision
 from detector.errors import DataError
 from detector.forgery.pictures import Picture, load_pictures
+from detector.profile import DEFAULT_PROFILES, Profiles, profiles_to_dict
 from detector.training import charts
-from detector.training.export import fit as fit_calibration
-from detector.training.export import write_model
+from detector.training.export import fit_calibration, write_model
 from detector.training.facecache import CacheConfig, Stored, extract, read_pictures
 from detector.training.fit import FitConfig, Run, fit
 from detector.training.layouts import parse_spec, read_items
@@ -157,9 +156,12 @@ def publish(finished: Run, repository: str | None = None) -> Path:
     run, out = finished, finished.out
     logits = score(run, run.data.val)
     labels = run.data.val.labels
-    calibration = fit_calibration([(logits[labels == 0], logits[labels == 1])])
-    decision = Decision(image=calibration, video=calibration)
-    facts = {"decision": decision.to_dict(), "recipe": run.recipe.name, "source": run.recipe.source,
+    calibration, thresholds = fit_calibration([(logits[labels == 0], logits[labels == 1])])
+    profiles: Profiles = {
+        kind: replace(profile, calibration=calibration, thresholds=thresholds)
+        for kind, profile in DEFAULT_PROFILES.items()
+    }
+    facts = {"profiles": profiles_to_dict(profiles), "recipe": run.recipe.name, "source": run.recipe.source,
              "validation": {k: v for k, v in run.history[-1].items() if k.startswith("val_")}}  # fmt: skip
     write_model(run.network, run.recipe.name, out / "model", facts, fp16=False)
     p = [calibration.probability(float(v)) for v in logits]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
-from detector.decide import Calibration
 from detector.nets.network import DeepfakeNetwork
+from detector.profile import Calibration, SharpnessCalibration, Thresholds
 from detector.training.train import half
 from detector.weights import sha256_of
 
@@ -22,9 +22,8 @@ FPR_TARGET = 0.05  # share of authentic material that may be called forged
 ANSWERED = 0.70  # share of calibration material outside the abstention band
 
 
-def fit_sharpness(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[float, float, float, float]:
-    """How a still's logit is to be read at a crop's sharpness: the numbers of
-    `detector.nets.network.at_sharpness`.
+def fit_sharpness(sets: Sequence[tuple[NDArray, NDArray]]) -> SharpnessCalibration:
+    """Fit the sharpness calibration of stills.
 
     sets: (authentic, forged) per kind of material, (N, 2) each: logit and log-sharpness; sets and
     labels count the same. Platt's logistic regression with the sharpness below the median as a
@@ -41,9 +40,8 @@ def fit_sharpness(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[float, float
         .fit(variables, labels, sample_weight=weight)
         .coef_[0]
     )
-    return tuple(
-        round(float(v), 4) for v in (middle, slopes[1] / slopes[0], slopes[2] / slopes[0], low)
-    )  # type: ignore[return-value]
+    numbers = (middle, slopes[1] / slopes[0], slopes[2] / slopes[0], low)
+    return SharpnessCalibration(*(round(float(number), 4) for number in numbers))
 
 
 def _pooled(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
@@ -58,8 +56,10 @@ def _pooled(sets: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray, 
     return values, labels, weight * len(values) / weight.sum()
 
 
-def fit(sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED) -> Calibration:
-    """Platt's two parameters at even odds, then the band around them.
+def fit_calibration(
+    sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED
+) -> tuple[Calibration, Thresholds]:
+    """Platt's two parameters at even odds, then the thresholds around them.
 
     sets: (authentic logits, forged logits) per kind of material; each set and each label in it
     counts the same. Forged begins where every set keeps the false-positive target; authentic ends
@@ -67,12 +67,12 @@ def fit(sets: Sequence[tuple[NDArray, NDArray]], answered: float = ANSWERED) -> 
     """
     logits, labels, weight = _pooled(sets)
     model = LogisticRegression(C=1e6).fit(logits[:, None], labels, sample_weight=weight)
-    plain = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
-    p = np.array([plain.probability(float(v)) for v in logits])
+    calibration = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
+    p = np.array([calibration.probability(float(v)) for v in logits])
     ceiling = max(float(np.quantile(a, 1 - FPR_TARGET)) for a, _ in sets)
-    above = max(plain.probability(ceiling), 0.5)
+    above = max(calibration.probability(ceiling), 0.5)
     below = float(np.quantile(p, max(0.0, answered - float((p > above).mean()))))
-    return Calibration(plain.scale, plain.bias, round(min(below, 0.5), 4), round(above, 4))
+    return calibration, Thresholds(round(min(below, 0.5), 4), round(above, 4))
 
 
 def write_model(

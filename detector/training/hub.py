@@ -16,7 +16,7 @@ from detector.training.export import write_model
 from detector.weights import load_model
 
 # of the manifest, passed on as they are
-FACTS = ("decision", "validation_ece", "recipe", "training_data", "terms")
+FACTS = ("profiles", "validation_ece", "recipe", "training_data", "terms")
 
 
 class HubModel(nn.Module, PyTorchModelHubMixin):

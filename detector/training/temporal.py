@@ -54,8 +54,8 @@ def make_tracks(
     tracks: list[Track] = []
     for frames in tqdm([g for _ in range(rounds) for g in groups], desc="tracks", disable=None):
         for label, crops in enumerate(twins(frames, rng)):
-            looked = detector.look(crops)
-            tracks.append((looked.embeddings, looked.logits, label))
+            seen = detector.predict(crops, kind="video")
+            tracks.append((seen.embeddings, seen.logits, label))
     return tracks
 
 

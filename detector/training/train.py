@@ -31,7 +31,7 @@ from detector.degrade import draw_preset, draw_training
 from detector.forgery.pairs import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMaker
 from detector.forgery.pictures import Picture
 from detector.nets.backbones import load_weights, read_tensors
-from detector.nets.network import DeepfakeNetwork, NetworkConfig, lower_half
+from detector.nets.network import DeepfakeNetwork, GlobalBranch, NetworkConfig, lower_half
 from detector.training.stream import PairStream
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
@@ -402,14 +402,14 @@ def assemble(
     return network
 
 
-def whole_picture(network: DeepfakeNetwork, held: ValidationSet) -> tuple[float, float]:
-    """Gain and offset (see FrameHead) that give the map's lower half on authentic crops the spread
-    of the logit.
+def fit_global_branch(network: DeepfakeNetwork, held: ValidationSet) -> GlobalBranch:
+    """Fit the global branch (see FrameHead): on authentic crops it gets the spread of the logit.
 
-    Its mean comes to lie one standard deviation below the logit's: a wholly quiet map shall have no
-    say.
+    Its mean comes to lie one standard deviation below the logit's, so that a wholly quiet map has
+    no influence.
     """
     logits, maps = predict(network.eval(), held.crops[:, 0])
     quiet = lower_half(torch.from_numpy(maps)).numpy()
     gain = float(logits.std() / quiet.std())
-    return round(gain, 4), round(float(logits.mean() - logits.std() - gain * quiet.mean()), 4)
+    offset = float(logits.mean() - logits.std() - gain * quiet.mean())
+    return GlobalBranch(round(gain, 4), round(offset, 4))

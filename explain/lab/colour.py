@@ -116,8 +116,8 @@ def show(
         "coloured": colourise(shipped(), crop, strength),
     }
     report(0.5, "Asking the detector")
-    logits = detector.look(np.stack(list(pictures.values()))).logits
-    chance = detector.decision.image.probability
+    logits = detector.predict(np.stack(list(pictures.values())), kind="image").logits
+    chance = detector.profiles["image"].calibration.probability
     p = {name: chance(float(logit)) for name, logit in zip(pictures, logits, strict=True)}
     report(1.0, "Done")
     errors = [colour_error(crop, pictures[name]) for name in ("coloured", "grey")]

@@ -13,7 +13,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from detector.decide import Calibration
 from detector.degrade import (
     SEVERITIES,
     Recipe,
@@ -25,6 +24,7 @@ from detector.degrade import (
     draw_preset,
 )
 from detector.pipeline import Detector, Progress
+from detector.profile import Thresholds
 from detector.types import Analysis, Evidence, FaceAnalysis, FaceCrop, Media, Verdict
 from explain import figures
 from explain.cam import EVIDENCE_MAP, Heat
@@ -204,7 +204,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def curve_picture(
-    sweep: Sweep, points: Sequence[Point], band: Calibration, chosen: int | None = None
+    sweep: Sweep, points: Sequence[Point], band: Thresholds, chosen: int | None = None
 ) -> Rgb:
     """Score against severity, with the band where the detector abstains and the point where the
     answer changes.

@@ -65,8 +65,8 @@ def take(detector: Detector, crop: Rgb, progress: Progress | None = None) -> tup
 
 
 def _print(detector: Detector, name: str, crop: Rgb) -> Print:
-    seen, power = capture_pass(detector, crop), spectrum(crop)
-    p = detector.decision.image.probability(seen.logit)
+    seen, power = capture_pass(detector, "image", crop), spectrum(crop)
+    p = detector.profiles["image"].calibration.probability(seen.logit)
     share = seen.stream_shares().get("noise stream")
     return Print(name, crop, power, radial(power), dots(power), seen.logit, p, share)
 

@@ -192,10 +192,11 @@ def judge(detector: Detector, subject: Subject, settings: Settings) -> Result:
     forgery = forge(subject, settings)
     authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
     mask = crop_mask(subject, forgery.mask)
-    logits = detector.look(np.stack([authentic, forged])).logits
-    p_authentic, p = (detector.decision.image.probability(float(logit)) for logit in logits)
-    methods = (EVIDENCE_MAP, f"Grad-CAM, {layer_names(detector.network)[0]}")
-    maps = heats(detector, forged, methods)
+    logits = detector.predict(np.stack([authentic, forged]), kind="image").logits
+    profile = detector.profiles["image"]
+    p_authentic, p = (profile.calibration.probability(float(logit)) for logit in logits)
+    methods = (EVIDENCE_MAP, f"Grad-CAM, {layer_names(detector.network, profile)[0]}")
+    maps = heats(detector, "image", forged, methods)
     changed = settings.ratio > 0 and bool((mask > 0.5).any())
     found = {name: localise(heat.map, mask > 0.5) for name, heat in maps.items()} if changed else {}
     return Result(
@@ -219,13 +220,14 @@ def follows_ratio(detector: Detector, subject: Subject, settings: Settings) -> f
     ratios = np.arange(11) / 10
     forged = [forge(subject, replace(settings, ratio=float(ratio))).forged for ratio in ratios]
     return rank_correlation(
-        ratios, detector.look(np.stack([subject.crop(rgb) for rgb in forged])).logits
+        ratios,
+        detector.predict(np.stack([subject.crop(rgb) for rgb in forged]), kind="image").logits,
     )
 
 
 def label_of(detector: Detector, p: float) -> Label:
     """The answer that belongs to a calibrated probability of a still picture."""
-    band = detector.decision.image
+    band = detector.profiles["image"].thresholds
     if p > band.forged_above:
         return Label.FORGED
     return Label.AUTHENTIC if p < band.authentic_below else Label.UNCERTAIN
@@ -253,14 +255,11 @@ def surprise(
         report(start / TRIES, f"{start} forgeries tried")
         tries = [draw(rng) for _ in range(TRIES_AT_ONCE)]
         forgeries = [forge(subject, settings) for settings in tries]
-        logits = detector.look(
-            np.stack([subject.crop(forgery.forged) for forgery in forgeries])
-        ).logits
+        crops = np.stack([subject.crop(forgery.forged) for forgery in forgeries])
+        logits = detector.predict(crops, kind="image").logits
+        probability = detector.profiles["image"].calibration.probability
         for i in np.argsort(logits):
-            missed = (
-                label_of(detector, detector.decision.image.probability(float(logits[i])))
-                is Label.AUTHENTIC
-            )
+            missed = label_of(detector, probability(float(logits[i]))) is Label.AUTHENTIC
             if missed and change(forgeries[i]) >= SEEN_CHANGE:
                 return tries[i]
     return None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detector.degrade import apply, describe, draw_preset
 from detector.pipeline import Detector, Progress
 from detector.types import Label
-from explain.cam import EVIDENCE_MAP, Heat, heats, method_names
+from explain.cam import Heat, heats, method_names
 from explain.figures import Rgb
 from explain.lab import forgery
 from explain.lab.builtin import subjects
@@ -64,13 +64,10 @@ def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
     recipe, side = draw_preset(nuisance, rng), int(rng.integers(2))
     halves = [apply(subject.crop(rgb), recipe) for rgb in (made.authentic, made.forged)]
     first, second = (halves[1], halves[0]) if side == 0 else (halves[0], halves[1])
-    logits = detector.look(np.stack([first, second])).logits
-    left, right = (detector.decision.image.probability(float(logit)) for logit in logits)
-    method = (
-        EVIDENCE_MAP
-        if EVIDENCE_MAP in method_names(detector.network)
-        else method_names(detector.network)[0]
-    )
+    logits = detector.predict(np.stack([first, second]), kind="image").logits
+    profile = detector.profiles["image"]
+    left, right = (profile.calibration.probability(float(logit)) for logit in logits)
+    method = method_names(detector.network, profile)[0]  # the evidence map where there is one
     return Pair(
         (first, second),
         side,
@@ -79,7 +76,7 @@ def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
         forgery.crop_mask(subject, made.mask),
         (left, right),
         (forgery.label_of(detector, left), forgery.label_of(detector, right)),
-        heats(detector, halves[1], (method,))[method],
+        heats(detector, "image", halves[1], (method,))[method],
     )
 
 

@@ -48,7 +48,8 @@ def reference(path: Path, is_clip: bool, detector: Detector, clock: Clock) -> No
             crops = [cut_square(rgb, tuple(box))[0] for rgb, box in pairs]
             crops += [np.zeros_like(crops[0])] * (DEFAULT_FRAMES - len(crops) if is_clip else 0)
         with clock.of("embed"):
-            outs = [detector.network.frames(detector.tensor(crop[None])) for crop in crops]
+            profile = detector.profiles["video" if is_clip else "image"]
+            outs = [detector.network.frames(detector.tensor(crop[None]), profile) for crop in crops]
         with clock.of("temporal"):
             embeddings, logits = (
                 torch.cat([o.embedding for o in outs])[None],
@@ -78,7 +79,8 @@ def reference_lime(detector: Detector, crop: Rgb) -> NDArray[np.float32]:
 
     @torch.inference_mode()
     def look(pictures: Rgb) -> NDArray[np.float32]:
-        logits = detector.network.frames(detector.tensor(np.asarray(pictures, np.uint8))).logit
+        images = detector.tensor(np.asarray(pictures, np.uint8))
+        logits = detector.network.frames(images, detector.profiles["image"]).logit
         return logits.float().cpu().numpy()[:, None]
 
     found = LimeImageExplainer(feature_selection="none", random_state=0).explain_instance(

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from detector.faces import cut_square, tracks_of
 from detector.media import decode, open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector
-from detector.types import Analysis
+from detector.types import CROP_PX, Analysis
 from explain.pipeline import explain_face
 from explain.ranks import rank_correlation
 from explain.regions import explain_regions
@@ -80,11 +80,12 @@ def ours(
                     cut_square(pictures[crop.frame_index], crop.box_xyxy_px)
         clock.laps["track"].append(max(0.0, linked - clock.laps["crop"][-1]))
         with clock.of("embed"):
-            looked = [
-                detector.look(np.stack([crop.rgb for crop in track.crops])) for track in tracks
+            scored = [
+                detector.predict(np.stack([c.rgb for c in track.crops]), kind=analysis.media.kind)
+                for track in tracks
             ]
         with clock.of("temporal"):
-            for one in looked:
+            for one in scored:
                 detector.track_logit(one)
     crops = sum(len(track.crops) for track in tracks)
     handled = dict.fromkeys(("open", "decode", "detect", "track"), len(frames)) | {
@@ -99,7 +100,8 @@ def gflop_per_crop(detector: Detector) -> float:
     same on any machine.
     """
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        detector.network.frames(detector.tensor(np.zeros((1, 224, 224, 3), np.uint8)))
+        crop = detector.tensor(np.zeros((1, CROP_PX, CROP_PX, 3), np.uint8))
+        detector.network.frames(crop, detector.profiles["image"])
     return counter.get_total_flops() / 1e9
 
 
@@ -143,7 +145,7 @@ def measure(task: Task) -> list[Row]:
             with clock.of("explain"):
                 explain_face(detector, analysis)
             with clock.of("LIME"):
-                weights = explain_regions(detector, crop).weights
+                weights = explain_regions(detector, "image", crop).weights
     rows = _rows(task, "ours", clock, handled, peak_mb[0])
     per_crop, seconds = gflop_per_crop(detector), float(np.median(clock.laps["embed"]))
     share = per_crop * handled["embed"] / seconds / matmul_gflops(detector.device)

@@ -174,7 +174,7 @@ def _wire_run(service: Service, source: Source, result: Result, panel: Panel, sl
             step(1.0, "Done")
         return {
             **_shown(service, Session(analysis, Path(path), visitor, model), result),
-            **slow.fresh(detector),
+            **slow.fresh(detector, analysis.media.kind),
         }
 
     def end(request: gr.Request) -> Update:
@@ -264,10 +264,10 @@ def _cleared(result: Result) -> Update:
 def _shown(service: Service, session: Session, result: Result) -> Update:
     """Everything but the pictures of the chosen frame, for a fresh analysis."""
     analysis, detector = session.analysis, service.detector(session.model)
-    calibration = detector.decision.of(analysis.media.kind)
-    lines = [build_timeline(face, calibration) for face in analysis.faces]
+    thresholds = detector.profiles[analysis.media.kind].thresholds
+    lines = [build_timeline(face, thresholds) for face in analysis.faces]
     card = cards.verdict_card(
-        analysis.verdict, calibration, analysis.model, detector.entry, clip.suspicious(lines)
+        analysis.verdict, thresholds, analysis.model, detector.entry, clip.suspicious(lines)
     )
     said: Update = {result.status: markup.note(in_short(analysis)), result.verdict: card}
     if not analysis.faces:
@@ -291,7 +291,8 @@ def _face(service: Service, session: Session, position: int, result: Result) -> 
     frame = most_suspicious(face)
     if media.kind != "video":
         return {result.timeline: gr.HTML("", visible=False), result.chosen: (position, frame)}
-    line = build_timeline(face, service.detector(session.model).decision.of(media.kind))
+    profile = service.detector(session.model).profiles[media.kind]
+    line = build_timeline(face, profile.thresholds)
     return {
         result.timeline: gr.HTML(clip.timeline(line, media.duration_s, frame), visible=True),
         result.chosen: (position, frame),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from detector.decide import Calibration
+from detector.profile import Thresholds
 from detector.types import FaceAnalysis, Label, ModelInfo, Verdict
 from explain.report_html import HEADLINES
 from explain.server import markup
@@ -48,7 +48,7 @@ def welcome() -> str:
 
 def verdict_card(
     verdict: Verdict,
-    calibration: Calibration,
+    thresholds: Thresholds,
     model: ModelInfo,
     entry: Mapping[str, Any],
     suspicious: str = "",
@@ -57,7 +57,7 @@ def verdict_card(
     clip's seconds.
     """
     sign = f'<svg class="lens-sign" viewBox="0 0 24 24" aria-hidden="true">{SIGNS[verdict.label]}</svg>'
-    scale = "" if verdict.p_fake is None else _scale(verdict.p_fake, calibration)
+    scale = "" if verdict.p_fake is None else _scale(verdict.p_fake, thresholds)
     seconds = f'<p class="lens-reason">{escape(suspicious)}</p>' if suspicious else ""
     return (
         f'<section class="lens-card lens-{verdict.label}" aria-label="Verdict">'
@@ -82,8 +82,8 @@ def how_often_wrong(entry: Mapping[str, Any]) -> str:
     return f"{text}; on other material it can be more."
 
 
-def _scale(p: float, calibration: Calibration) -> str:
-    low, high = calibration.authentic_below, calibration.forged_above
+def _scale(p: float, thresholds: Thresholds) -> str:
+    low, high = thresholds.authentic_below, thresholds.forged_above
     label = (
         f"Score {said(p)} on a scale from 0, authentic, to 1, forged. "
         f"Below {low:.2f} authentic-looking, above {high:.2f} forged-looking, between the two: cannot say."

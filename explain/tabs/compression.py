@@ -10,9 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from detector.decide import Calibration
 from detector.degrade import describe
 from detector.media import open_media
+from detector.profile import Thresholds
 from explain.lab import compression
 from explain.lab.charts import fit
 from explain.lab.compression import Point, Sweep, sweeps
@@ -64,7 +64,7 @@ class Found:
 
     sweep: Sweep
     points: tuple[Point, ...]
-    band: Calibration
+    band: Thresholds
 
 
 def build(service: Service) -> None:
@@ -88,7 +88,9 @@ def build(service: Service) -> None:
         detector, sweep = service.detector(), sweeps()[name]
         media = open_media(path_of(service, example, uploaded), compression.CLIP_FRAMES)
         found = Found(
-            sweep, compression.curve(detector, media, sweep, step), detector.decision.of(media.kind)
+            sweep,
+            compression.curve(detector, media, sweep, step),
+            detector.profiles[media.kind].thresholds,
         )
         at = compression.flip(found.points) or 0
         last = len(found.points) - 1

@@ -215,7 +215,7 @@ def _wire_slow(
     def ask(example: str, uploaded: str | None, *values: Any) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
         result = forgery.judge(service.detector(), subject, Settings(*values))
-        regions = explain_regions(service.detector(), result.forged)
+        regions = explain_regions(service.detector(), "image", result.forged)
         scale = figures.shared_scale([regions.heat()])
         drawn = figures.stack(
             [figures.regions_signed(result.forged, regions, scale), figures.colour_bar(scale)]

@@ -76,7 +76,8 @@ class Panel:
         """Everything about one frame that is ready within a second or so."""
         detector = self.service.detector(session.model)
         # One map, and nothing slow: what a click on the timeline can wait for.
-        light = Settings(methods=default_methods(detector)[:1], lime=False, check=False)
+        methods = default_methods(detector, session.analysis.media.kind)
+        light = Settings(methods=methods[:1], lime=False, check=False)
         explanation = explain_face(detector, session.analysis, face, frame, light)
         return {
             **self._seen(session, face, frame, figures.FRAME_PX),
@@ -90,7 +91,9 @@ class Panel:
         crop = person.track.crops[frame]
         rgb = frame_of(session, crop).rgb
         shown: Any = gr.Image(visible=False)  # some models say nothing about where
-        if method_names(self.service.detector(session.model).network)[0] == EVIDENCE_MAP:
+        detector = self.service.detector(session.model)
+        profile = detector.profiles[session.analysis.media.kind]
+        if method_names(detector.network, profile)[0] == EVIDENCE_MAP:
             heat, scale = (
                 evidence_heat(person.evidence[frame], crop.rgb.shape[0]),
                 evidence_scale(session, face),

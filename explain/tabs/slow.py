@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from detector.pipeline import Detector
-from detector.types import FaceCrop
+from detector.types import FaceCrop, Kind
 from explain import cam, faithfulness, figures
 from explain.cam import Heat
 from explain.faithfulness import ReportCard
@@ -58,9 +58,9 @@ class Slow:
         """Nothing shown: another frame is chosen, and old pictures would stand beside it."""
         return _emptied(self.outputs)
 
-    def fresh(self, detector: Detector) -> Update:
+    def fresh(self, detector: Detector, kind: Kind) -> Update:
         """Nothing shown, and the methods that the detector's network can be explained with."""
-        names = cam.method_names(detector.network)
+        names = cam.method_names(detector.network, detector.profiles[kind])
         value = FIRST_METHOD if FIRST_METHOD in names else names[0]
         return {
             **self.cleared(),
@@ -90,9 +90,9 @@ class Slow:
             concurrency_id="explain", api_visibility="private", show_progress_on=texts,
         )  # fmt: skip
 
-    def _looking(self, session: Session) -> Detector:
-        """The detector as it looked at this session's file."""
-        return self.service.detector(session.model).for_kind(session.analysis.media.kind)
+    def _asked(self, session: Session) -> tuple[Detector, Kind]:
+        """The detector that scored this session's file, and the file's kind."""
+        return self.service.detector(session.model), session.analysis.media.kind
 
     # ------------------------------------------------------------------------------------------------
     # heat maps
@@ -111,7 +111,7 @@ class Slow:
 
         def draw(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
-            heat = cam.heat(self._looking(session), crop.rgb, name)
+            heat = cam.heat(*self._asked(session), crop.rgb, name)
             text = markup.sentences([caption(session, face, frame), *of(heat)])
             return {shown: alone(session, crop, heat), about: text}
 
@@ -140,7 +140,7 @@ class Slow:
 
         def draw(session: Session, face: int, frame: int) -> Update:
             crop = session.analysis.faces[face].track.crops[frame].rgb
-            regions = explain_regions(self._looking(session), crop)
+            regions = explain_regions(*self._asked(session), crop)
             scale = figures.shared_scale([regions.heat()])
             return {
                 positive: figures.regions_positive(crop, regions),
@@ -231,7 +231,7 @@ class Slow:
 
         def shuffle(session: Session, face: int, frame: int, name: str) -> Update:
             crop = session.analysis.faces[face].track.crops[frame]
-            result = faithfulness.shuffle_weights(self._looking(session), crop.rgb, (name,))[name]
+            result = faithfulness.shuffle_weights(*self._asked(session), crop.rgb, (name,))[name]
             said = (
                 "changed, as it should"
                 if result.changed
