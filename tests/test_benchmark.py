@@ -157,7 +157,7 @@ def test_the_residual_is_measured_inside_and_outside_the_evidence() -> None:
 def test_the_generators_left_out_are_not_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from detector.training import train as training
+    from detector.training.shipped import train as training
 
     authentic = [replace(picture(k), split="train" if k < 3 else "val") for k in range(6)]
     forged = [

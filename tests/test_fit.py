@@ -21,12 +21,13 @@ from training_data import easy_data, easy_source, picture, tiny_recipe
 from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector
-from detector.training import charts, command
-from detector.training.fit import FitConfig, Run, fit
+from detector.training import charts
 from detector.training.hub import HubModel
-from detector.training.objective import Objective, free, make_optimizer, train_mode
-from detector.training.recipes import DENOISER, HEADS, Stage
-from detector.training.sources import Clips, Data, FixedCrops, ForgedFaces
+from detector.training.recipes import command
+from detector.training.recipes.catalogue import DENOISER, HEADS, Stage
+from detector.training.recipes.fit import FitConfig, Run, fit
+from detector.training.recipes.objective import Objective, free, make_optimizer, train_mode
+from detector.training.recipes.sources import Clips, Data, FixedCrops, ForgedFaces
 
 QUICK = FitConfig(workers=0)
 
@@ -285,7 +286,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         "import torch\n"
         "from pathlib import Path\n"
         "from training_data import easy_data, tiny_recipe\n"
-        "from detector.training.fit import FitConfig, fit\n"
+        "from detector.training.recipes.fit import FitConfig, fit\n"
         "run = fit(tiny_recipe(), easy_data(16), Path(sys.argv[3]), FitConfig(workers=0))\n"
         "assert run.accelerator.num_processes == 2\n"
         "torch.save(run.network.state_dict(), f'{sys.argv[3]}/state-{run.accelerator.process_index}.pt')\n"

@@ -14,13 +14,13 @@ from PIL import Image
 from detector.errors import DataError
 from detector.media import write_video
 from detector.pipeline import Detector
-from detector.training import facecache
 from detector.training.__main__ import main
-from detector.training.command import build_data, parse_part
-from detector.training.facecache import CacheConfig, extract, read_crops, read_pictures
-from detector.training.layouts import Item, parse_spec, read_items
-from detector.training.recipes import find_recipe
-from detector.training.splits import BalancedSampler, split_items
+from detector.training.recipes import facecache
+from detector.training.recipes.catalogue import find_recipe
+from detector.training.recipes.command import build_data, parse_part
+from detector.training.recipes.facecache import CacheConfig, extract, read_crops, read_pictures
+from detector.training.recipes.layouts import Item, parse_spec, read_items
+from detector.training.recipes.splits import BalancedSampler, split_items
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -20,10 +20,10 @@ from detector.nets.network import DeepfakeNetwork
 from detector.nets.temporal import build_temporal
 from detector.pipeline import Detector
 from detector.profile import Profile
-from detector.training import command
-from detector.training.fit import FitConfig, fit
-from detector.training.objective import free
-from detector.training.recipes import ALL, DENOISER, HEADS, RECIPES, Stage, find_recipe
+from detector.training.recipes import command
+from detector.training.recipes.catalogue import ALL, DENOISER, HEADS, RECIPES, Stage, find_recipe
+from detector.training.recipes.fit import FitConfig, fit
+from detector.training.recipes.objective import free
 from explain.cam import EVIDENCE_MAP, capture_pass, heat, layer_names, method_names
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from training_data import picture
 
 from detector.forgery.tracks import animated, twins
-from detector.training import temporal
+from detector.training.shipped import temporal
 
 
 def test_a_still_face_moves_smoothly() -> None:

@@ -13,9 +13,9 @@ from detector.benchmark.accuracy import PairScores
 from detector.nets.network import DeepfakeNetwork, FrameOutput, NetworkConfig
 from detector.profile import SharpnessCalibration
 from detector.release import ship
-from detector.training.denoise import gains_db
 from detector.training.export import fit_calibration, fit_sharpness
-from detector.training.train import (
+from detector.training.shipped.denoise import gains_db
+from detector.training.shipped.train import (
     TrainConfig,
     Trainer,
     ValidationSet,
@@ -163,7 +163,8 @@ def test_validation_figures_of_a_known_answer(monkeypatch: pytest.MonkeyPatch) -
     # the pair of family b is the wrong way round
     logits = np.array([0, 1, 0, 2, 0, -1], np.float32)
     monkeypatch.setattr(
-        "detector.training.train.predict", lambda net, crops: (logits, masks.reshape(6, 28, 28))
+        "detector.training.shipped.train.predict",
+        lambda net, crops: (logits, masks.reshape(6, 28, 28)),
     )
     found = validate(torch.nn.Identity(), held)
     assert found == {"auc": pytest.approx(2 / 3), "pixel_auc": 1.0, "auc a": 1.0, "auc b": 0.0}

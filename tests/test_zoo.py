@@ -13,8 +13,8 @@ from training_data import LANDMARKS, picture, tiny_recipe
 from detector.benchmark import zoo
 from detector.benchmark.__main__ import main
 from detector.pipeline import Detector
-from detector.training import recipes
-from detector.training.recipes import Stage
+from detector.training.recipes import catalogue
+from detector.training.recipes.catalogue import Stage
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_one_command_one_row_a_recipe_and_the_trained_model_last(
     faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = tiny_recipe(Stage(1, "adam", 1e-3))
-    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    monkeypatch.setitem(catalogue.RECIPES, "tiny", tiny)
     monkeypatch.setattr(zoo, "Detector", lambda model: Detector.untrained())
     # Accelerate knows one precision in a process
     monkeypatch.setattr(zoo, "bf16_pays", lambda: False)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from detector.forgery.pictures import Picture
-from detector.training.recipes import Recipe, Stage, _network
-from detector.training.sources import Data, FixedCrops
+from detector.training.recipes.catalogue import Recipe, Stage, _network
+from detector.training.recipes.sources import Data, FixedCrops
 
 LANDMARKS = np.array([[80, 90], [130, 90], [105, 118], [84, 148], [126, 148]], np.float32)
 

@@ -53,7 +53,7 @@ def ablation_rows(
     all families.
     """
     # training code, needed here only
-    from detector.training.train import TrainConfig, new_network, train
+    from detector.training.shipped.train import TrainConfig, new_network, train
 
     rows = []
     for name in variants:
@@ -84,7 +84,7 @@ def generator_rows(
     of those trained on. Both against held-back authentic faces that went through the same.
     """
     from detector.forgery.pairs import PairMaker
-    from detector.training.train import TrainConfig, new_network, predict, train
+    from detector.training.shipped.train import TrainConfig, new_network, predict, train
 
     made = PairMaker(pictures).genuine["generated"]
     config = TrainConfig(
@@ -180,7 +180,7 @@ def temporal_rows(
     """The mean of the frame logits and every trained temporal head on the clips of a devset,
     longest track each.
     """
-    from detector.training.temporal import HEADS, padded
+    from detector.training.shipped.temporal import HEADS, padded
 
     with devset.with_suffix(".csv").open(newline="") as file:
         listed = [row for row in csv.DictReader(file) if row["kind"] == "video"]

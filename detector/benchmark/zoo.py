@@ -27,10 +27,10 @@ from detector.errors import DataError, WeightsError
 from detector.forgery.pictures import Picture, load_pictures
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector, bf16_pays
-from detector.training.command import publish, score
-from detector.training.fit import FitConfig, Run, fit
-from detector.training.recipes import RECIPES, Recipe, Stage, find_recipe
-from detector.training.sources import Data, FixedCrops, ForgedFaces
+from detector.training.recipes.catalogue import RECIPES, Recipe, Stage, find_recipe
+from detector.training.recipes.command import publish, score
+from detector.training.recipes.fit import FitConfig, Run, fit
+from detector.training.recipes.sources import Data, FixedCrops, ForgedFaces
 
 ANY_SIDE = ("two-stream", "resilient")  # embedders that take crops as they are
 # single images timed per model, after two to warm up; the fastest counts: other work only slows

@@ -37,7 +37,7 @@ from detector.profile import (
     profiles_to_dict,
 )
 from detector.training.export import FPR_TARGET, fit_calibration, fit_sharpness, write_model
-from detector.training.train import assemble, fit_global_branch, make_validation
+from detector.training.shipped.train import assemble, fit_global_branch, make_validation
 from detector.types import Kind, ModelInfo
 
 CALIBRATION_MIX = ("none", "light", "medium", "heavy", "H.264 crf 23", "H.264 crf 32")

@@ -14,12 +14,12 @@ from pathlib import Path
 from detector.errors import DetectorError
 from detector.forgery.pairs import P_RETOUCHED
 from detector.forgery.pictures import load_all
-from detector.training.train import TrainConfig, is_whole, new_network, train
+from detector.training.shipped.train import TrainConfig, is_whole, new_network, train
 
 
 def main(argv: list[str] | None = None) -> int:
     # here, because it needs Accelerate, and load_all is read without
-    from detector.training import command
+    from detector.training.recipes import command
 
     parser = argparse.ArgumentParser(prog="python -m detector.training", description=__doc__)
     parser.add_argument(

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from detector.nets.network import DeepfakeNetwork
 from detector.profile import Calibration, SharpnessCalibration, Thresholds
-from detector.training.train import half
+from detector.training.shipped.train import half
 from detector.weights import sha256_of
 
 FPR_TARGET = 0.05  # share of authentic material that may be called forged

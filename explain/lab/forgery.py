@@ -301,7 +301,7 @@ def generators() -> dict[str, SmallGenerator]:
 
 
 def ship_generators(folder: Path) -> None:
-    """Collect the generators trained by detector.training.generators into one shipped file."""
+    """Collect the generators trained by detector.training.shipped.generators into one shipped file."""
     files = {name: load_file(folder / f"{name}.safetensors") for name in SHIPPED_GENERATORS}
     store.save(
         GENERATOR_WEIGHTS,

@@ -56,7 +56,7 @@ WEAK_TEXT = (
 )
 ZOO_TEXT = (
     "### Other systems on the same material\n"
-    "Every recipe of `detector/training/recipes.py`, trained for the same few minutes of computing on the same forged "
+    "Every recipe of `detector/training/recipes`, trained for the same few minutes of computing on the same forged "
     "faces, beside the shipped model. So short a training ranks how quickly systems learn, not how good they become."
 )
 HEADINGS = {

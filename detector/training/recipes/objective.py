@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
-from detector.training.recipes import ALL, DENOISER, HEADS, Stage
+from detector.training.recipes.catalogue import ALL, DENOISER, HEADS, Stage
 
 
 class Objective(nn.Module):

@@ -1,6 +1,6 @@
 """Train the small generators of the generator-fingerprint family on authentic faces.
 
-`python -m detector.training.generators --data DIR --out runs/generators`
+`python -m detector.training.shipped.generators --data DIR --out runs/generators`
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from detector.errors import DetectorError
 from detector.faces import FaceFinder
 from detector.forgery.pictures import Picture, wide_faces
 from detector.media import open_media
-from detector.training.layouts import Item
+from detector.training.recipes.layouts import Item
 
 SHARD_ITEMS = 32  # of 20 crops each: 96 MB, and a minute or two lost at most when a run is stopped
 NO_FACE = "No face was found."

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from detector.training.layouts import Item
+from detector.training.recipes.layouts import Item
 
 LARGEST = 0.5  # share of the files one group of linked people may hold before the links are cut
 

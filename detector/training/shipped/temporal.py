@@ -5,7 +5,7 @@ Authentic tracks: frames of authentic clips, and still faces animated by a smoot
 twins: every frame blended on its own (the flicker of frame-wise conversion), or a blend whose
 settings drift slowly. Both twins go through the same codec.
 
-`python -m detector.training.temporal --run runs/main --data DIR --out runs/temporal`; then
+`python -m detector.training.shipped.temporal --run runs/main --data DIR --out runs/temporal`; then
 `python -m detector.benchmark ablations` holds the heads against the mean on genuine forgeries.
 """
 
@@ -30,7 +30,7 @@ from detector.forgery.pictures import Picture, load_pictures
 from detector.forgery.tracks import animated, twins
 from detector.nets.temporal import build_temporal, masked_mean
 from detector.pipeline import Detector
-from detector.training.train import assemble
+from detector.training.shipped.train import assemble
 from detector.types import ModelInfo
 
 TRACK_FRAMES = 12
@@ -133,7 +133,7 @@ def clip_groups(cache: Path, table: Path) -> dict[str, list[list[Picture]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m detector.training.temporal", description=__doc__
+        prog="python -m detector.training.shipped.temporal", description=__doc__
     )
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)

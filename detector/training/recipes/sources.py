@@ -21,8 +21,8 @@ from detector.degrade import SEVERITIES, apply_clip, draw_preset, draw_training
 from detector.forgery.pairs import PairMaker
 from detector.forgery.pictures import Picture
 from detector.forgery.tracks import animated, twins
-from detector.training.facecache import Stored, read_crops
-from detector.training.recipes import Recipe
+from detector.training.recipes.catalogue import Recipe
+from detector.training.recipes.facecache import Stored, read_crops
 
 LOOKS = 4  # frames of a clip that validation averages over, for recipes that train on single crops
 TURN_DEG = 18.0  # rotation by up to 5% of a full turn

@@ -26,10 +26,10 @@ from tqdm import tqdm
 
 from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
-from detector.training.objective import Objective, free, make_optimizer, train_mode
-from detector.training.recipes import DENOISER, Recipe, Stage
-from detector.training.sources import Clips, Data
-from detector.training.splits import BalancedSampler
+from detector.training.recipes.catalogue import DENOISER, Recipe, Stage
+from detector.training.recipes.objective import Objective, free, make_optimizer, train_mode
+from detector.training.recipes.sources import Clips, Data
+from detector.training.recipes.splits import BalancedSampler
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from detector.forgery.pairs import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMa
 from detector.forgery.pictures import Picture
 from detector.nets.backbones import load_weights, read_tensors
 from detector.nets.network import DeepfakeNetwork, GlobalBranch, NetworkConfig, lower_half
-from detector.training.stream import PairStream
+from detector.training.shipped.stream import PairStream
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
 HEAD_LR = 1e-3

@@ -18,12 +18,12 @@ from detector.forgery.pictures import Picture, load_pictures
 from detector.profile import DEFAULT_PROFILES, Profiles, profiles_to_dict
 from detector.training import charts
 from detector.training.export import fit_calibration, write_model
-from detector.training.facecache import CacheConfig, Stored, extract, read_pictures
-from detector.training.fit import FitConfig, Run, fit
-from detector.training.layouts import parse_spec, read_items
-from detector.training.recipes import RECIPES, Recipe, find_recipe
-from detector.training.sources import CachedFaces, Clips, Data, FaceSource, ForgedFaces
-from detector.training.splits import split_items
+from detector.training.recipes.catalogue import RECIPES, Recipe, find_recipe
+from detector.training.recipes.facecache import CacheConfig, Stored, extract, read_pictures
+from detector.training.recipes.fit import FitConfig, Run, fit
+from detector.training.recipes.layouts import parse_spec, read_items
+from detector.training.recipes.sources import CachedFaces, Clips, Data, FaceSource, ForgedFaces
+from detector.training.recipes.splits import split_items
 
 FRAMES_OF_A_CLIP = 8  # kept per clip for recipes that train on single crops
 VALIDATION_PAIRS = 100  # forgeries of held-back faces, where all the data is authentic

@@ -1,6 +1,6 @@
 """Stage one of the user's two-stage training: the denoiser learns to undo `degrade.py`'s presets.
 
-`python -m detector.training.denoise --data DIR --out runs/denoiser --minutes 15`
+`python -m detector.training.shipped.denoise --data DIR --out runs/denoiser --minutes 15`
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from detector.faces import cut_square
 from detector.forgery.pictures import Picture, load_pictures
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.network import NetworkConfig
-from detector.training.train import half
+from detector.training.shipped.train import half
 
 SEVERITIES = ("light", "medium", "heavy")
 DRAWN = (0.4, 0.3, 0.3)  # light is the hardest to improve on, so it is drawn most
@@ -155,7 +155,7 @@ def train_denoiser(
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m detector.training.denoise", description=__doc__
+        prog="python -m detector.training.shipped.denoise", description=__doc__
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

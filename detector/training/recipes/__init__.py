@@ -1,0 +1,1 @@
+"""Training of the systems of docs/SOURCES.md on labelled data sets."""
