@@ -1,32 +1,42 @@
-"""How forged does a face look? `detector.embed(paths)` and `detector.Detector` load their parts at
-first use.
+"""How forged does a face look?
+
+    from detector import Detector
+
+    analysis = Detector().analyze("photo.jpg")
+    print(analysis.verdict.label, analysis.verdict.reason)
+
+The names below load their modules at first use (PEP 562): `import detector` by itself is free.
 """
 
 from __future__ import annotations
 
-import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-# Half the cores for torch, unless the user says otherwise: its OpenMP threads wait for each other
-# by spinning, and on cores shared with a second visitor or the video decoder that spinning is what
-# they wait for. Measured on two busy cores, a 10 s clip: 58 s with two threads, 14 s with one. Set
-# before torch is imported.
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
 
 if TYPE_CHECKING:
     from detector.embeddings import embed
+    from detector.errors import DetectorError
     from detector.pipeline import Detector
+    from detector.types import Analysis, Label, Verdict
 
-__all__ = ["Detector", "embed"]
+__version__ = "0.2.0"
+__all__ = ["Analysis", "Detector", "DetectorError", "Label", "Verdict", "embed"]
+
+_HOMES = {
+    "Analysis": "detector.types",
+    "Detector": "detector.pipeline",
+    "DetectorError": "detector.errors",
+    "Label": "detector.types",
+    "Verdict": "detector.types",
+    "embed": "detector.embeddings",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "embed":
-        from detector.embeddings import embed
+    if name not in _HOMES:
+        raise AttributeError(f"module 'detector' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
-        return embed
-    if name == "Detector":
-        from detector.pipeline import Detector
 
-        return Detector
-    raise AttributeError(f"module 'detector' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

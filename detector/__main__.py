@@ -4,7 +4,8 @@
 python -m detector scan INPUT [INPUT ...] --out results.parquet [--engine local|ray] [--workers N]:
 one table
 
-Exit status: 0 if every file was read, 1 if any was not, 2 for usage.
+Exit status: 0 if every file was read, 1 if any was not, 2 for usage. What computes is imported
+after the arguments are known to be right.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from detector.commandline import add_detector_options, add_version, at_least_one, half_the_cores
 from detector.errors import DetectorError
-from detector.pipeline import DEFAULT_FRAMES, Detector, analysis_json
-from detector.scan import ENGINES, Job, run
-from detector.types import Analysis, Label
 
-IN_WORDS = {
-    Label.FORGED: "forged-looking",
-    Label.AUTHENTIC: "authentic-looking",
-    Label.UNCERTAIN: "cannot say",
-    Label.NO_FACE: "no face",
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
+    from detector.types import Analysis
+
+IN_WORDS = {  # by Label
+    "forged": "forged-looking",
+    "authentic": "authentic-looking",
+    "uncertain": "cannot say",
+    "no_face": "no face",
 }
+ENGINES = ("local", "ray")  # of scan
 
 
 def in_words(analysis: Analysis) -> str:
@@ -39,6 +44,8 @@ def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool)
     """Analyse files in order, one line each on stdout; a file that cannot be read is reported and
     the run goes on.
     """
+    from detector.pipeline import analysis_json
+
     status = 0
     for path in paths:
         try:
@@ -52,62 +59,65 @@ def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool)
     return status
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--frames", type=int, default=DEFAULT_FRAMES, metavar="N", help="frames sampled of a clip"
-    )
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument(
-        "--model", metavar="NAME|DIR", help="a shipped model's name or a model folder"
-    )
+def run_analyze(args: argparse.Namespace) -> int:
+    """Exit status of `analyze`."""
+    from detector.pipeline import DEFAULT_FRAMES, Detector
+
+    try:
+        detector = Detector(args.model, args.device)
+    except DetectorError as err:
+        print(err, file=sys.stderr)
+        return 2
+    return analyze(args.paths, detector, args.frames or DEFAULT_FRAMES, args.json)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m detector", description="How forged does a face look?"
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
+def run_scan(args: argparse.Namespace) -> int:
+    """Exit status of `scan`."""
+    from detector.pipeline import DEFAULT_FRAMES
+    from detector.scan import Job, run
+
+    job = Job(args.model, args.device, args.frames or DEFAULT_FRAMES)
+    return run(args.inputs, args.out, job, args.engine, args.workers)
+
+
+def add_commands(commands: Any) -> None:
+    """Add `analyze` and `scan` to a parser's subcommands; each leaves its function in `args.run`."""
     command = commands.add_parser("analyze", help="analyse photos and clips")
+    command.set_defaults(run=run_analyze)
     command.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     command.add_argument("--json", action="store_true", help="one JSON object per file and line")
-    _add_common(command)
+    add_detector_options(command)
     command = commands.add_parser(
         "scan", help="analyse many files into a table; goes on where it was stopped"
     )
+    command.set_defaults(run=run_scan)
     command.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="a file, a folder, a glob, or @LIST of these"
     )
     command.add_argument("--out", type=Path, required=True, metavar="TABLE.parquet")
     command.add_argument(
-        "--engine", choices=list(ENGINES), default="local", help="this machine, or a Ray cluster"
+        "--engine", choices=ENGINES, default="local", help="this machine, or a Ray cluster"
     )
     command.add_argument(
         "--workers",
-        type=int,
+        type=at_least_one,
         default=os.cpu_count() or 1,
         metavar="N",
         help="one per core without it",
     )
-    _add_common(command)
+    add_detector_options(command)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status; wrong usage ends in SystemExit(2)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m detector", description="How forged does a face look?"
+    )
+    add_version(parser)
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
     args = parser.parse_args(argv)
-    if args.frames < 1:
-        parser.error("--frames must be at least 1")
-    if args.command == "scan":
-        if args.workers < 1:
-            parser.error("--workers must be at least 1")
-        return run(
-            args.inputs,
-            args.out,
-            Job(args.model, args.device, args.frames),
-            args.engine,
-            args.workers,
-        )
-    try:
-        detector = Detector(args.model, args.device)
-    except DetectorError as err:
-        print(f"{err}", file=sys.stderr)
-        return 2
-    return analyze(args.paths, detector, args.frames, args.json)
+    half_the_cores()
+    return int(args.run(args))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,12 +102,6 @@ _DAMAGE = (
     ),
     *(struct.error, Image.DecompressionBombError),
 )
-
-# Filters of this process rather than catch_warnings, which mixes up threads.
-# damaged EXIF and the like
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-# an error of ours, never a line on stderr
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:

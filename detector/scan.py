@@ -397,9 +397,10 @@ def _join_ray(workers: int) -> None:
         # tries, of 40 s each; 20 without it
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     environment = {
+        # the checkout, or where the packages are installed
         "working_dir": str(Path(__file__).resolve().parent.parent),
         # code and weights are all that workers need
-        "excludes": ["/.git", "/.venv", "/out", "/runs", "/tests"],
+        "excludes": ["/*", "!/detector", "!/weights"],
         "env_vars": {"OMP_NUM_THREADS": "1"},
     }
     ray.init(

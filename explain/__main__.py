@@ -1,4 +1,7 @@
-"""Command line: python -m explain PATH --out DIR"""
+"""Command line: python -m explain PATH --out DIR
+
+What computes is imported after the arguments are known to be right.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from detector.commandline import add_detector_options, add_version, half_the_cores
 from detector.errors import DetectorError
-from detector.pipeline import DEFAULT_FRAMES, Detector
-from explain.pipeline import Settings
-from explain.report import build_report, write_report
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report; 0 on success, 1 with one sentence on stderr, 2 for wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m explain", description="Explain what the detector sees in a file."
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command; its function is left in `args.run`."""
+    parser.set_defaults(run=run)
     parser.add_argument("path", type=Path, help="a photo or a clip")
     parser.add_argument(
         "--out",
@@ -25,13 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         required=True,
         help="folder for report.html, report.json and the pictures",
     )
-    parser.add_argument(
-        "--frames", type=int, default=DEFAULT_FRAMES, help="frames sampled from a clip"
-    )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument(
-        "--model", metavar="NAME|DIR", help="a shipped model's name or a model folder"
-    )
+    add_detector_options(parser)
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -44,30 +37,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--no-check", action="store_true", help="leave the check of the explanations out"
     )
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report; 0 on success, 1 with one sentence on stderr."""
+    from detector.pipeline import DEFAULT_FRAMES, Detector
+    from explain.pipeline import Settings
+    from explain.report import build_report, write_report
+
     settings = Settings(
-        methods=tuple(options.methods),
-        lime=not options.no_lime,
-        check=not options.no_check,
-        seed=options.seed,
+        methods=tuple(args.methods),
+        lime=not args.no_lime,
+        check=not args.no_check,
+        seed=args.seed,
     )
     try:
-        detector = Detector(options.model, options.device)
-        analysis = detector.analyze(options.path, n_frames=options.frames)
-        for file in write_report(
-            build_report(detector, analysis, options.path, settings), options.out
-        ):
+        detector = Detector(args.model, args.device)
+        analysis = detector.analyze(args.path, n_frames=args.frames or DEFAULT_FRAMES)
+        for file in write_report(build_report(detector, analysis, args.path, settings), args.out):
             print(file)
     except (DetectorError, ValueError) as err:
         print(err, file=sys.stderr)
         return 1
     except OSError as err:
         print(
-            f"The report cannot be written to {options.out}: {err.strerror or err}.",
+            f"The report cannot be written to {args.out}: {err.strerror or err}.",
             file=sys.stderr,
         )
         return 1
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status; wrong usage ends in SystemExit(2)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m explain", description="Explain what the detector sees in a file."
+    )
+    add_version(parser)
+    add_arguments(parser)
+    args = parser.parse_args(arguments)
+    half_the_cores()
+    return int(args.run(args))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Fixtures that more than one test file needs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from detector import media
+from detector.commandline import half_the_cores
+
+# As the command lines do, before torch and gradio are imported, here or in a child.
+half_the_cores()
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 
 @pytest.fixture(scope="session")

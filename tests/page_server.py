@@ -18,9 +18,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from explain_faces import analysis_of, astronaut  # noqa: E402
 
-import app  # noqa: E402
 from detector.pipeline import DEFAULT_FRAMES, Detector, Progress  # noqa: E402
 from detector.types import Analysis  # noqa: E402
+from explain.page import launch  # noqa: E402
 from explain.server.service import Service  # noqa: E402
 
 
@@ -54,7 +54,7 @@ if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         service = Service(Path(folder), lru_cache(maxsize=1)(Staged.untrained))
         where = {"server_name": "127.0.0.1", "server_port": free_port()}
-        page = app.launch(service, **where, prevent_thread_lock=True, quiet=True)
+        page = launch(service, **where, prevent_thread_lock=True, quiet=True)
         print(page.local_url, flush=True)
         sys.stdin.read()
         page.close(verbose=False)

@@ -19,7 +19,6 @@ from gradio.state_holder import StateHolder
 from gradio_client import Client, handle_file
 from PIL import Image
 
-import app
 from detector.errors import MediaError, WeightsError
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import analysis_json
@@ -29,6 +28,7 @@ from detector.types import Label, ModelInfo, Verdict
 from detector.weights import model_names
 from explain.cam import EVIDENCE_MAP
 from explain.faithfulness import Grade, ReportCard
+from explain.page import build_app
 from explain.server import markup
 from explain.server.faults import UNEXPECTED, spoken
 from explain.server.service import (
@@ -44,6 +44,7 @@ from explain.server.service import (
 from explain.tabs import analyse, cards, clip, model, panel, slow
 from explain.timeline import Interval, Timeline
 
+ROOT = Path(__file__).resolve().parent.parent
 BAND = Thresholds(authentic_below=0.3, forged_above=0.7)
 MODEL = ModelInfo("two-stream", "0123456789abcdef" * 4)
 
@@ -280,7 +281,7 @@ def test_files_go_after_an_hour_or_when_the_clock_jumps(tmp_path, monkeypatch, p
     upload, own = tmp_path / "upload.png", tmp_path / "own.png"
     for path in (upload, own):
         path.touch()
-    page = built(lambda: app.build_app(Service(tmp_path, detector)))
+    page = built(lambda: build_app(Service(tmp_path, detector)))
     page.upload_file_set.update({str(upload), str(own), str(tmp_path / "gone.png")})
     next(iter(page.blocks.values())).keep_in_cache.add(str(own))
     now = time.time()
@@ -291,7 +292,7 @@ def test_files_go_after_an_hour_or_when_the_clock_jumps(tmp_path, monkeypatch, p
 
 
 def test_gradio_keeps_no_state_of_a_call_without_a_session_or_of_a_visitor_who_left(tmp_path):
-    page = built(lambda: app.build_app(Service(tmp_path, detector)))
+    page = built(lambda: build_app(Service(tmp_path, detector)))
     StateHolder().set_blocks(page)
     fn = next(fn for fn in page.fns.values() if fn.api_name == "degrade")
 
@@ -311,7 +312,7 @@ def test_gradio_keeps_no_state_of_a_call_without_a_session_or_of_a_visitor_who_l
 
 def test_only_uploads_and_what_was_made_for_them_are_a_visitors_files(tmp_path):
     """Whoever names another file when they come cannot have it deleted when they go."""
-    page = built(lambda: app.build_app(Service(tmp_path, detector)))
+    page = built(lambda: build_app(Service(tmp_path, detector)))
     StateHolder().set_blocks(page)
     mine, other = tmp_path / "mine.png", tmp_path / "other.png"
     for path in (mine, other):
@@ -387,7 +388,7 @@ def test_building_the_page_loads_no_model(tmp_path):
     def load():
         raise AssertionError("a model was loaded before anybody asked")
 
-    assert built(lambda: app.build_app(Service(tmp_path, load))).title == "Deepfake Lens"
+    assert built(lambda: build_app(Service(tmp_path, load))).title == "Deepfake Lens"
 
 
 def built(build):
@@ -461,7 +462,7 @@ def test_visitors_at_once_get_their_own_answers(page_url, photos):
 def test_a_path_on_the_server_cannot_be_named(page_url):
     call = f"{page_url}gradio_api/call/analyze"
     file = {
-        "path": str(Path(app.__file__).parent / "pyproject.toml"),
+        "path": str(ROOT / "pyproject.toml"),
         "meta": {"_type": "gradio.FileData"},
     }
     event = httpx.post(call, json={"data": [file]}).json()["event_id"]

@@ -197,7 +197,7 @@ def fake_detector(model: object = None, device: str = "auto") -> Any:
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "Detector", fake_detector)
+    monkeypatch.setattr("detector.pipeline.Detector", fake_detector)
     quick = ["--methods", EVIDENCE_MAP, "--no-lime", "--no-check"]
     assert command.main(["me.png", "--out", str(tmp_path / "out"), *quick]) == 0
     assert (tmp_path / "out" / "report.html").is_file()
@@ -227,7 +227,7 @@ def test_errors_are_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(command, "Detector", fake_detector)
+    monkeypatch.setattr("detector.pipeline.Detector", fake_detector)
     assert command.main([arguments[0], "--out", str(tmp_path / "out"), *arguments[1:]]) == 1
     shown = capsys.readouterr()
     assert shown.err.startswith(message) and shown.err.count("\n") == 1
@@ -237,7 +237,7 @@ def test_errors_are_one_sentence(
 def test_a_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "Detector", fake_detector)
+    monkeypatch.setattr("detector.pipeline.Detector", fake_detector)
     (tmp_path / "file").write_text("in the way")
     quick = ["--methods", EVIDENCE_MAP, "--no-lime", "--no-check"]
     assert command.main(["me.png", "--out", str(tmp_path / "file"), *quick]) == 1

@@ -19,13 +19,14 @@ import pytest
 import torch
 from fuzz import picture
 
-import app
 from detector.errors import WeightsError
 from detector.pipeline import Detector
+from explain import page
+from explain.cli import main
 from explain.report import write_whole
 from explain.server.api import answered
 
-ROOT = Path(app.__file__).parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 # -----------------------------------------------------------------------------------------------------------
@@ -119,14 +120,13 @@ def test_no_folder_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) 
     def none(*_: object, **__: object) -> None:
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(app, "TemporaryDirectory", none)
-    monkeypatch.setattr(sys, "argv", ["app.py"])
+    monkeypatch.setattr(page, "TemporaryDirectory", none)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with pytest.raises(
             SystemExit, match=r"^The page cannot be served: No usable temporary directory found"
         ):
-            app.main()
+            main(["serve"])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

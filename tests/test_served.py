@@ -20,11 +20,11 @@ from fuzz import Page, face, picture
 from gradio_client import Client, handle_file
 from load import DECK, crowd
 
-import app
 from explain.lab.examples import EXAMPLES
+from explain.page import MAX_WAITING
 
 pytestmark = pytest.mark.timeout(600)
-ROOT = Path(app.__file__).parent
+ROOT = Path(__file__).resolve().parent.parent
 PHOTO = picture("PNG", face().resize((512, 512)))
 OWN_HEADERS = {
     "content-security-policy": "default-src 'self'",
@@ -63,7 +63,7 @@ def test_the_same_file_of_two_visitors_lies_in_two_places_that_nobody_can_guess(
 @pytest.mark.parametrize(
     "path",
     [
-        app.__file__,
+        str(ROOT / "app.py"),
         "app.py",
         "weights/manifest.json",
         "/etc/hostname",
@@ -212,7 +212,7 @@ def test_a_full_line_is_said_and_sigterm_lets_the_answer_under_way_out_and_leave
     time.sleep(0.1)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
     joined = [
-        page.client.post("/call/analyze", json={"data": [file]}) for _ in range(app.MAX_WAITING + 8)
+        page.client.post("/call/analyze", json={"data": [file]}) for _ in range(MAX_WAITING + 8)
     ]
     busy = {"detail": "The page is busy: 32 requests are in line. Please try again in a minute."}
     assert joined[0].status_code == 200
