@@ -1,6 +1,9 @@
 """python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: tables and pictures
 of one model.
 
+python -m detector.benchmark compare A/scores.csv B/scores.csv: do two models differ? A paired
+bootstrap of the three figures.
+
 python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a
 time, ablations.csv. python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained
 for the same minutes, one table, zoo.csv. python -m detector.benchmark runtimes: would ONNX Runtime,
@@ -17,8 +20,9 @@ from typing import Any
 
 import torch
 
+from detector.benchmark import validation
 from detector.benchmark.ablations import VARIANTS
-from detector.benchmark.accuracy import Answers, devset_rows, faces_rows, write_rows
+from detector.benchmark.accuracy import Answers, faces_rows, write_rows
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
 from detector.benchmark.shortcuts import shortcut_rows, widest
 from detector.errors import DetectorError
@@ -43,8 +47,10 @@ def measure(args: argparse.Namespace) -> int:
         write_rows(groups, args.out / "authentic.csv")
         show(widest(groups))
     if args.devset:
-        found, answered = devset_rows(detector, args.devset, args.cache / "devset")
-        rows, answers = rows + found, answers | answered
+        scored = validation.score_set(detector, args.devset, args.cache / "devset")
+        validation.write_scores(scored, args.out / "scores.csv")
+        rows += validation.summary_rows(scored)
+        answers |= validation.answers(scored)
     rows = [row | {"model": detector.info.name} for row in rows]
     write_rows(rows, args.out / "accuracy.csv")
     (args.out / "accuracy.png").write_bytes(draw_accuracy(rows))
@@ -191,7 +197,19 @@ def try_runtimes(args: argparse.Namespace) -> int:
     return 0
 
 
+def hold_against(args: argparse.Namespace) -> int:
+    try:
+        before, after = (validation.read_scores(path) for path in (args.before, args.after))
+        rows = validation.paired_rows(before, after)
+    except (OSError, ValueError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    show(rows)
+    return 0
+
+
 COMMANDS = {
+    "compare": hold_against,
     "accuracy": measure,
     "zoo": compare,
     "ablations": leave_out,
@@ -222,6 +240,11 @@ def main(argv: list[str] | None = None) -> int:
         "--cache", type=Path, default=Path("runs/cache"), help="found faces are kept here"
     )
     command.add_argument("--out", type=Path, required=True)
+    command = commands.add_parser(
+        "compare", help="paired bootstrap of two models' scores.csv, as `accuracy` writes them"
+    )
+    command.add_argument("before", type=Path)
+    command.add_argument("after", type=Path)
     add_zoo(commands)
     add_ablations(commands)
     command = commands.add_parser(

@@ -8,7 +8,6 @@ degradation.
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,81 +223,6 @@ def cached_tracks(
             confidence=np.array([c.confidence for _, c in flat], float),
         )  # fmt: skip
     return media.kind, tracks
-
-
-def devset_rows(
-    detector: Detector, devset: Path, cache: Path | None
-) -> tuple[list[dict[str, Any]], Answers]:
-    """One row per forged type (against the authentic files of its kind), one per authentic type,
-    and one over all; beside them what was answered on stills and on clips."""
-    with devset.with_suffix(".csv").open(newline="") as file:
-        listed = list(csv.DictReader(file))
-    scored = score_files(detector, [devset / row["file"] for row in listed], cache)
-    seen = [(row, s) for row, s in zip(listed, scored, strict=True) if s.get("logit") is not None]
-    print(
-        f"devset: {len(listed)} files, {len(listed) - len(seen)} without a face or unreadable",
-        file=sys.stderr,
-    )
-    labels = np.array([int(row["label"]) for row, _ in seen])
-    kinds = np.array([row["kind"] for row, _ in seen])
-    types = np.array([row["type"] for row, _ in seen])
-    p = np.array([s["p"] for _, s in seen])
-    above = np.array([detector.profiles[s["kind"]].thresholds.forged_above for _, s in seen])
-    rows = []
-
-    def add(name: str, chosen: NDArray) -> None:
-        row: dict[str, Any] = {
-            "set": "devset",
-            "family": name,
-            "degradation": "as found",
-            "n": int(chosen.sum()),
-        }
-        if len(set(labels[chosen])) == 2:
-            row |= figures(labels[chosen], p[chosen], p[chosen], 0.5)
-        row["false_positives"] = (
-            float((p > above)[chosen & (labels == 0)].mean())
-            if (chosen & (labels == 0)).any()
-            else ""
-        )
-        row["found"] = (
-            float((p > above)[chosen & (labels == 1)].mean())
-            if (chosen & (labels == 1)).any()
-            else ""
-        )
-        rows.append(row)
-
-    add("all types", np.ones(len(labels), bool))
-    for kind in ("image", "video"):
-        add(f"all {kind}s", kinds == kind)
-    for name in sorted(set(types)):
-        own = types == name
-        kind = kinds[own][0]
-        add(
-            name,
-            own
-            if labels[own][0] == 0
-            else own | ((labels == 0) & (kinds == kind) & _partners(name, types)),
-        )
-        if labels[own][0] == 1:
-            rows[-1]["n"] = int(own.sum())
-    return rows, {
-        f"genuine forgeries, {kind}s": (labels[kinds == kind], p[kinds == kind])
-        for kind in set(kinds)
-    }
-
-
-def _partners(name: str, types: NDArray) -> NDArray:
-    """Authentic files a forged type is held against: its own matched half where there is one, else
-    all of its kind.
-    """
-    halves: Mapping[str, str] = {
-        "StyleGAN3 face (matched pairs)": "authentic FFHQ photo (matched pairs)",
-        **{
-            f"{m} (FaceForensics++ c23)": "authentic clip (FaceForensics++ c23)"
-            for m in ("Deepfakes", "Face2Face", "FaceSwap")
-        },
-    }
-    return types == halves[name] if name in halves else np.ones(len(types), bool)
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
