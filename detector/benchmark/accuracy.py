@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from detector.benchmark.metrics import Scores, figures
 from detector.decide import judge_file, sharpness, subject
-from detector.degrade import Recipe, Step, draw_preset
+from detector.degrade import Degradation, Step, draw_preset
 from detector.errors import DetectorError
 from detector.media import open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.types import Kind
 
-DEGRADATIONS: dict[str, Callable[[np.random.Generator], Recipe]] = {
+DEGRADATIONS: dict[str, Callable[[np.random.Generator], Degradation]] = {
     "none": lambda rng: (),
     "light": lambda rng: draw_preset("light", rng),
     "medium": lambda rng: draw_preset("medium", rng),

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from detector.benchmark.accuracy import DEGRADATIONS
 from detector.decide import sharpness
-from detector.degrade import Recipe, Step, apply
+from detector.degrade import Degradation, Step, apply
 from detector.faces import cut_square
 from detector.pipeline import Detector
 
@@ -33,7 +33,7 @@ SKIN_TONES = (
     ("dark", -np.inf),
 )
 # Kinds that are done to every face, instead of ways to sort them: each name is a group of its own.
-TREATMENTS: dict[str, dict[str, Recipe]] = {
+TREATMENTS: dict[str, dict[str, Degradation]] = {
     "format": {
         "as found": (),
         "JPEG quality 85": (Step("jpeg", {"quality": 85}),),
@@ -142,7 +142,7 @@ def _rates(logits: NDArray, alarm: NDArray) -> dict[str, float]:
             "false_positives": float(alarm.mean())}  # fmt: skip
 
 
-def _crop(picture: Any, recipe: Recipe) -> NDArray[np.uint8]:
+def _crop(picture: Any, recipe: Degradation) -> NDArray[np.uint8]:
     return cut_square(apply(picture.rgb, recipe), picture.box_xyxy_px)[0]
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.degrade import Recipe, apply, draw_retouch, draw_smoothing, draw_training
+from detector.degrade import Degradation, apply, draw_retouch, draw_smoothing, draw_training
 from detector.errors import DataError
 from detector.faces import CROP_MARGIN, CROP_PX, cut_square
 from detector.forgery import blending
@@ -180,7 +180,7 @@ class PairMaker:
         return replace(forgery, authentic=authentic, forged=forged)
 
     def finish(
-        self, forgery: blending.Forgery, recipe: Recipe, size_px: int, rng: np.random.Generator
+        self, forgery: blending.Forgery, recipe: Degradation, size_px: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Put both twins through one nuisance and one crop: (2, S, S, 3) uint8 and masks (2, S/8,
         S/8).

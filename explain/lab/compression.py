@@ -15,7 +15,7 @@ import numpy as np
 
 from detector.degrade import (
     SEVERITIES,
-    Recipe,
+    Degradation,
     Step,
     Value,
     apply,
@@ -44,7 +44,7 @@ class Sweep:
 
     name: str
     axis: str
-    levels: tuple[tuple[str, Recipe], ...]
+    levels: tuple[tuple[str, Degradation], ...]
 
     def __post_init__(self) -> None:
         if not self.levels or self.levels[0][1] != ():
@@ -58,7 +58,7 @@ class Point:
     """
 
     level: str
-    recipe: Recipe
+    recipe: Degradation
     verdict: Verdict
     crop: FaceCrop | None
     evidence: Evidence | None
@@ -116,7 +116,7 @@ def sweeps() -> dict[str, Sweep]:
     return {sweep.name: sweep for sweep in every}
 
 
-def degraded(media: Media, recipe: Recipe) -> Media:
+def degraded(media: Media, recipe: Degradation) -> Media:
     """The opened file after a recipe; a clip's codec sees its frames as a whole."""
     if media.kind == "video":
         pictures = apply_clip([frame.rgb for frame in media.frames], recipe)
@@ -141,7 +141,7 @@ def curve(
     return tuple(points)
 
 
-def _point(level: str, recipe: Recipe, analysis: Analysis) -> Point:
+def _point(level: str, recipe: Degradation, analysis: Analysis) -> Point:
     if not analysis.faces:
         return Point(level, recipe, analysis.verdict, None, None)
     face = deciding(analysis)
