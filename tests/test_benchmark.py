@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from training_data import picture
 
+from detector.benchmark import ablations
 from detector.benchmark.ablations import generator_rows, residual_features
 from detector.benchmark.accuracy import PairScores, map_figures, write_rows
 from detector.benchmark.metrics import (
@@ -24,6 +25,7 @@ from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_c
 from detector.benchmark.shortcuts import shortcut_rows, skin_tone, thirds, widest
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import Detector
+from detector.training.shipped.train import TrainConfig
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 P = np.array([0.1, 0.2, 0.3, 0.6, 0.4, 0.7, 0.8, 0.9])
@@ -157,8 +159,6 @@ def test_the_residual_is_measured_inside_and_outside_the_evidence() -> None:
 def test_the_generators_left_out_are_not_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from detector.training.shipped import train as training
-
     authentic = [replace(picture(k), split="train" if k < 3 else "val") for k in range(6)]
     forged = [
         replace(
@@ -171,17 +171,17 @@ def test_the_generators_left_out_are_not_trained_on(
     trained_on: list[set[str]] = []
 
     def train(
-        net: DeepfakeNetwork, pictures: list, config: training.TrainConfig, out: Path
+        net: DeepfakeNetwork, pictures: list, config: TrainConfig, out: Path
     ) -> SimpleNamespace:
         assert (
             config.family_weights == {"generated": 1.0} and sum(p.label == 0 for p in pictures) == 6
         )
         trained_on.append({p.person for p in pictures if p.label == 1})
-        return SimpleNamespace(ema=SimpleNamespace(module=net), images=96)
+        return SimpleNamespace(learner=SimpleNamespace(averaged=net), images=96)
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(ablations, "train", train)
     monkeypatch.setattr(
-        training, "new_network", lambda start: DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
+        ablations, "new_network", lambda start: DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
     )
     rows = generator_rows([*authentic, *forged], tmp_path / "start", 1.0, 3, tmp_path)
     stylegan, diffusion, flux = (

@@ -22,8 +22,8 @@ from detector.pipeline import Detector
 from detector.profile import Profile
 from detector.training.recipes import command
 from detector.training.recipes.catalogue import ALL, DENOISER, HEADS, RECIPES, Stage, find_recipe
-from detector.training.recipes.fit import FitConfig, fit
 from detector.training.recipes.objective import free
+from detector.training.recipes.run import RunConfig, train_recipe
 from explain.cam import EVIDENCE_MAP, capture_pass, heat, layer_names, method_names
 
 
@@ -147,7 +147,7 @@ def test_a_recipe_is_trained_saved_loaded_analysed_and_explained(
     if recipe.network.denoiser_widths:
         recipe = replace(recipe, network=replace(recipe.network, denoiser_widths=(8, 8, 8, 8, 8)))
     recipe = replace(recipe, frames=min(recipe.frames, 2), batch=2)
-    run = fit(recipe, easy_data(4, 2), tmp_path, FitConfig(workers=0, max_epochs=1))
+    run = train_recipe(recipe, easy_data(4, 2), tmp_path, RunConfig(workers=0, max_epochs=1))
     folder = command.publish(run)
     loaded = Detector(folder)
     files = [load_file(folder / file["name"]) for file in loaded.entry["files"]]
@@ -185,5 +185,5 @@ def test_the_large_recipes_too(
 def test_a_tiny_recipe_of_every_temporal_head_learns(tmp_path: Path) -> None:
     for head in ("lstm", "gru", "transformer"):
         recipe = tiny_recipe(Stage(3, "adam", 3e-3), frames=3, temporal=head)
-        run = fit(recipe, easy_data(12, 3), tmp_path / head, FitConfig(workers=0))
+        run = train_recipe(recipe, easy_data(12, 3), tmp_path / head, RunConfig(workers=0))
         assert run.history[-1]["loss"] < run.history[0]["loss"], head

@@ -5,7 +5,7 @@ what moves.
 import numpy as np
 from training_data import picture
 
-from detector.forgery.tracks import animated, twins
+from detector.forgery.tracks import animated, forged_pair
 from detector.training.shipped import temporal
 
 
@@ -19,7 +19,7 @@ def test_a_still_face_moves_smoothly() -> None:
 
 def test_twins_of_a_track_differ_inside_the_face_only() -> None:
     frames = animated(picture(0), 4, np.random.default_rng(0))
-    authentic, forged = twins(frames, np.random.default_rng(1), nuisance=0.0)
+    authentic, forged = forged_pair(frames, np.random.default_rng(1), nuisance=0.0)
     assert authentic.shape == forged.shape == (4, 224, 224, 3)
     change = np.abs(authentic.astype(int) - forged).mean((0, 3))
     assert change[90:130, 90:130].mean() > 5 * change[:12].mean()
@@ -28,10 +28,11 @@ def test_twins_of_a_track_differ_inside_the_face_only() -> None:
 def test_a_head_learns_flicker_that_the_mean_cannot_see() -> None:
     rng = np.random.default_rng(0)
 
-    def track(label: int) -> temporal.Track:
+    def track(label: int) -> temporal.TrackFeatures:
         # mean 0 either way
         wave = rng.normal(size=8).astype(np.float32) + label * 3 * (-1.0) ** np.arange(8)
-        return np.repeat(wave[:, None], 4, 1).astype(np.float32), np.zeros(8, np.float32), label
+        embeddings = np.repeat(wave[:, None], 4, 1).astype(np.float32)
+        return temporal.TrackFeatures(embeddings, np.zeros(8, np.float32), label)
 
     tracks = [track(k % 2) for k in range(80)]
     head, found = temporal.train_head("gru", tracks[:60], tracks[60:], steps=60)

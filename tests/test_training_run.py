@@ -13,19 +13,13 @@ from detector.benchmark.accuracy import PairScores
 from detector.nets.network import DeepfakeNetwork, FrameOutput, NetworkConfig
 from detector.profile import SharpnessCalibration
 from detector.release import ship
+from detector.training.checkpoints import half
 from detector.training.export import fit_calibration, fit_sharpness
 from detector.training.shipped.denoise import gains_db
-from detector.training.shipped.train import (
-    TrainConfig,
-    Trainer,
-    ValidationSet,
-    assemble,
-    half,
-    loss_of,
-    schedule,
-    validate,
-    visible,
-)
+from detector.training.shipped.networks import assemble
+from detector.training.shipped.objective import pair_loss, visible_change
+from detector.training.shipped.train import TrainConfig, Trainer, schedule
+from detector.training.shipped.validation import ValidationSet, validate
 
 
 def tiny() -> DeepfakeNetwork:
@@ -47,8 +41,8 @@ def batch(pairs: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_it_learns_what_the_mask_shows(tmp_path: Path) -> None:
     trainer = Trainer(tiny(), TrainConfig(minutes=1), tmp_path)
-    trainer.spent_s = 5.0  # past the warm-up
-    losses = [trainer.step(*batch()) for _ in range(15)]
+    trainer.loop.spent_s = 5.0  # past the warm-up
+    losses = [trainer.step(batch()) for _ in range(15)]
     assert losses[-1] < 0.7 * losses[0]
     assert trainer.images == 15 * 8
 
@@ -59,7 +53,7 @@ def test_an_unknown_mask_is_read_by_no_loss() -> None:
     images = crops.float() / 255
     unknown = masks.clone()
     unknown[1] = float("nan")
-    loss, logits = loss_of(net, images, unknown)
+    loss, logits = pair_loss(net, images, unknown)
     assert torch.isfinite(loss) and logits.shape == (4,)
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
@@ -77,7 +71,9 @@ def test_what_is_left_to_see_of_a_forgery() -> None:
     images[5] += 30 / 255
     masks[5] = 1
     masks[7] = float("nan")
-    assert visible(images, masks).tolist() == pytest.approx([15, 0, 30, float("inf")], abs=0.01)
+    assert visible_change(images, masks).tolist() == pytest.approx(
+        [15, 0, 30, float("inf")], abs=0.01
+    )
 
 
 def test_a_forgery_that_cannot_be_seen_counts_for_a_tenth() -> None:
@@ -88,7 +84,7 @@ def test_a_forgery_that_cannot_be_seen_counts_for_a_tenth() -> None:
     images, masks = torch.zeros(4, 3, 64, 64), torch.zeros(4, 8, 8)
     masks[1::2] = 1
     images[1] += 80 / 255
-    loss, _ = loss_of(Answers(), images, masks)  # type: ignore[arg-type]
+    loss, _ = pair_loss(Answers(), images, masks)  # type: ignore[arg-type]
     log2, wrong_way = np.log(2), np.log1p(np.exp(-3))
     assert float(loss) == pytest.approx((2 * log2 + 0.55 * log2 + 0.1 * wrong_way) / 2.65, abs=1e-5)
 
@@ -97,27 +93,27 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     config = TrainConfig(minutes=1)
     first = Trainer(tiny(), config, tmp_path)
     for _ in range(2):
-        first.step(*batch())
-    first.spent_s = 12.0
+        first.step(batch())
+    first.loop.spent_s = 12.0
     first.save()
     second = Trainer(tiny(), config, tmp_path)
     assert second.resume()
-    assert (second.images, second.spent_s) == (16, 12.0)
+    assert (second.images, second.loop.spent_s) == (16, 12.0)
     losses = []
     for trainer in (first, second):
         torch.manual_seed(5)  # the same dropout
-        losses.append(trainer.step(*batch()))
+        losses.append(trainer.step(batch()))
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # the optimizer's moments came along too
     assert not Trainer(tiny(), config, tmp_path / "elsewhere").resume()
 
 
 def test_the_curriculum_and_the_rate_follow_the_time_spent(tmp_path: Path) -> None:
     trainer = Trainer(tiny(), TrainConfig(minutes=1), tmp_path)
-    trainer.set_stage()
-    assert list(trainer.stage)[:3] == [1.0, 0.2, 160.0]
-    trainer.spent_s = 40.0
-    trainer.set_stage()
-    assert list(trainer.stage)[:3] == pytest.approx([0.4, 1.0, 224.0])
+    first = trainer.difficulty()
+    assert (first.strength, first.degradation, first.side_px) == (1.0, 0.2, 160)
+    trainer.loop.spent_s = 40.0
+    later = trainer.difficulty()
+    assert (later.strength, later.degradation) == pytest.approx((0.4, 1.0)) and later.side_px == 224
     assert [round(schedule(s), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [0.1, 1.0, 0.51, 0.02]
     assert [round(schedule(s, constant=True), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [
         0.1,
@@ -163,7 +159,7 @@ def test_validation_figures_of_a_known_answer(monkeypatch: pytest.MonkeyPatch) -
     # the pair of family b is the wrong way round
     logits = np.array([0, 1, 0, 2, 0, -1], np.float32)
     monkeypatch.setattr(
-        "detector.training.shipped.train.predict",
+        "detector.training.shipped.validation.predict",
         lambda net, crops: (logits, masks.reshape(6, 28, 28)),
     )
     found = validate(torch.nn.Identity(), held)

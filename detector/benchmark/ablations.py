@@ -23,9 +23,14 @@ from sklearn.preprocessing import StandardScaler
 
 from detector.benchmark.accuracy import DEGRADATIONS, cached_tracks, faces_rows
 from detector.benchmark.metrics import auc_interval
+from detector.forgery.pairs import PairMaker
 from detector.nets.network import DeepfakeNetwork
 from detector.nets.temporal import build_temporal
 from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.training.shipped.networks import new_network
+from detector.training.shipped.temporal import TEMPORAL_HEADS, TrackBatch, TrackFeatures
+from detector.training.shipped.train import TrainConfig, train
+from detector.training.shipped.validation import predict
 from detector.types import ModelInfo
 
 VARIANTS: dict[str, dict[str, bool]] = {
@@ -52,8 +57,6 @@ def ablation_rows(
     """Train the variants for `minutes` with one seed and measure it on held-back faces: the rows of
     all families.
     """
-    # training code, needed here only
-    from detector.training.shipped.train import TrainConfig, new_network, train
 
     rows = []
     for name in variants:
@@ -63,7 +66,7 @@ def ablation_rows(
         trainer = train(
             new_network(start, **options), pictures, config, out / name.replace(" ", "-")
         )
-        network = cast(DeepfakeNetwork, trainer.ema.module)
+        network = cast(DeepfakeNetwork, trainer.learner.averaged)
         detector = Detector.of(network.eval(), ModelInfo(name, "0" * 64))
         found, _ = faces_rows(detector, [p for p in pictures if p.split == "val"], per_family)
         rows += [
@@ -83,8 +86,6 @@ def generator_rows(
     Two rows per family and degradation: AUC on the generators left out, and on held-back pictures
     of those trained on. Both against held-back authentic faces that went through the same.
     """
-    from detector.forgery.pairs import PairMaker
-    from detector.training.shipped.train import TrainConfig, new_network, predict, train
 
     made = PairMaker(pictures).genuine["generated"]
     config = TrainConfig(
@@ -105,7 +106,7 @@ def generator_rows(
             config,
             out / f"without-{name.replace(' ', '-')}",
         )
-        network = trainer.ema.module.eval()
+        network = trainer.learner.averaged.eval()
         seen = [p for p in others if p.split == "val"]
         for family, forged in ((f"{name}, left out", unseen), ("the others, trained on", seen)):
             maker = PairMaker([*held, *forged])
@@ -155,7 +156,6 @@ def residual_rows(
     The residual enters as mean, spread and energy of its fine detail, inside and outside the
     evidence map's strongest tenth.
     """
-    from detector.forgery.pairs import PairMaker
 
     rows, maker = [], PairMaker(pictures)
     for degradation in ("none", "medium", "heavy"):
@@ -180,8 +180,6 @@ def temporal_rows(
     """The mean of the frame logits and every trained temporal head on the clips of a devset,
     longest track each.
     """
-    from detector.training.shipped.temporal import HEADS, padded
-
     with devset.with_suffix(".csv").open(newline="") as file:
         listed = [row for row in csv.DictReader(file) if row["kind"] == "video"]
     tracks = []
@@ -190,18 +188,24 @@ def temporal_rows(
         if found:
             crops = np.stack([c.rgb for c in max(found, key=lambda t: len(t.crops)).crops])
             seen = detector.predict(crops, kind="video")
-            tracks.append((seen.embeddings, seen.logits, int(row["label"])))
-    embeddings, logits, mask, labels = padded(tracks)
+            tracks.append(TrackFeatures(seen.embeddings, seen.logits, int(row["label"])))
+    batch = TrackBatch.of(tracks)
     rows = []
-    for name in ("mean", *HEADS):
-        head = build_temporal(name, embeddings.shape[-1], **HEADS.get(name, {})).eval()
-        if name in HEADS:
+    for name in ("mean", *TEMPORAL_HEADS):
+        options = TEMPORAL_HEADS.get(name, {})
+        head = build_temporal(name, batch.embeddings.shape[-1], **options).eval()
+        if name in TEMPORAL_HEADS:
             head.load_state_dict(load_file(heads / f"{name}.safetensors"))
         with torch.inference_mode():
-            score = head(embeddings, logits, mask).numpy()
+            score = head(batch.embeddings, batch.logits, batch.mask).numpy()
         rows.append(
             _row(
-                labels.numpy(), score, f"temporal head: {name}", "as found", "all videos", "devset"
+                batch.labels.numpy(),
+                score,
+                f"temporal head: {name}",
+                "as found",
+                "all videos",
+                "devset",
             )
         )
     return rows

@@ -29,7 +29,7 @@ from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector, bf16_pays
 from detector.training.recipes.catalogue import RECIPES, Recipe, Stage, find_recipe
 from detector.training.recipes.command import publish, score
-from detector.training.recipes.fit import FitConfig, Run, fit
+from detector.training.recipes.run import Run, RunConfig, train_recipe
 from detector.training.recipes.sources import Data, FixedCrops, ForgedFaces
 
 ANY_SIDE = ("two-stream", "resilient")  # embedders that take crops as they are
@@ -87,7 +87,7 @@ def compare_recipes(
         shrunk(material(train, budget.pairs, budget, 1), budget.side_px),
         shrunk(material(val, budget.held_pairs, budget, 2), budget.side_px),
     )
-    config = FitConfig(
+    config = RunConfig(
         workers=0,
         minutes=budget.minutes,
         clock=time.process_time,
@@ -96,7 +96,7 @@ def compare_recipes(
     rows = []
     for recipe in recipes:
         print(f"{recipe.name}: {recipe.source}", flush=True)
-        run = fit(recipe, data, out / recipe.name, config)
+        run = train_recipe(recipe, data, out / recipe.name, config)
         publish(run)
         rows.append(row_of(run, test))
         # after each, so that an interrupted run leaves what it found

@@ -43,7 +43,7 @@ def animated(picture: Picture, n_frames: int, rng: np.random.Generator) -> list[
     return out
 
 
-def twins(
+def forged_pair(
     frames: Sequence[Picture],
     rng: np.random.Generator,
     nuisance: float = 0.8,

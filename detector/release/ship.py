@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from detector.benchmark.accuracy import score_files, score_pairs
 from detector.benchmark.metrics import expected_calibration_error
 from detector.forgery.pictures import load_all
+from detector.nets.network import DeepfakeNetwork, GlobalBranch, lower_half
 from detector.pipeline import Detector
 from detector.profile import (
     DEFAULT_PROFILES,
@@ -37,7 +38,8 @@ from detector.profile import (
     profiles_to_dict,
 )
 from detector.training.export import FPR_TARGET, fit_calibration, fit_sharpness, write_model
-from detector.training.shipped.train import assemble, fit_global_branch, make_validation
+from detector.training.shipped.networks import assemble
+from detector.training.shipped.validation import ValidationSet, make_validation, predict
 from detector.types import Kind, ModelInfo
 
 CALIBRATION_MIX = ("none", "light", "medium", "heavy", "H.264 crf 23", "H.264 crf 32")
@@ -62,6 +64,19 @@ TERMS = (
 
 # authentic and forged, (N, 2) each: logit and log-sharpness
 Material = Sequence[tuple[NDArray, NDArray]]
+
+
+def fit_global_branch(network: DeepfakeNetwork, held: ValidationSet) -> GlobalBranch:
+    """Fit the global branch (see FrameHead): on authentic crops it gets the spread of the logit.
+
+    Its mean comes to lie one standard deviation below the logit's, so that a wholly quiet map has
+    no influence.
+    """
+    logits, maps = predict(network.eval(), held.crops[:, 0])
+    quiet = lower_half(torch.from_numpy(maps)).numpy()
+    gain = float(logits.std() / quiet.std())
+    offset = float(logits.mean() - logits.std() - gain * quiet.mean())
+    return GlobalBranch(round(gain, 4), round(offset, 4))
 
 
 def collect(

@@ -14,7 +14,8 @@ from pathlib import Path
 from detector.errors import DetectorError
 from detector.forgery.pairs import P_RETOUCHED
 from detector.forgery.pictures import load_all
-from detector.training.shipped.train import TrainConfig, is_whole, new_network, train
+from detector.training.shipped.networks import is_whole, new_network
+from detector.training.shipped.train import TrainConfig, train
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
 from detector.nets.network import DeepfakeNetwork
 from detector.profile import Calibration, SharpnessCalibration, Thresholds
-from detector.training.shipped.train import half
+from detector.training.checkpoints import full, half, save_weights
 from detector.weights import sha256_of
 
 FPR_TARGET = 0.05  # share of authentic material that may be called forged
@@ -82,18 +81,14 @@ def write_model(
     every bit.
     """
     out.mkdir(parents=True, exist_ok=True)
-    state = (
-        half(network)
-        if fp16
-        else {k: v.contiguous().clone() for k, v in network.state_dict().items()}
-    )
+    state = half(network) if fp16 else full(network)
     parts = {name: {k: v for k, v in state.items() if not k.startswith("denoiser.")}}
     parts[f"{name}-denoiser"] = {k: v for k, v in state.items() if k.startswith("denoiser.")}
     files = []
     for part, tensors in parts.items():
         if tensors:
             path = out / f"{part}.safetensors"
-            save_file(tensors, path)
+            save_weights(tensors, path)
             files.append({"name": path.name, "sha256": sha256_of(path)})
     manifest_path = out / "manifest.json"
     manifest: dict[str, Any] = (

@@ -20,8 +20,8 @@ from detector.training import charts
 from detector.training.export import fit_calibration, write_model
 from detector.training.recipes.catalogue import RECIPES, Recipe, find_recipe
 from detector.training.recipes.facecache import CacheConfig, Stored, extract, read_pictures
-from detector.training.recipes.fit import FitConfig, Run, fit
 from detector.training.recipes.layouts import parse_spec, read_items
+from detector.training.recipes.run import Run, RunConfig, train_recipe
 from detector.training.recipes.sources import CachedFaces, Clips, Data, FaceSource, ForgedFaces
 from detector.training.recipes.splits import split_items
 
@@ -68,10 +68,10 @@ def run(args: argparse.Namespace, minutes: float | None) -> None:
             return
         state.wait_for_everyone()
     data = build_data(args.data, recipe, cache, args.pairs, args.seed)
-    config = FitConfig(
+    config = RunConfig(
         args.seed, args.workers, args.precision, minutes=minutes, max_epochs=args.epochs
     )
-    finished = fit(recipe, data, args.out, config)
+    finished = train_recipe(recipe, data, args.out, config)
     if finished.accelerator.is_main_process:
         publish(finished, args.push)
 

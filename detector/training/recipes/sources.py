@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from detector.degrade import SEVERITIES, apply_clip, draw_preset, draw_training
 from detector.forgery.pairs import PairMaker
 from detector.forgery.pictures import Picture
-from detector.forgery.tracks import animated, twins
+from detector.forgery.tracks import animated, forged_pair
 from detector.training.recipes.catalogue import Recipe
 from detector.training.recipes.facecache import Stored, read_crops
 
@@ -86,7 +86,7 @@ class ForgedFaces:
         rng = np.random.default_rng([self.seed, epoch, number])
         if self.n_frames > 1:
             frames = animated(self.maker.draw_picture(rng), self.n_frames, rng)
-            return twins(frames, rng, self.nuisance, self.strength)
+            return forged_pair(frames, rng, self.nuisance, self.strength)
         forgery = self.maker.make(self.maker.draw_family(rng), self.strength, rng)
         both, _ = self.maker.finish(forgery, draw_training(rng, self.nuisance), 224, rng)
         return both[:1], both[1:]

@@ -1,4 +1,5 @@
-"""Stage one of the user's two-stage training: the denoiser learns to undo `degrade.py`'s presets.
+"""The first of the two stages of `compression-resilient` (docs/SOURCES.md): the denoiser learns to
+undo the presets of `degrade.py`.
 
 `python -m detector.training.shipped.denoise --data DIR --out runs/denoiser --minutes 15`
 """
@@ -7,40 +8,42 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from skimage.metrics import peak_signal_noise_ratio
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
-from tqdm import tqdm
 
 from detector.degrade import apply_preset
-from detector.faces import cut_square
+from detector.faces import CROP_MARGIN, cut_square
 from detector.forgery.pictures import Picture, load_pictures
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.network import NetworkConfig
-from detector.training.shipped.train import half
+from detector.training.checkpoints import half, save_weights, widened
+from detector.training.loop import Learner, Loop, cosine
+from detector.training.shipped.networks import DENOISER
+from detector.types import CROP_PX
 
 SEVERITIES = ("light", "medium", "heavy")
 DRAWN = (0.4, 0.3, 0.3)  # light is the hardest to improve on, so it is drawn most
 PATCH_PX = 96  # the damage is local: patches of a crop teach as much at a fifth of the cost
 PEAK_LR = 1.5e-3
+CHECKPOINT_S = 300.0
 
 
 def clean_crop(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A 224 px crop to be restored. Faces shrink to 70-100% first, and their own JPEG's blocks with
+    """A crop to be restored. Faces shrink to 70-100% first, and their own JPEG's blocks with
     them.
     """
-    return cut_square(picture.rgb, picture.box_xyxy_px, 224, 1.3 * float(rng.uniform(1.0, 1.4)))[0]
+    return cut_square(
+        picture.rgb, picture.box_xyxy_px, CROP_PX, CROP_MARGIN * float(rng.uniform(1.0, 1.4))
+    )[0]
 
 
 class Damaged(IterableDataset):  # type: ignore[type-arg]
@@ -61,7 +64,7 @@ class Damaged(IterableDataset):  # type: ignore[type-arg]
                 damaged = apply_preset(clean, str(rng.choice(SEVERITIES, p=DRAWN)), rng)
                 for _ in range(2):
                     # Corners on the 8 px grid of the JPEG blocks, as whole crops have them.
-                    y, x = rng.integers(0, (224 - PATCH_PX) // 8 + 1, 2) * 8
+                    y, x = rng.integers(0, (CROP_PX - PATCH_PX) // 8 + 1, 2) * 8
                     pairs.append([p[y : y + PATCH_PX, x : x + PATCH_PX] for p in (damaged, clean)])
             yield torch.from_numpy(np.array(pairs).swapaxes(0, 1).copy())
 
@@ -101,54 +104,36 @@ def train_denoiser(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    net = DenoisingAutoencoder(NetworkConfig().denoiser_widths).to(
-        memory_format=torch.channels_last
-    )
-    if (out / "denoiser.safetensors").is_file():  # go on from what an earlier run left
-        net.load_state_dict(
-            {
-                k: v.float() if v.is_floating_point() else v
-                for k, v in load_file(out / "denoiser.safetensors").items()
-            }
-        )
-    ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
-    opt = torch.optim.AdamW(
+    path = out / DENOISER
+    net = DenoisingAutoencoder(NetworkConfig().denoiser_widths)
+    if path.is_file():  # go on from what an earlier run left
+        net.load_state_dict(widened(load_file(path)))
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
         net.parameters(), PEAK_LR, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
+    learner, loop = Learner(net, optimizer, clip_norm=1.0, decay=0.995), Loop(minutes * 60)
     held = [p for p in pictures if p.split == "val"][:60]
     stream = Damaged([p for p in pictures if p.split == "train"], batch, seed)
-    loader: Iterator[Any] = iter(
-        DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
-    )
-    start = last = time.monotonic()
-    bar = tqdm(unit="step", disable=None)
-    while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
-        for group in opt.param_groups:
-            group["lr"] = PEAK_LR * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * share)))
+
+    def step(patches: Tensor) -> float:
         damaged, clean = (
             t.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
-            for t in next(loader)
+            for t in patches
         )
         with torch.autocast("cpu", torch.bfloat16):
             # log MSE is PSNR itself
             loss = ((net(damaged) - clean) ** 2).mean((1, 2, 3)).add(1e-6).log().mean()
-        opt.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        opt.step()
-        ema.update_parameters(net)
-        bar.update()
-        if time.monotonic() - last > 300:
-            last = time.monotonic()
-            save_file(half(ema.module), out / "denoiser.safetensors")
-            print(
-                {k: round(v, 2) for k, v in gains_db(ema.module.eval(), held[:20]).items()},
-                f"{share:.0%}",
-                flush=True,
-            )
-    bar.close()
-    gains = gains_db(ema.module.eval(), held)
-    save_file(half(ema.module), out / "denoiser.safetensors")
+        return learner.update(loss, cosine(loop.share, 0.02))
+
+    def checkpoint() -> None:
+        save_weights(half(learner.averaged), path)
+        gains = gains_db(learner.averaged.eval(), held[:20])
+        print({k: round(v, 2) for k, v in gains.items()}, f"{loop.share:.0%}", flush=True)
+
+    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+    loop.run(loader, step, every=[(CHECKPOINT_S, checkpoint)])
+    gains = gains_db(learner.averaged.eval(), held)
     (out / "gains.json").write_text(json.dumps(gains, indent=1))
     return gains
 

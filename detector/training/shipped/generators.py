@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -15,12 +15,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from detector.forgery.generators import GENERATORS, GeneratorConfig, SmallGenerator
 from detector.forgery.pictures import load_pictures
+from detector.training.checkpoints import half, save_weights
+from detector.training.loop import Learner, Loop
+
+GENERATOR_LR = 2e-3
+CRITIC_LR = 5e-4
 
 
 class PatchCritic(nn.Module):
@@ -54,47 +57,40 @@ def train_generator(
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    net, critic = (
-        SmallGenerator(config).to(memory_format=torch.channels_last),
-        PatchCritic().to(memory_format=torch.channels_last),
-    )
-    opt = torch.optim.AdamW(net.parameters(), 2e-3)
-    opt_critic = torch.optim.AdamW(critic.parameters(), 5e-4, betas=(0.5, 0.99))
-    start, losses = time.monotonic(), []
-    bar = tqdm(desc=config.name, unit="step")
-    while (spent := (time.monotonic() - start) / seconds) < 1:
-        for group in opt.param_groups:
-            group["lr"] = 2e-3 * min(1.0, 1.2 - spent)
-        real = (
-            torch.from_numpy(
-                np.stack([_patch(faces, patch_px, rng) for _ in range(batch)])
-            ).permute(0, 3, 1, 2)
-            / 255
-        )
+    net = SmallGenerator(config).to(memory_format=torch.channels_last)
+    critic = PatchCritic().to(memory_format=torch.channels_last)
+    generator = Learner(net, torch.optim.AdamW(net.parameters(), GENERATOR_LR))
+    judge = Learner(critic, torch.optim.AdamW(critic.parameters(), CRITIC_LR, betas=(0.5, 0.99)))
+    loop = Loop(seconds, title=config.name)
+    errors: list[float] = []
+
+    def step(patches: NDArray[np.uint8]) -> float:
+        share = loop.share
+        real = torch.from_numpy(patches).permute(0, 3, 1, 2) / 255
         real = real.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            fake = net(real)
-            l1 = (fake - real).abs().mean()
+            redrawn = net(real)
+            l1 = (redrawn - real).abs().mean()
             loss = l1
             if config.edge_loss:
-                loss = loss + sum(
-                    (a - b).abs().mean() for a, b in zip(_edges(fake), _edges(real), strict=True)
-                )
-            if config.adversarial and spent > 0.4:
-                loss = loss - 0.02 * critic(fake).mean()
-        opt.zero_grad()
-        loss.backward()
-        opt.step()
-        if config.adversarial and spent > 0.3:
-            with torch.autocast("cpu", torch.bfloat16):
-                hinge = F.relu(1 - critic(real)).mean() + F.relu(1 + critic(fake.detach())).mean()
-            opt_critic.zero_grad()
-            hinge.backward()
-            opt_critic.step()
-        losses.append(float(l1.detach()))
-        bar.update()
-    bar.close()
-    return net.eval(), float(np.mean(losses[-50:]))
+                pairs = zip(_edges(redrawn), _edges(real), strict=True)
+                loss = loss + sum((a - b).abs().mean() for a, b in pairs)
+            if config.adversarial and share > 0.4:
+                loss = loss - 0.02 * critic(redrawn).mean()
+        errors.append(float(l1.detach()))
+        generator.update(loss, min(1.0, 1.2 - share))
+        if config.adversarial and share > 0.3:
+            judge.update(_hinge(critic, real, redrawn.detach()))
+        return float(loss.detach())
+
+    patches = (np.stack([_patch(faces, patch_px, rng) for _ in range(batch)]) for _ in count())
+    loop.run(patches, step)
+    return net.eval(), float(np.mean(errors[-50:]))
+
+
+def _hinge(critic: PatchCritic, real: Tensor, redrawn: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return F.relu(1 - critic(real)).mean() + F.relu(1 + critic(redrawn)).mean()
 
 
 def _patch(
@@ -115,8 +111,9 @@ def _patch(
 
 
 def main() -> None:
-
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.training.shipped.generators", description=__doc__
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with faces/ and faces.csv")
     parser.add_argument("--out", type=Path, default=Path("runs/generators"))
     parser.add_argument("--seconds", type=float, default=75, help="per generator")
@@ -127,10 +124,7 @@ def main() -> None:
     faces = [p.rgb for p in load_pictures(args.data / "faces") if p.split == "train"]
     for seed, config in enumerate(GENERATORS):
         net, l1 = train_generator(config, faces, args.seconds, seed)
-        save_file(
-            {k: v.half().contiguous() for k, v in net.state_dict().items()},
-            args.out / f"{config.name}.safetensors",
-        )
+        save_weights(half(net), args.out / f"{config.name}.safetensors")
         print(f"{config.name}: L1 {l1 * 255:.2f} grey levels", flush=True)
 
 

@@ -2,8 +2,8 @@
 logits.
 
 Authentic tracks: frames of authentic clips, and still faces animated by a smooth motion. Forged
-twins: every frame blended on its own (the flicker of frame-wise conversion), or a blend whose
-settings drift slowly. Both twins go through the same codec.
+ones: every frame blended on its own (the flicker of frame-wise conversion), or a blend whose
+settings drift slowly. Both tracks of a pair go through the same codec.
 
 `python -m detector.training.shipped.temporal --run runs/main --data DIR --out runs/temporal`; then
 `python -m detector.benchmark ablations` holds the heads against the mean on genuine forgeries.
@@ -15,102 +15,127 @@ import argparse
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from detector.forgery.pictures import Picture, load_pictures
-from detector.forgery.tracks import animated, twins
+from detector.forgery.tracks import animated, forged_pair
 from detector.nets.temporal import build_temporal, masked_mean
 from detector.pipeline import Detector
-from detector.training.shipped.train import assemble
+from detector.training.checkpoints import full, save_weights
+from detector.training.loop import Learner, Loop, cosine
+from detector.training.shipped.networks import assemble
 from detector.types import ModelInfo
 
 TRACK_FRAMES = 12
-HEADS = {
+TEMPORAL_HEADS = {
     "gru": {"hidden": 64, "add_mean": True},
     "lstm": {"hidden": 64, "add_mean": True},
     "transformer": {"width": 64, "heads": 4, "layers": 1},
 }
 
-# embeddings (T, D), logits (T,), label
-Track = tuple[NDArray[np.float32], NDArray[np.float32], int]
+
+@dataclass(frozen=True, eq=False)
+class TrackFeatures:
+    """What the frozen network makes of one track of T frames."""
+
+    embeddings: NDArray[np.float32]  # (T, D)
+    logits: NDArray[np.float32]  # (T,)
+    label: int  # 1 forged
+
+
+@dataclass(frozen=True, eq=False)
+class TrackBatch:
+    """B tracks of different length in one, padded with zeros to T frames."""
+
+    embeddings: Tensor  # (B, T, D)
+    logits: Tensor  # (B, T)
+    mask: Tensor  # (B, T), False on the padding
+    labels: Tensor  # (B,)
+
+    @classmethod
+    def of(cls, tracks: Sequence[TrackFeatures], rng: np.random.Generator | None = None) -> Self:
+        """The tracks whole, or with rng a random part of each."""
+        longest = max(len(track.logits) for track in tracks)
+        embeddings = torch.zeros(len(tracks), longest, tracks[0].embeddings.shape[1])
+        logits = torch.zeros(len(tracks), longest)
+        mask = torch.zeros(len(tracks), longest, dtype=torch.bool)
+        for row, track in enumerate(tracks):
+            kept = _kept_frames(len(track.logits), rng)
+            embeddings[row, : len(kept)] = torch.from_numpy(track.embeddings[kept])
+            logits[row, : len(kept)] = torch.from_numpy(track.logits[kept])
+            mask[row, : len(kept)] = True
+        labels = torch.tensor([float(track.label) for track in tracks])
+        return cls(embeddings, logits, mask, labels)
+
+
+def _kept_frames(n_frames: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
+    if rng is None:
+        return np.arange(n_frames)
+    count = int(rng.integers(min(3, n_frames), n_frames + 1))
+    return np.arange(count) + int(rng.integers(0, n_frames - count + 1))
 
 
 def make_tracks(
     detector: Detector, groups: Sequence[Sequence[Picture]], rounds: int, seed: int
-) -> list[Track]:
-    """Embeddings and frame logits of authentic and forged twins, `rounds` draws of every group of
+) -> list[TrackFeatures]:
+    """Authentic and forged tracks as the network sees them, `rounds` draws of every group of
     frames.
     """
     rng = np.random.default_rng(seed)
-    tracks: list[Track] = []
+    tracks: list[TrackFeatures] = []
     for frames in tqdm([g for _ in range(rounds) for g in groups], desc="tracks", disable=None):
-        for label, crops in enumerate(twins(frames, rng)):
+        for label, crops in enumerate(forged_pair(frames, rng)):
             seen = detector.predict(crops, kind="video")
-            tracks.append((seen.embeddings, seen.logits, label))
+            tracks.append(TrackFeatures(seen.embeddings, seen.logits, label))
     return tracks
 
 
-def padded(
-    tracks: Sequence[Track], rng: np.random.Generator | None = None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Embeddings (B, T, D), logits (B, T), mask (B, T), labels (B,); with rng a random part of each
-    track.
-    """
-    longest = max(len(t[1]) for t in tracks)
-    embeddings = torch.zeros(len(tracks), longest, tracks[0][0].shape[1])
-    logits, mask = (
-        torch.zeros(len(tracks), longest),
-        torch.zeros(len(tracks), longest, dtype=torch.bool),
-    )
-    for row, (e, z, _) in enumerate(tracks):
-        keep = np.arange(len(z))
-        if rng is not None:
-            n = int(rng.integers(min(3, len(z)), len(z) + 1))
-            keep = np.arange(n) + int(rng.integers(0, len(z) - n + 1))
-        embeddings[row, : len(keep)] = torch.from_numpy(e[keep])
-        logits[row, : len(keep)] = torch.from_numpy(z[keep])
-        mask[row, : len(keep)] = True
-    return embeddings, logits, mask, torch.tensor([float(t[2]) for t in tracks])
-
-
 def train_head(
-    name: str, tracks: Sequence[Track], held: Sequence[Track], steps: int = 600, seed: int = 0
-) -> tuple[torch.nn.Module, dict[str, float]]:
+    name: str,
+    tracks: Sequence[TrackFeatures],
+    held: Sequence[TrackFeatures],
+    steps: int = 600,
+    seed: int = 0,
+) -> tuple[nn.Module, dict[str, float]]:
     """Train one head on stored tracks; return it with its AUC on held-back tracks beside the
     mean's.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    head = build_temporal(name, tracks[0][0].shape[1], **HEADS[name])
-    opt = torch.optim.AdamW(head.parameters(), 1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
-    for _ in range(steps):
-        batch = [tracks[i] for i in rng.integers(0, len(tracks), 32)]
-        embeddings, logits, mask, labels = padded(batch, rng)
-        loss = F.binary_cross_entropy_with_logits(head(embeddings, logits, mask), labels)
-        opt.zero_grad()
-        loss.backward()
-        opt.step()
-        schedule.step()
+    head = build_temporal(name, tracks[0].embeddings.shape[1], **TEMPORAL_HEADS[name])
+    optimizer = torch.optim.AdamW(head.parameters(), 1e-3, weight_decay=0.05)
+    learner, loop = Learner(head, optimizer), Loop(steps=steps, title=name)
+
+    def step(batch: TrackBatch) -> float:
+        logits = head(batch.embeddings, batch.logits, batch.mask)
+        loss = F.binary_cross_entropy_with_logits(logits, batch.labels)
+        return learner.update(loss, cosine(loop.share))
+
+    drawn = (rng.integers(0, len(tracks), 32) for _ in range(steps))
+    loop.run((TrackBatch.of([tracks[i] for i in chosen], rng) for chosen in drawn), step)
     return head, compare(head, held)
 
 
-def compare(head: torch.nn.Module, tracks: Sequence[Track]) -> dict[str, float]:
+def compare(head: nn.Module, tracks: Sequence[TrackFeatures]) -> dict[str, float]:
     """AUC of a head beside that of the mean of the frame logits."""
     head.eval()
     with torch.inference_mode():
-        embeddings, logits, mask, labels = padded(tracks)
-        video, mean = head(embeddings, logits, mask), masked_mean(logits, mask)
-    return {"head": float(roc_auc_score(labels, video)), "mean": float(roc_auc_score(labels, mean))}
+        batch = TrackBatch.of(tracks)
+        scores = {
+            "head": head(batch.embeddings, batch.logits, batch.mask),
+            "mean": masked_mean(batch.logits, batch.mask),
+        }
+    return {name: float(roc_auc_score(batch.labels, score)) for name, score in scores.items()}
 
 
 def clip_groups(cache: Path, table: Path) -> dict[str, list[list[Picture]]]:
@@ -153,12 +178,9 @@ def main() -> None:
     held = make_tracks(detector, groups["val"], 3, 2)
     args.out.mkdir(parents=True, exist_ok=True)
     results = {}
-    for name in HEADS:
+    for name in TEMPORAL_HEADS:
         head, results[name] = train_head(name, tracks, held)
-        save_file(
-            {k: v.contiguous() for k, v in head.state_dict().items()},
-            args.out / f"{name}.safetensors",
-        )
+        save_weights(full(head), args.out / f"{name}.safetensors")
     (args.out / "results.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))
 

@@ -25,11 +25,11 @@ from detector.training import charts
 from detector.training.hub import HubModel
 from detector.training.recipes import command
 from detector.training.recipes.catalogue import DENOISER, HEADS, Stage
-from detector.training.recipes.fit import FitConfig, Run, fit
 from detector.training.recipes.objective import Objective, free, make_optimizer, train_mode
+from detector.training.recipes.run import Run, RunConfig, train_recipe
 from detector.training.recipes.sources import Clips, Data, FixedCrops, ForgedFaces
 
-QUICK = FitConfig(workers=0)
+QUICK = RunConfig(workers=0)
 
 
 def batch_of(recipe: Any, data: Data, training: bool = True) -> dict[str, torch.Tensor]:
@@ -41,7 +41,7 @@ def batch_of(recipe: Any, data: Data, training: bool = True) -> dict[str, torch.
 def test_a_run_learns_what_is_easy_and_exports_a_model_that_comes_back_bit_for_bit(
     tmp_path: Path,
 ) -> None:
-    run = fit(tiny_recipe(Stage(4, "adam", 3e-3)), easy_data(16), tmp_path, QUICK)
+    run = train_recipe(tiny_recipe(Stage(4, "adam", 3e-3)), easy_data(16), tmp_path, QUICK)
     losses = [row["loss"] for row in run.history]
     assert losses[-1] < losses[0]
     assert max(row["val_auc"] for row in run.history) == 1.0
@@ -69,7 +69,7 @@ def test_the_best_state_is_kept_and_a_stage_without_progress_ends_early(
     )
     recipe = replace(tiny_recipe(Stage(50, "adam", 1e-2)), patience=3)
     run = Run(recipe, easy_data(), tmp_path, QUICK)
-    run.fit()
+    run.train()
     # equal is not better
     assert [row["val_auc"] for row in run.history] == [0.6, 0.9, 0.7, 0.8, 0.9]
     best = load_file(tmp_path / "best-1.safetensors")
@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
         tiny_recipe(Stage(1, "adam", 1e-3, HEADS), Stage(3, "sgd", 1e-2, momentum=0.9)),
         easy_data(),
     )
-    whole = fit(recipe, data, tmp_path / "whole", QUICK)
+    whole = train_recipe(recipe, data, tmp_path / "whole", QUICK)
     judge, calls = Run._judge, []
 
     def stop_in_the_third(self: Run, *rest: Any) -> None:
@@ -97,9 +97,9 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 
     monkeypatch.setattr(Run, "_judge", stop_in_the_third)
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe, data, tmp_path / "parts", QUICK)
+        train_recipe(recipe, data, tmp_path / "parts", QUICK)
     monkeypatch.setattr(Run, "_judge", judge)
-    parts = fit(recipe, data, tmp_path / "parts", QUICK)
+    parts = train_recipe(recipe, data, tmp_path / "parts", QUICK)
     assert [row["loss"] for row in parts.history] == pytest.approx(
         [row["loss"] for row in whole.history], rel=1e-5
     )
@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 
 def test_minutes_end_a_run_and_every_stage_has_its_share(tmp_path: Path) -> None:
     recipe = tiny_recipe(Stage(50, "adam", 1e-3, HEADS), Stage(50, "adam", 1e-3))
-    run = fit(recipe, easy_data(16), tmp_path, replace(QUICK, minutes=1e-4))
+    run = train_recipe(recipe, easy_data(16), tmp_path, replace(QUICK, minutes=1e-4))
     assert [(row["stage"], row["epoch"], row["images"]) for row in run.history] == [
         (1, 1, 4),
         (2, 1, 4),
@@ -119,7 +119,7 @@ def test_minutes_end_a_run_and_every_stage_has_its_share(tmp_path: Path) -> None
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    fit(tiny_recipe(Stage(1, "adam", 1e-3)), easy_data(), tmp_path, QUICK)
+    train_recipe(tiny_recipe(Stage(1, "adam", 1e-3)), easy_data(), tmp_path, QUICK)
     with pytest.raises(DataError, match="holds a run of the recipe tiny"):
         Run(replace(tiny_recipe(), name="other"), easy_data(), tmp_path, QUICK)
     with pytest.raises(DataError, match="holds a run of another network"):
@@ -130,7 +130,7 @@ def test_one_label_alone_cannot_be_trained_on(tmp_path: Path) -> None:
     good = easy_source(8)
     bad = FixedCrops(good.stack[:4], np.zeros(4, np.int64), good.originals[:4])
     with pytest.raises(DataError, match="not faces of both labels to validate on"):
-        fit(tiny_recipe(), Data(good, bad), tmp_path, QUICK)
+        train_recipe(tiny_recipe(), Data(good, bad), tmp_path, QUICK)
 
 
 def test_frozen_means_frozen_batch_statistics_included(tmp_path: Path) -> None:
@@ -286,8 +286,8 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         "import torch\n"
         "from pathlib import Path\n"
         "from training_data import easy_data, tiny_recipe\n"
-        "from detector.training.recipes.fit import FitConfig, fit\n"
-        "run = fit(tiny_recipe(), easy_data(16), Path(sys.argv[3]), FitConfig(workers=0))\n"
+        "from detector.training.recipes.run import RunConfig, train_recipe\n"
+        "run = train_recipe(tiny_recipe(), easy_data(16), Path(sys.argv[3]), RunConfig(workers=0))\n"
         "assert run.accelerator.num_processes == 2\n"
         "torch.save(run.network.state_dict(), f'{sys.argv[3]}/state-{run.accelerator.process_index}.pt')\n"
     )

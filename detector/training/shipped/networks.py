@@ -1,0 +1,68 @@
+"""Networks to train, and what is put together of trained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from detector.nets.backbones import load_weights, read_tensors
+from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.training.checkpoints import widened
+
+AVERAGED = "ema.safetensors"  # a run's averaged weights, in its folder
+DENOISER = "denoiser.safetensors"
+
+
+def is_whole(path: Path | None) -> bool:
+    """Whether a weights file holds the whole network (a finished run's) and not a backbone
+    alone.
+    """
+    return path is not None and any(key.startswith("embedder.") for key in read_tensors(path))
+
+
+def new_network(start: Path | None, **options: Any) -> DeepfakeNetwork:
+    """Return the default network without a denoiser: its RGB stream from a backbone's file, or all
+    of it from a run's. Raises WeightsError.
+    """
+    net = DeepfakeNetwork(NetworkConfig(embedder_options=options, denoiser_widths=()))
+    if start is None:
+        return net
+    if is_whole(start):
+        load_weights(net, start, "the network")
+    else:
+        load_weights(net.embedder.rgb.net, start, "the backbone")  # type: ignore[union-attr, arg-type]
+    return net
+
+
+def assemble(
+    runs: Sequence[Path], denoiser: Path | None, shares: Sequence[float] | None = None
+) -> DeepfakeNetwork:
+    """Return the mean of the averaged weights of runs from one start (folders, or files of
+    weights), with a run's denoiser.
+
+    shares: how much each counts, alike when None. Along a line of training, or between runs from
+    one start, such a mean is often better than any of its parts (Izmailov et al. 2018, arXiv
+    1803.05407; Wortsman et al. 2022, arXiv 2203.05482). Raises ValueError for another number of
+    shares than of runs.
+    """
+    widths = NetworkConfig().denoiser_widths if denoiser is not None else ()
+    network = DeepfakeNetwork(NetworkConfig(denoiser_widths=widths))
+    shares = [1.0] * len(runs) if shares is None else shares
+    weights = [load_file(run if run.is_file() else run / AVERAGED) for run in runs]
+    parts = [(part, share / sum(shares)) for part, share in zip(weights, shares, strict=True)]
+    state = {
+        k: sum((part[k].float() * share for part, share in parts), torch.zeros(()))
+        if v.is_floating_point()
+        else v
+        for k, v in weights[0].items()
+        if not k.startswith("denoiser.")
+    }
+    if denoiser is not None:
+        own = load_file(denoiser if denoiser.is_file() else denoiser / DENOISER)
+        state |= {f"denoiser.{k.removeprefix('denoiser.')}": v for k, v in own.items()}
+    network.load_state_dict(widened(state))
+    return network
