@@ -166,7 +166,9 @@ def heats(
         capture = capture or capture_pass(detector, kind, crop)
         side = crop.shape[0]
         found[method] = (
-            _evidence(capture, side) if method == EVIDENCE_MAP else _cam(capture, method, side)
+            evidence_heat(capture.evidence, side)
+            if method == EVIDENCE_MAP and capture.evidence is not None
+            else _cam(capture, method, side)
         )
     return found
 
@@ -261,10 +263,10 @@ def _layers(network: DeepfakeNetwork, profile: Profile, detector: Detector) -> d
     return found
 
 
-def _evidence(capture: Capture, side: int) -> Heat:
-    assert capture.evidence is not None  # held by method_names
+def evidence_heat(map_logits: NDArray[np.float32], side: int) -> Heat:
+    """The network's own evidence map (h, w) at a crop's resolution (side, side)."""
     return Heat(
-        _upsampled(capture.evidence, side),
+        _upsampled(map_logits, side),
         EVIDENCE_MAP,
         "evidence logit of each place",
         signed=True,

@@ -246,6 +246,27 @@ def stack(pictures: Sequence[Rgb], gap_px: int = 4) -> Rgb:
     return np.vstack(parts)
 
 
+def enlarged(picture: Rgb, factor: int = 2) -> Rgb:
+    """Every pixel as a square of `factor` pixels a side."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def mask_picture(mask: NDArray[np.float32]) -> Rgb:
+    """A mask (H, W) in [0, 1], black to white."""
+    return np.repeat(_u8(255 * mask)[..., None], 3, axis=2)
+
+
+def with_colour_bar(picture: Rgb, scale: Scale) -> Rgb:
+    """A picture of heat with its scale below."""
+    return stack([picture, colour_bar(scale)])
+
+
+def regions_chart(crop_rgb: Rgb, regions: Regions, scale: Scale | None = None) -> Rgb:
+    """LIME's second picture with its scale below, by default its own."""
+    scale = scale or shared_scale([regions.heat()])
+    return with_colour_bar(regions_signed(crop_rgb, regions, scale), scale)
+
+
 # ---------------------------------------------------------------------------------------------------------
 # charts
 

@@ -13,20 +13,21 @@ from detector.profile import Thresholds
 from detector.types import Label, Verdict
 from explain.lab import compression
 from explain.lab.compression import (
+    Level,
     Point,
     Sweep,
     curve,
     curve_picture,
     degraded,
-    flip,
-    said,
+    describe_change,
+    first_change,
     strip_picture,
     sweeps,
 )
 
 
 def point(p: float | None, label: Label, level: str = "x") -> Point:
-    return Point(level, (), Verdict(label, "So.", p, p), None, None)
+    return Point(Level(level, ()), Verdict(label, "So.", p, p), None, None)
 
 
 @pytest.fixture
@@ -45,9 +46,9 @@ def photo(tmp_path):
 def test_the_curve_is_what_the_command_line_says_of_the_degraded_file(photo, short, tmp_path):
     stages = []
     points = curve(detector(), open_media(photo), short, lambda share, stage: stages.append(stage))
-    for found, (level, recipe) in zip(points, short.levels, strict=True):
+    for found, level in zip(points, short.levels, strict=True):
         saved = tmp_path / "degraded.png"
-        Image.fromarray(apply(np.asarray(Image.open(photo)), recipe)).save(saved)
+        Image.fromarray(apply(np.asarray(Image.open(photo)), level.degradation)).save(saved)
         told = detector().analyze(saved)
         assert (found.level, found.verdict) == (level, told.verdict)
         assert np.array_equal(found.crop.rgb, told.faces[0].track.crops[0].rgb)
@@ -62,9 +63,9 @@ def test_a_clip_is_coded_as_a_whole(tmp_path):
     frames = [np.roll(astronaut()[:256, 96:352], 2 * i, axis=1) for i in range(4)]
     write_video(tmp_path / "clip.mkv", frames, 10.0, codec="ffv1", pix_fmt="bgr0")
     media = open_media(tmp_path / "clip.mkv")
-    recipe = sweeps()["H.264 video"].levels[-1][1]
-    bad = degraded(media, recipe)
-    expected = apply_clip(frames, recipe)
+    degradation = sweeps()["H.264 video"].levels[-1].degradation
+    bad = degraded(media, degradation)
+    expected = apply_clip(frames, degradation)
     assert all(
         np.array_equal(frame.rgb, want) for frame, want in zip(bad.frames, expected, strict=True)
     )
@@ -79,13 +80,13 @@ def test_every_kind_of_degradation_is_there_from_untouched_on():
     assert {"Colour shift", "8×8 blocks", "Chroma subsampling", "Light, medium, heavy"} < set(
         sweeps()
     )
-    assert [level for level, _ in sweeps()["Light, medium, heavy"].levels] == [
+    assert [level.name for level in sweeps()["Light, medium, heavy"].levels] == [
         "as it is",
         *SEVERITIES,
     ]
     for sweep in sweeps().values():
-        assert all(len(recipe) > 0 for _, recipe in sweep.levels[1:])
-    assert sweeps()["H.265 video"].levels[1][1][0].params["preset"] in PRESETS
+        assert all(len(level.degradation) > 0 for level in sweep.levels[1:])
+    assert sweeps()["H.265 video"].levels[1].degradation[0].params["preset"] in PRESETS
     with pytest.raises(ValueError, match="untouched"):
         Sweep("x", "x", sweeps()["JPEG"].levels[1:])
 
@@ -93,17 +94,17 @@ def test_every_kind_of_degradation_is_there_from_untouched_on():
 def test_the_flip_is_found_and_said():
     jpeg = sweeps()["JPEG"].levels
     points = [
-        replace(point(p, label), level=level, recipe=recipe)
-        for (level, recipe), p, label in zip(
+        replace(point(p, label), level=level)
+        for level, p, label in zip(
             jpeg, (0.9, 0.8, 0.5), (Label.FORGED, Label.FORGED, Label.UNCERTAIN), strict=False
         )
     ]
-    assert flip(points) == 2
-    assert said(points) == (
+    assert first_change(points) == 2
+    assert describe_change(points) == (
         "The answer changes at JPEG at quality 90 (4:2:0): from forged-looking to cannot say. So."
     )
-    assert flip(points[:2]) is None
-    assert said(points[:2]) == "The answer stays the same all the way: forged-looking."
+    assert first_change(points[:2]) is None
+    assert describe_change(points[:2]) == "The answer stays the same all the way: forged-looking."
     assert compression.to_json(sweeps()["JPEG"], points)["changes_at"] == "90"
 
 

@@ -65,14 +65,14 @@ def test_a_game_can_be_stopped(game):
 
 def test_in_a_collapse_only_the_generator_learns(game):
     game.collapse()
-    police = [p.clone() for p in game.discriminator.parameters()]
-    forger = [p.clone() for p in game.generator.parameters()]
+    before = [p.clone() for p in game.discriminator.parameters()]
+    drawn = [p.clone() for p in game.generator.parameters()]
     game.play(1)
     assert all(
-        torch.equal(a, b) for a, b in zip(police, game.discriminator.parameters(), strict=True)
+        torch.equal(a, b) for a, b in zip(before, game.discriminator.parameters(), strict=True)
     )
     assert not all(
-        torch.equal(a, b) for a, b in zip(forger, game.generator.parameters(), strict=True)
+        torch.equal(a, b) for a, b in zip(drawn, game.generator.parameters(), strict=True)
     )
 
 
@@ -92,7 +92,7 @@ def test_noise_lies_around_the_points_and_keeps_its_variance() -> None:
 
 
 def test_the_points_are_learnt_with_the_generator() -> None:
-    game = Game(seed=1, piles=5)
+    game = Game(seed=1, centres=5)
     before = game.points.detach().clone()
     game.play(1)
     assert game.points.shape == (5, 100) and not torch.equal(before, game.points)

@@ -13,7 +13,7 @@ from detector.types import Label
 from detector.weights import SHIPPED
 from explain.lab import builtin, colour, fingerprints, guess, reenact, swap
 from explain.lab.fingerprints import dots, spectrum
-from explain.lab.forgery import generators
+from explain.lab.generators import generators
 
 # -----------------------------------------------------------------------------------------------------
 # fingerprints
@@ -40,13 +40,13 @@ def test_up_samplers_lose_fine_detail():
     photo, redrawn = (
         fingerprints.radial(spectrum(p)) for p in (crop, rebuild(generators()["shuffle"], crop))
     )
-    assert photo.shape == (fingerprints.BINS,)
+    assert photo.shape == (fingerprints.PROFILE_BINS,)
     assert photo[-10:].mean() > redrawn[-10:].mean() + 0.3
 
 
 def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
     stages = []
-    prints = fingerprints.take(
+    prints = fingerprints.take_fingerprints(
         detector(), builtin.crops()[0], lambda share, stage: stages.append(stage)
     )
     assert [p.name for p in prints] == [fingerprints.AUTHENTIC, *fingerprints.UPSAMPLERS.values()]
@@ -60,7 +60,7 @@ def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
     )
     assert all(0 <= p.noise_share <= 1 for p in prints)
     assert fingerprints.spectrum_picture(prints[0].spectrum).shape == (448, 448, 3)
-    assert fingerprints.in_rows(prints)[1]["Picture"] == "transposed convolution"
+    assert fingerprints.table_rows(prints)[1]["Picture"] == "transposed convolution"
     assert len(stages) == 5
 
 
@@ -192,7 +192,7 @@ def test_the_shipped_colours_are_closer_than_grey_on_faces_never_seen():
 
 @coloured
 def test_the_detector_is_asked_about_all_three():
-    shown = colour.show(detector(), builtin.crops()[0])
+    shown = colour.compare_colours(detector(), builtin.crops()[0])
     assert list(shown.pictures) == list(shown.p) == ["original", "grey", "coloured"]
     assert shown.error < shown.error_grey
 

@@ -16,16 +16,17 @@ from detector.types import Frame, Label
 from explain.lab import builtin, forgery, store
 from explain.lab.forgery import (
     FAMILIES,
-    Settings,
-    change,
+    ForgerySettings,
     cut_subject,
     follows_ratio,
     forge,
     judge,
+    mean_change,
     subject_of,
     surprise,
 )
-from explain.tabs.forgery import said
+from explain.lab.generators import SHIPPED_GENERATORS
+from explain.tabs.forgery import outcome_sentences
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def subject():
 
 def deciding(logit: float) -> Detector:
     """A detector that answers `logit` to everything."""
-    twin = Detector.of(detector().network, detector().info)
+    fixed = Detector.of(detector().network, detector().info)
     seen = detector().predict(np.zeros((1, 224, 224, 3), np.uint8), kind="image")
 
     def predict(crops, *, kind):
@@ -47,8 +48,8 @@ def deciding(logit: float) -> Detector:
             embeddings=seen.embeddings.repeat(n, 0),
         )
 
-    twin.predict = predict
-    return twin
+    fixed.predict = predict
+    return fixed
 
 
 def test_the_untouched_face_is_the_one_that_analysing_the_file_sees(tmp_path):
@@ -75,17 +76,17 @@ def test_a_large_face_is_averaged_down():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_only_what_lies_under_the_mask_changes(subject, family):
-    made = forge(subject, Settings(family, "mouth", blur=0.05))
+    made = forge(subject, ForgerySettings(family, "mouth", blur=0.05))
     changed = np.abs(made.forged.astype(int) - made.authentic).max(axis=2)
     assert changed[made.mask > 0.5].mean() > 2
     assert changed[made.mask == 0].max() == 0
     assert 0.003 < (made.mask > 0.5).mean() < 0.1
-    again = forge(subject, Settings(family, "mouth", blur=0.05))
+    again = forge(subject, ForgerySettings(family, "mouth", blur=0.05))
     assert np.array_equal(made.forged, again.forged)
 
 
 def test_every_slider_does_something(subject):
-    plain = forge(subject, Settings()).forged
+    plain = forge(subject, ForgerySettings()).forged
     for name, value in (
         ("colour", 30),
         ("blur", 0.3),
@@ -94,43 +95,48 @@ def test_every_slider_does_something(subject):
         ("sharpen", 2),
         ("ratio", 0.5),
     ):
-        assert not np.array_equal(forge(subject, Settings(**{name: value})).forged, plain), name
+        assert not np.array_equal(forge(subject, ForgerySettings(**{name: value})).forged, plain), (
+            name
+        )
     drawn = [
-        forge(subject, Settings(FAMILIES[2], generator=g)).forged
-        for g in forgery.SHIPPED_GENERATORS
+        forge(subject, ForgerySettings(FAMILIES[2], generator=g)).forged for g in SHIPPED_GENERATORS
     ]
     assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[1], drawn[2])
 
 
 def test_no_opacity_is_no_forgery(subject):
-    nothing = judge(detector(), subject, Settings(ratio=0.0))
+    nothing = judge(detector(), subject, ForgerySettings(ratio=0.0))
     assert np.array_equal(nothing.forged, nothing.authentic)
     assert nothing.p == pytest.approx(nothing.p_authentic, abs=1e-4)
-    assert nothing.found == {}
+    assert nothing.localisations == {}
 
 
 def test_settings_outside_the_sliders_are_refused():
     with pytest.raises(ValueError, match="expected ratio between 0"):
-        Settings(ratio=1.5)
+        ForgerySettings(ratio=1.5)
     with pytest.raises(ValueError, match="expected one of face"):
-        Settings(region="hat")
+        ForgerySettings(region="hat")
 
 
 def test_the_detector_is_compared_with_the_true_mask(subject):
-    result = judge(detector(), subject, Settings())
+    result = judge(detector(), subject, ForgerySettings())
     alone = detector().predict(np.stack([result.authentic, result.forged]), kind="image")
     assert result.logit == pytest.approx(float(alone.logits[1]), abs=1e-5)
-    assert set(result.found) == {"evidence map", "Grad-CAM, rgb stream"}
-    assert all(0 <= found.pixel_auc <= 1 and 0 <= found.iou <= 1 for found in result.found.values())
+    assert set(result.localisations) == {"evidence map", "Grad-CAM, rgb stream"}
+    assert all(
+        0 <= found.pixel_auc <= 1 and 0 <= found.iou <= 1 for found in result.localisations.values()
+    )
     assert result.mask.shape == (224, 224) and 0.1 < (result.mask > 0.5).mean() < 0.7
 
 
 def test_the_score_follows_the_ratio_at_the_default_settings():
     shipped = default_detector()
-    found = [follows_ratio(shipped, face, Settings()) for face in builtin.subjects()]
+    found = [follows_ratio(shipped, face, ForgerySettings()) for face in builtin.subjects()]
     assert np.mean(found) >= 0.9
     assert (
-        np.mean([follows_ratio(deciding(1.0), face, Settings()) for face in builtin.subjects()])
+        np.mean(
+            [follows_ratio(deciding(1.0), face, ForgerySettings()) for face in builtin.subjects()]
+        )
         == 0.0
     )
 
@@ -139,36 +145,44 @@ def test_the_score_follows_the_ratio_at_the_default_settings():
     ("logit", "label"), [(3.0, Label.FORGED), (0.0, Label.UNCERTAIN), (-3.0, Label.AUTHENTIC)]
 )
 def test_the_answer_follows_the_calibrated_band(subject, logit, label):
-    assert judge(deciding(logit), subject, Settings()).label is label
+    assert judge(deciding(logit), subject, ForgerySettings()).label is label
 
 
 def test_a_surprise_is_missed_and_yet_visible(subject):
     found = surprise(deciding(-3.0), subject, seed=1)
     assert found is not None
-    assert change(forge(subject, found)) >= forgery.SEEN_CHANGE
+    assert mean_change(forge(subject, found)) >= forgery.VISIBLE_CHANGE
     stages = []
     assert surprise(deciding(3.0), subject, 1, lambda share, stage: stages.append(stage)) is None
     assert len(stages) == 8
 
 
 def test_a_forgery_that_fools_the_detector_is_said_to(subject):
-    fooled, caught = (said(judge(deciding(logit), subject, Settings())) for logit in (-3.0, 3.0))
+    fooled, caught = (
+        outcome_sentences(judge(deciding(logit), subject, ForgerySettings()))
+        for logit in (-3.0, 3.0)
+    )
     assert "This forgery fools the detector: it is forged, and it is not found." in fooled
     assert caught[0].startswith("Score 0.95 (forged-looking)") and not any(
         "fools" in line for line in caught
     )
-    assert said(judge(deciding(-3.0), subject, Settings(ratio=0.0)))[1:] == [
+    assert outcome_sentences(judge(deciding(-3.0), subject, ForgerySettings(ratio=0.0)))[1:] == [
         "At ratio 0 nothing is forged."
     ]
 
 
 def test_one_more_map_is_compared_with_the_mask(subject):
-    result = judge(detector(), subject, Settings())
+    result = judge(detector(), subject, ForgerySettings())
     perfect = replace(next(iter(result.heats.values())), map=result.mask)
     more = result.with_map("LIME", perfect)
-    assert list(more.found) == [*result.found, "LIME"]
-    assert more.found["LIME"].pixel_auc == 1.0 and more.found["LIME"].pointing
-    assert judge(detector(), subject, Settings(ratio=0.0)).with_map("LIME", perfect).found == {}
+    assert list(more.localisations) == [*result.localisations, "LIME"]
+    assert more.localisations["LIME"].pixel_auc == 1.0 and more.localisations["LIME"].pointing
+    assert (
+        judge(detector(), subject, ForgerySettings(ratio=0.0))
+        .with_map("LIME", perfect)
+        .localisations
+        == {}
+    )
 
 
 def test_weights_of_lessons_are_checked(tmp_path):

@@ -37,7 +37,7 @@ def test_a_face_is_placed_beside_its_like(
     assert place.kinds[:1] == ("authentic",) and set(place.kinds[:2]) == {"authentic", "generator"}
     assert place.cosines[0] > 0.9 and (np.diff(place.cosines) <= 0).all()
     assert np.allclose(place.xy, index.on_map(index.vectors)[10], atol=0.3)
-    text = " ".join(neighbours.said(index, place))
+    text = " ".join(neighbours.describe_place(index, place))
     assert "Of the 10 nearest entries" in text and "Unusual is not forged" in text
     Image.fromarray(np.full((128, 128, 3), 90, np.uint8)).save(tmp_path / "nobody.png")
     with pytest.raises(MediaError, match=r"No face was found in nobody\.png"):
@@ -45,13 +45,13 @@ def test_a_face_is_placed_beside_its_like(
 
 
 def test_neighbours_are_counted_by_kind(index: Index) -> None:
-    counted = neighbours.by_kind(index, ["self-blend", "self-blend", "authentic"])
-    assert [(kind, n) for kind, n, _ in counted] == [
+    counted = neighbours.count_kinds(index, ["self-blend", "self-blend", "authentic"])
+    assert [(count.kind, count.neighbours) for count in counted] == [
         ("self-blend", 2),
         ("authentic", 1),
         ("generator", 0),
     ]
-    assert [share for *_, share in counted] == pytest.approx([4 / 12, 7 / 12, 1 / 12])
+    assert [count.index_share for count in counted] == pytest.approx([4 / 12, 7 / 12, 1 / 12])
 
 
 def test_a_rare_face_is_called_unlike_the_known_ones(index: Index) -> None:
@@ -60,10 +60,10 @@ def test_a_rare_face_is_called_unlike_the_known_ones(index: Index) -> None:
     )
     assert (
         "97% of the authentic faces have a smaller one, so this face is unlike"
-        in neighbours.said(index, place)[1]
+        in neighbours.describe_place(index, place)[1]
     )
     plain = neighbours.Place(place.xy, place.kinds, place.cosines, 0.1, 0.5)
-    assert "no rarity among them" in neighbours.said(index, plain)[1]
+    assert "no rarity among them" in neighbours.describe_place(index, plain)[1]
 
 
 def test_the_map_marks_the_face(index: Index) -> None:
@@ -79,7 +79,7 @@ def test_the_map_marks_the_face(index: Index) -> None:
 def test_an_index_of_other_weights_is_said_with_what_to_do(
     untrained: Detector, index: Index, tmp_path: Path
 ) -> None:
-    again = r"`python -m detector\.training\.reference`"
+    again = r"`python -m detector\.release\.reference`"
     with pytest.raises(WeightsError, match=r"There is no index .*" + again):
         neighbours.load_reference(untrained, tmp_path)
     other = Index.of(unit(index.vectors), index.labels.tolist(), index.kinds, "f" * 64)
@@ -101,7 +101,7 @@ def test_every_weakness_is_two_different_pictures_of_one_scene() -> None:
 
 def test_small_faces_get_no_answer_whatever_the_weights(untrained: Detector) -> None:
     assert (
-        untrained.analyze_media(weaknesses._media(weaknesses.tiny())).verdict.label
+        untrained.analyze_media(weaknesses.still(weaknesses.tiny())).verdict.label
         is Label.UNCERTAIN
     )
 
@@ -119,7 +119,7 @@ def test_the_outcome_is_told_as_it_came_out(label: Label, said: str) -> None:
     shown = weaknesses.WEAKNESSES[0]
     pictures = shown.before(), shown.after()
     judged = weaknesses.Judged(shown, pictures, (forged, Verdict(label, "Why.", 0.2, -2.0)))
-    lesson, outcome = weaknesses.said(judged)
+    lesson, outcome = weaknesses.describe_outcome(judged)
     assert lesson == shown.lesson
     assert "Both are forged. Before: forged-looking, score 0.90." in outcome and said in outcome
     assert weaknesses.pair_picture(judged).shape[1] == 2 * weaknesses.SHOWN_PX + 6

@@ -1,8 +1,8 @@
 """What an autoencoder keeps: a dense one on digits, 784 -> 128 -> 64 -> code -> 64 -> 128 -> 784
 (sigmoid).
 
-The size of the code decides what survives. Beside rebuilding: how odd a picture is, taking noise
-off, filling a hole, finding digits that look alike.
+The size of the code decides what survives. Beside reconstruction it serves for anomaly detection,
+denoising, inpainting and search for similar digits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ NOISE = 0.35  # standard deviation, of a full range of 1
 HOLE = slice(10, 18)  # rows and columns of the hole, px
 FILL_ROUNDS = 12
 PIXELS = SIDE_PX**2
-Pictures = NDArray[np.float32]  # (N, 28, 28) in [0, 1]
+LOSS_EVERY = 25  # steps between two kept losses
+Pictures = NDArray[np.float32]  # (N, SIDE_PX, SIDE_PX) in [0, 1]
 
 
 class DenseAutoencoder(nn.Module):
@@ -56,15 +57,15 @@ class DenseAutoencoder(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """An autoencoder that has learnt, and its loss every 25 steps."""
+class TrainedAutoencoder:
+    """An autoencoder after training."""
 
     net: DenseAutoencoder
-    losses: tuple[float, ...]
+    losses: tuple[float, ...]  # every LOSS_EVERY steps
 
     @torch.inference_mode()
     def rebuild(self, pictures: Pictures) -> Pictures:
-        """(N, 28, 28) -> the same, through the code."""
+        """Pictures -> the same, through the code."""
         return self.net(_flat(pictures)).numpy().reshape(-1, SIDE_PX, SIDE_PX)
 
     @torch.inference_mode()
@@ -98,20 +99,25 @@ def train(
     seed: int = 0,
     steps: int = STEPS,
     progress: Progress | None = None,
-) -> Trained:
-    """Learn the digits from scratch; `denoise` learns to rebuild clean digits from noisy ones."""
+) -> TrainedAutoencoder:
+    """Train on digits from scratch; the task "denoise" rebuilds clean digits from noisy ones.
+
+    Raises ValueError for an unknown loss or task and for a code outside CODE_SIZES.
+    """
     if loss not in LOSSES or task not in TASKS:
         raise ValueError(
             f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}"
         )
-    report, random = progress or (lambda share, stage: None), torch.Generator().manual_seed(seed)
+    report = progress or (lambda share, stage: None)
+    random = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # the layers' own initialisation takes no generator
         net = DenseAutoencoder(code)
     optimiser = torch.optim.Adam(net.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
     measure = nn.MSELoss() if loss == "MSE" else nn.L1Loss()
-    pictures, losses = _flat(split()[0].pictures), []
+    pictures = _flat(split()[0].pictures)
+    losses = []
     for i in range(steps):
         batch = pictures[torch.randint(len(pictures), (BATCH,), generator=random)]
         given = batch
@@ -122,11 +128,11 @@ def train(
         error.backward()
         optimiser.step()
         schedule.step()
-        if i % 25 == 0:
+        if i % LOSS_EVERY == 0:
             report(i / steps, f"Step {i} of {steps}")
             losses.append(float(error.detach()))
     report(1.0, "Done")
-    return Trained(net.eval().requires_grad_(False), tuple(losses))
+    return TrainedAutoencoder(net.eval().requires_grad_(False), tuple(losses))
 
 
 def _flat(pictures: Pictures) -> Tensor:
@@ -139,9 +145,7 @@ def squared_error(pictures: Pictures, rebuilt: Pictures) -> NDArray[np.float64]:
 
 
 def pca_error(components: int) -> float:
-    """Mean squared error on unseen digits of the best linear code with so many numbers, fitted on
-    the seen ones.
-    """
+    """Mean squared error on unseen digits of a PCA with so many components, fitted on seen ones."""
     seen, unseen = (part.pictures.reshape(-1, PIXELS).astype(np.float64) for part in split())
     mean = seen.mean(axis=0)
     axes = np.linalg.svd(seen - mean, full_matrices=False)[2][:components]
@@ -153,19 +157,19 @@ def pca_error(components: int) -> float:
 
 
 def noisy(pictures: Pictures, rng: np.random.Generator) -> Pictures:
-    """Grain on top."""
+    """Pictures with Gaussian noise."""
     return np.clip(pictures + NOISE * rng.standard_normal(pictures.shape), 0, 1).astype(np.float32)
 
 
 def holed(pictures: Pictures) -> Pictures:
-    """A black square in the middle."""
+    """Pictures with a black square in the middle."""
     out = pictures.copy()
     out[:, HOLE, HOLE] = 0
     return out
 
 
 def not_digits() -> tuple[Pictures, tuple[str, ...]]:
-    """Pictures of something else, and what they show."""
+    """Pictures of something else than digits, and what each shows."""
     face = cv2.cvtColor(np.ascontiguousarray(data.astronaut()[50:190, 150:290]), cv2.COLOR_RGB2GRAY)
     small = (
         cv2.resize(face, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32) / 255

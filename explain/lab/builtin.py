@@ -11,7 +11,7 @@ from explain.lab.examples import ASTRONAUT_POINTS, HOPPER_POINTS, Points, Rgb, a
 from explain.lab.forgery import Subject, cut_subject
 
 NAMES = ("Eileen Collins, astronaut", "Grace Hopper, rear admiral")
-BOX_SIZES = 2.35  # face box height / distance between eyes and mouth, as MTCNN draws it
+BOX_HEIGHT = 2.35  # face box height / distance between eyes and mouth, as MTCNN draws it
 
 
 @lru_cache(maxsize=1)
@@ -29,11 +29,11 @@ def subjects() -> tuple[Subject, ...]:
 def box_around(points: Points) -> tuple[float, float, float, float]:
     """A face box (x0, y0, x1, y1) from five landmarks."""
     eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
-    height = BOX_SIZES * float(np.linalg.norm(mouth - eyes))
+    height = BOX_HEIGHT * float(np.linalg.norm(mouth - eyes))
     x, y = (float(v) for v in (eyes + mouth) / 2)
     return x - 0.4 * height, y - 0.55 * height, x + 0.4 * height, y + 0.5 * height
 
 
 def crops() -> tuple[NDArray[np.uint8], ...]:
-    """(224, 224, 3) of each, as the detector sees it."""
+    """(CROP_PX, CROP_PX, 3) of each, as the detector sees it."""
     return tuple(subject.crop(subject.rgb) for subject in subjects())

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from explain.figures import Rgb, drawn
+from detector.types import CROP_PX
+from explain.figures import Rgb, drawn, enlarged
 
 COLOURS = ("#5e3c99", "#e08214", "#1b7837", "#000000")
 DASHES = ("-", "--", ":", "-.")
@@ -24,12 +25,37 @@ MARKERS = ("o", "s", "^", "x")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart; a None is a gap. marks draws a marker at every point."""
+    """One line of a chart."""
 
     name: str
-    y: Sequence[float | None]
+    y: Sequence[float | None]  # None is a gap
     x: Sequence[float] | None = None  # 0, 1, 2, ... if left out
-    marks: bool = True
+    marks: bool = True  # a marker at every point
+
+
+@dataclass(frozen=True)
+class Band:
+    """A shaded stretch of a chart's y axis."""
+
+    low: float
+    high: float
+    name: str
+
+
+@dataclass(frozen=True)
+class VerticalMark:
+    """A vertical line through a chart with its name."""
+
+    x: float
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Captioned:
+    """A picture with the text under it; a line break in the text is kept."""
+
+    picture: Rgb
+    caption: str
 
 
 def chart(
@@ -39,12 +65,10 @@ def chart(
     *,
     x_names: Sequence[str] = (),
     y_limits: tuple[float, float] | None = None,
-    band: tuple[float, float, str] | None = None,
-    mark: tuple[float, str] | None = None,
+    band: Band | None = None,
+    mark: VerticalMark | None = None,
 ) -> Rgb:
-    """Lines over one axis. band: a shaded stretch of y with its name; mark: a vertical line with
-    its name.
-    """
+    """Lines over one x axis, which x_names label at 0, 1, 2, ..."""
     figure = Figure(figsize=(4.5, 2.9), dpi=160, layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(lines):
@@ -63,14 +87,25 @@ def chart(
         )
     if band:
         axes.axhspan(
-            band[0], band[1], color="#bbbbbb", alpha=0.45, hatch="..", label=band[2], zorder=0
+            band.low,
+            band.high,
+            color="#bbbbbb",
+            alpha=0.45,
+            hatch="..",
+            label=band.name,
+            zorder=0,
         )
     if mark:
-        axes.axvline(mark[0], color="#c2570c", linestyle="-.", linewidth=1.4)
+        axes.axvline(mark.x, color="#c2570c", linestyle="-.", linewidth=1.4)
         axes.annotate(
-            mark[1], (mark[0], 0.02), xycoords=("data", "axes fraction"), fontsize=8, ha="right", rotation=90,
+            mark.name,
+            (mark.x, 0.02),
+            xycoords=("data", "axes fraction"),
+            fontsize=8,
+            ha="right",
+            rotation=90,
             va="bottom",
-        )  # fmt: skip
+        )
     _label(axes, x_label, y_label, x_names, y_limits)
     return drawn(figure)
 
@@ -98,22 +133,24 @@ def _label(
     axes.legend(fontsize=8)
 
 
-def strip(cells: Sequence[tuple[Rgb, str]], side_px: int = 224, columns: int | None = None) -> Rgb:
-    """Pictures in rows with a caption under each (a line break is kept), black on white."""
+def strip(cells: Sequence[Captioned], side_px: int = CROP_PX, columns: int | None = None) -> Rgb:
+    """Pictures in rows with their captions under them, black on white."""
     columns = columns or len(cells)
-    lines = 1 + max(caption.count("\n") for _, caption in cells)
-    foot, gap = 23 * lines + 8, 6
+    lines = 1 + max(cell.caption.count("\n") for cell in cells)
+    foot = 23 * lines + 8
+    gap = 6
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * (side_px + gap) - gap, rows * (side_px + foot)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
-    for i, (picture, caption) in enumerate(cells):
+    for i, cell in enumerate(cells):
         x, y = (i % columns) * (side_px + gap), (i // columns) * (side_px + foot)
-        sheet.paste(Image.fromarray(fit(picture, side_px)), (x, y))
-        draw.multiline_text((x + 2, y + side_px + 2), caption, fill="black", font=font, spacing=3)
+        sheet.paste(Image.fromarray(resized(cell.picture, side_px)), (x, y))
+        place = x + 2, y + side_px + 2
+        draw.multiline_text(place, cell.caption, fill="black", font=font, spacing=3)
     return np.asarray(sheet)
 
 
-def fit(picture: Rgb, side_px: int) -> Rgb:
+def resized(picture: Rgb, side_px: int) -> Rgb:
     """A square picture at another size: averaged down, or enlarged with its pixels visible."""
     smaller = picture.shape[0] > side_px
     method = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
@@ -121,13 +158,11 @@ def fit(picture: Rgb, side_px: int) -> Rgb:
 
 
 def sheet(pictures: NDArray[np.float32], columns: int, enlarge: int = 2) -> Rgb:
-    """(N, h, w) grey pictures in [0, 1] as a grid with thin lines between."""
+    """(N, h, w) grey pictures in [0, 1] as a grid with thin lines between them."""
     n, height, width = pictures.shape
     rows = -(-n // columns)
     out = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), 110, np.uint8)
     for i, picture in enumerate(np.clip(np.rint(255 * pictures), 0, 255).astype(np.uint8)):
         y, x = 1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1)
         out[y : y + height, x : x + width] = picture
-    return np.repeat(
-        np.repeat(np.repeat(out[..., None], 3, axis=2), enlarge, axis=0), enlarge, axis=1
-    )
+    return enlarged(np.repeat(out[..., None], 3, axis=2), enlarge)

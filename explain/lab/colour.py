@@ -27,8 +27,8 @@ from explain.figures import Rgb
 from explain.lab import store
 
 WEIGHTS = "lesson-colour.safetensors"
-SIDE_PX = 64  # of the guess: colour is coarse, and the lightness stays as sharp as it was
-SCALE = 50.0  # of a and b, to about -1..1
+SIDE_PX = 64  # of the guessed colours; the lightness keeps its full resolution
+SCALE = 50.0  # divides a and b, which brings them to about -1..1
 BATCH, LEARNING_RATE = 32, 2e-3
 
 
@@ -43,13 +43,19 @@ class Colouriser(nn.Module):
             for a, b in zip((1, *widths), widths, strict=False)
         )
         self.up = nn.ModuleList(
-            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(a, b, 3, 1, 1), nn.BatchNorm2d(b),
-                          nn.LeakyReLU(0.1)) for a, b in ((96, 72), (144, 48), (96, 24), (48, 16))
-        )  # fmt: skip
+            nn.Sequential(
+                nn.Upsample(scale_factor=2, mode="bilinear"),
+                nn.Conv2d(a, b, 3, 1, 1),
+                nn.BatchNorm2d(b),
+                nn.LeakyReLU(0.1),
+            )
+            for a, b in ((96, 72), (144, 48), (96, 24), (48, 16))
+        )
         self.out = nn.Conv2d(17, 2, 3, 1, 1)
 
     def forward(self, lightness: Tensor) -> Tensor:
-        kept, x = [lightness], lightness
+        kept = [lightness]
+        x = lightness
         for part in self.down:
             x = part(x)
             kept.append(x)
@@ -61,10 +67,10 @@ class Colouriser(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Coloured:
-    """One photo in its own colours, without, and guessed; p is the detector's score of each."""
+    """One photo in its own colours, in grey, and in guessed colours."""
 
-    pictures: dict[str, Rgb]
-    p: dict[str, float]
+    pictures: dict[str, Rgb]  # "original", "grey", "coloured"
+    p: dict[str, float]  # the detector's score of each
     error: float  # mean distance of the guessed a and b from the true ones (Lab units)
     error_grey: float  # the same for no colour at all
 
@@ -89,25 +95,23 @@ def colourise(net: Colouriser, rgb: Rgb, strength: float = 1.0) -> Rgb:
     """
     lightness = rgb2lab(grey(rgb))[..., 0].astype(np.float32)
     small = cv2.resize(lightness, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    guess = (
-        net(torch.from_numpy(small / 50 - 1)[None, None])[0].permute(1, 2, 0).numpy()
-        * SCALE
-        * strength
-    )
+    guess = net(torch.from_numpy(small / 50 - 1)[None, None])[0].permute(1, 2, 0).numpy()
+    guess = guess * SCALE * strength
     colour = cv2.resize(guess, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_CUBIC)
     whole = lab2rgb(np.dstack([lightness, np.clip(colour, -100, 100)]))
     return np.rint(255 * np.clip(whole, 0, 1)).astype(np.uint8)
 
 
 def colour_error(rgb: Rgb, guessed: Rgb) -> float:
-    """Mean distance in the plane of a and b."""
-    return float(np.linalg.norm((rgb2lab(rgb) - rgb2lab(guessed))[..., 1:], axis=-1).mean())
+    """Mean distance of two pictures' colours in the plane of a and b (Lab units)."""
+    difference = (rgb2lab(rgb) - rgb2lab(guessed))[..., 1:]
+    return float(np.linalg.norm(difference, axis=-1).mean())
 
 
-def show(
+def compare_colours(
     detector: Detector, crop: Rgb, strength: float = 1.0, progress: Progress | None = None
 ) -> Coloured:
-    """Take a face's colour away, guess it, and ask the detector about all three."""
+    """Take a face's colours away, guess them, and score all three pictures."""
     report = progress or (lambda share, stage: None)
     report(0.0, "Guessing the colours")
     pictures = {
@@ -158,11 +162,10 @@ def train(faces: Sequence[Rgb], steps: int, seed: int = 0) -> Colouriser:
 
 
 def mean_errors(net: Colouriser, faces: Sequence[Rgb]) -> tuple[float, float]:
-    """Mean ab error of the guess and of the grey picture."""
+    """Mean colour error of the guess and of the grey picture."""
     guessed = [colour_error(face, colourise(net, face)) for face in faces]
-    return float(np.mean(guessed)), float(
-        np.mean([colour_error(face, grey(face)) for face in faces])
-    )
+    uncoloured = [colour_error(face, grey(face)) for face in faces]
+    return float(np.mean(guessed)), float(np.mean(uncoloured))
 
 
 def main() -> None:
@@ -185,9 +188,8 @@ def main() -> None:
         net = train(parts["train"], args.steps)
         store.save(WEIGHTS, {k: v for k, v in net.state_dict().items() if v.is_floating_point()})
     guess, without = mean_errors(shipped(), parts["val"])
-    print(
-        f"mean ab error on {len(parts['val'])} unseen faces: guess {guess:.2f}, grey {without:.2f}"
-    )
+    count = len(parts["val"])
+    print(f"mean ab error on {count} unseen faces: guess {guess:.2f}, grey {without:.2f}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from detector.degrade import (
@@ -25,41 +24,58 @@ from detector.degrade import (
 )
 from detector.pipeline import Detector, Progress
 from detector.profile import Thresholds
-from detector.types import Analysis, Evidence, FaceAnalysis, FaceCrop, Media, Verdict
+from detector.types import (
+    CROP_PX,
+    MAP_SIZE,
+    Analysis,
+    Evidence,
+    FaceAnalysis,
+    FaceCrop,
+    Media,
+    Verdict,
+)
 from explain import figures
-from explain.cam import EVIDENCE_MAP, Heat
+from explain.cam import evidence_heat
 from explain.figures import Rgb
-from explain.lab.charts import Line, chart, strip
+from explain.lab.charts import Band, Captioned, Line, VerticalMark, chart, strip
 from explain.report_html import HEADLINES
 
 CLIP_FRAMES = 8  # of a clip: every level is a whole analysis
-STRIP = 6  # pictures of the strip
-UNTOUCHED = "as it is"
+STRIP_PICTURES = 6  # levels shown side by side
 PRESET_SEED = 0
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A degradation from mild to strong: (what the level is called, what is done)."""
+class Level:
+    """One strength of a degradation."""
 
     name: str
-    axis: str
-    levels: tuple[tuple[str, Degradation], ...]
+    degradation: Degradation  # what is done; () leaves the file as it is
+
+
+UNTOUCHED = Level("as it is", ())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A degradation from mild to strong, the untouched file first."""
+
+    name: str
+    axis: str  # what the levels' names are, with its unit
+    levels: tuple[Level, ...]
 
     def __post_init__(self) -> None:
-        if not self.levels or self.levels[0][1] != ():
+        if not self.levels or self.levels[0].degradation != ():
             raise ValueError("expected the first level to be the untouched file")
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """The answer at one level. crop and evidence are of the face that decides; None where no face
-    was found.
-    """
+    """The answer at one level."""
 
-    level: str
-    recipe: Degradation
+    level: Level
     verdict: Verdict
+    # of the face whose score is the file's, in its most suspicious frame; None without a face
     crop: FaceCrop | None
     evidence: Evidence | None
 
@@ -67,22 +83,28 @@ class Point:
 def _sweep(
     name: str, axis: str, operation: str, parameter: str, values: Sequence[Value], **fixed: Value
 ) -> Sweep:
-    steps = [(f"{value:g}", (Step(operation, {parameter: value, **fixed}),)) for value in values]
-    return Sweep(name, axis, ((UNTOUCHED, ()), *steps))
+    steps = [
+        Level(f"{value:g}", (Step(operation, {parameter: value, **fixed}),)) for value in values
+    ]
+    return Sweep(name, axis, (UNTOUCHED, *steps))
 
 
 @lru_cache(maxsize=1)
 def sweeps() -> dict[str, Sweep]:
     """Every sweep by its name."""
-    codec, crf = "video_codec", (10, 18, 23, 28, 33, 38, 43, 48)
+    codec = "video_codec"
+    crf = (10, 18, 23, 28, 33, 38, 43, 48)
     shifts = [
-        (f"{v}", (Step("colour_shift", {"red": v, "blue": -v}),)) for v in (5, 10, 15, 20, 30, 40)
+        Level(f"{v}", (Step("colour_shift", {"red": v, "blue": -v}),))
+        for v in (5, 10, 15, 20, 30, 40)
     ]
     modes = [
-        (mode, (Step("chroma_subsampling", {"mode": mode}),))
+        Level(mode, (Step("chroma_subsampling", {"mode": mode}),))
         for mode in ("4:2:2", "4:2:0", "4:1:1")
     ]
-    presets = [(name, draw_preset(name, np.random.default_rng(PRESET_SEED))) for name in SEVERITIES]
+    presets = [
+        Level(name, draw_preset(name, np.random.default_rng(PRESET_SEED))) for name in SEVERITIES
+    ]
     every = (
         _sweep("JPEG", "JPEG quality", "jpeg", "quality", (95, 90, 80, 70, 60, 50, 40, 30, 20, 10)),
         _sweep("H.264 video", "CRF (larger is worse)", codec, "crf", crf, codec="h264"),
@@ -106,22 +128,22 @@ def sweeps() -> dict[str, Sweep]:
             "Blur", "sigma in px", "gaussian_blur", "sigma", (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
         ),
         _sweep("Noise", "sigma in grey levels", "noise", "sigma", (2, 5, 10, 15, 20, 30, 40)),
-        Sweep("Colour shift", "red up and blue down, grey levels", ((UNTOUCHED, ()), *shifts)),
+        Sweep("Colour shift", "red up and blue down, grey levels", (UNTOUCHED, *shifts)),
         _sweep(
             "8×8 blocks", "strength", "block_artifacts", "strength", (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
         ),
-        Sweep("Chroma subsampling", "mode", ((UNTOUCHED, ()), *modes)),
-        Sweep("Light, medium, heavy", "preset", ((UNTOUCHED, ()), *presets)),
+        Sweep("Chroma subsampling", "mode", (UNTOUCHED, *modes)),
+        Sweep("Light, medium, heavy", "preset", (UNTOUCHED, *presets)),
     )
     return {sweep.name: sweep for sweep in every}
 
 
-def degraded(media: Media, recipe: Degradation) -> Media:
-    """The opened file after a recipe; a clip's codec sees its frames as a whole."""
+def degraded(media: Media, degradation: Degradation) -> Media:
+    """The opened file after it is degraded; a clip's codec sees its frames as a whole."""
     if media.kind == "video":
-        pictures = apply_clip([frame.rgb for frame in media.frames], recipe)
+        pictures = apply_clip([frame.rgb for frame in media.frames], degradation)
     else:
-        pictures = [apply(frame.rgb, recipe) for frame in media.frames]
+        pictures = [apply(frame.rgb, degradation) for frame in media.frames]
     frames = (replace(frame, rgb=rgb) for frame, rgb in zip(media.frames, pictures, strict=True))
     return replace(media, frames=tuple(frames))
 
@@ -134,19 +156,19 @@ def curve(
     """
     report = progress or (lambda share, stage: None)
     points = []
-    for i, (level, recipe) in enumerate(sweep.levels):
-        report(i / len(sweep.levels), f"{sweep.name}: {describe(recipe)}")
-        points.append(_point(level, recipe, detector.analyze_media(degraded(media, recipe))))
+    for i, level in enumerate(sweep.levels):
+        report(i / len(sweep.levels), f"{sweep.name}: {describe(level.degradation)}")
+        points.append(_point(level, detector.analyze_media(degraded(media, level.degradation))))
     report(1.0, "Done")
     return tuple(points)
 
 
-def _point(level: str, recipe: Degradation, analysis: Analysis) -> Point:
+def _point(level: Level, analysis: Analysis) -> Point:
     if not analysis.faces:
-        return Point(level, recipe, analysis.verdict, None, None)
+        return Point(level, analysis.verdict, None, None)
     face = deciding(analysis)
     frame = int(np.argmax(face.p_frames))
-    return Point(level, recipe, analysis.verdict, face.track.crops[frame], face.evidence[frame])
+    return Point(level, analysis.verdict, face.track.crops[frame], face.evidence[frame])
 
 
 def deciding(analysis: Analysis) -> FaceAnalysis:
@@ -154,22 +176,23 @@ def deciding(analysis: Analysis) -> FaceAnalysis:
     return next(face for face in analysis.faces if face.verdict.logit == analysis.verdict.logit)
 
 
-def flip(points: Sequence[Point]) -> int | None:
-    """Index of the first level whose answer is another than the untouched file's; None if there is
-    none.
+def first_change(points: Sequence[Point]) -> int | None:
+    """Index of the first level whose answer differs from the untouched file's; None if none
+    does.
     """
     first = points[0].verdict.label
     return next((i for i, point in enumerate(points) if point.verdict.label is not first), None)
 
 
-def said(points: Sequence[Point]) -> str:
+def describe_change(points: Sequence[Point]) -> str:
     """Where the answer changes, in a sentence."""
-    first, at = HEADLINES[points[0].verdict.label].lower(), flip(points)
+    first = HEADLINES[points[0].verdict.label].lower()
+    at = first_change(points)
     if at is None:
         return f"The answer stays the same all the way: {first}."
     point = points[at]
     return (
-        f"The answer changes at {describe(point.recipe)}: from {first} to "
+        f"The answer changes at {describe(point.level.degradation)}: from {first} to "
         f"{HEADLINES[point.verdict.label].lower()}. {point.verdict.reason}"
     )
 
@@ -178,8 +201,8 @@ def to_json(sweep: Sweep, points: Sequence[Point]) -> dict[str, object]:
     """The curve as plain types, scores rounded as on the command line."""
     rows = [
         {
-            "level": point.level,
-            "recipe": describe(point.recipe),
+            "level": point.level.name,
+            "recipe": describe(point.level.degradation),
             "label": str(point.verdict.label),
             "p_fake": _rounded(point.verdict.p_fake),
             "logit": _rounded(point.verdict.logit),
@@ -187,11 +210,11 @@ def to_json(sweep: Sweep, points: Sequence[Point]) -> dict[str, object]:
         }
         for point in points
     ]
-    at = flip(points)
+    at = first_change(points)
     return {
         "sweep": sweep.name,
         "points": rows,
-        "changes_at": None if at is None else points[at].level,
+        "changes_at": None if at is None else points[at].level.name,
     }
 
 
@@ -209,7 +232,7 @@ def curve_picture(
     """Score against severity, with the band where the detector abstains and the point where the
     answer changes.
     """
-    at = flip(points)
+    at = first_change(points)
     lines = [Line("score", [point.verdict.p_fake for point in points])]
     if chosen is not None and points[chosen].verdict.p_fake is not None:
         lines.append(Line("shown below", [points[chosen].verdict.p_fake], [chosen]))
@@ -217,26 +240,28 @@ def curve_picture(
         lines,
         sweep.axis,
         "probability of a forgery",
-        x_names=[point.level for point in points],
+        x_names=[point.level.name for point in points],
         y_limits=(0, 1),
-        band=(band.authentic_below, band.forged_above, "cannot say"),
-        mark=None if at is None else (at, "answer changes"),
+        band=Band(band.authentic_below, band.forged_above, "cannot say"),
+        mark=None if at is None else VerticalMark(at, "answer changes"),
     )
 
 
 def strip_picture(points: Sequence[Point]) -> Rgb:
     """Up to six levels, each with its score."""
-    chosen = sorted({round(i) for i in np.linspace(0, len(points) - 1, STRIP)})
-    return strip([(_face(points[i]), _caption(points[i])) for i in chosen], columns=3)
+    chosen = sorted({round(i) for i in np.linspace(0, len(points) - 1, STRIP_PICTURES)})
+    return strip([Captioned(_face(points[i]), _caption(points[i])) for i in chosen], columns=3)
 
 
 def _face(point: Point) -> Rgb:
-    return np.full((224, 224, 3), 200, np.uint8) if point.crop is None else point.crop.rgb
+    if point.crop is None:
+        return np.full((CROP_PX, CROP_PX, 3), 200, np.uint8)
+    return point.crop.rgb
 
 
 def _caption(point: Point) -> str:
     p = point.verdict.p_fake
-    return f"{point.level}\n{'no face found' if p is None else f'score {p:.2f}'}"
+    return f"{point.level.name}\n{'no face found' if p is None else f'score {p:.2f}'}"
 
 
 def evidence_picture(points: Sequence[Point], chosen: int) -> Rgb | None:
@@ -244,14 +269,9 @@ def evidence_picture(points: Sequence[Point], chosen: int) -> Rgb | None:
     point = points[chosen]
     if point.crop is None or point.evidence is None:
         return None
-    scale = figures.shared_scale([_heat(p.evidence, 28) for p in points if p.evidence is not None])
     side = point.crop.rgb.shape[0]
-    drawn = figures.heat_picture(point.crop.rgb, _heat(point.evidence, side), scale)
-    return figures.stack([np.repeat(np.repeat(drawn, 2, 0), 2, 1), figures.colour_bar(scale)])
-
-
-def _heat(evidence: Evidence, side: int) -> Heat:
-    values = cv2.resize(evidence.map, (side, side), interpolation=cv2.INTER_LINEAR)
-    return Heat(
-        np.asarray(values, np.float32), EVIDENCE_MAP, "evidence logit of each place", signed=True
-    )
+    shown = [p.evidence for p in points if p.evidence is not None]
+    scale = figures.shared_scale([evidence_heat(evidence.map, MAP_SIZE) for evidence in shown])
+    heat = evidence_heat(point.evidence.map, side)
+    drawn = figures.heat_picture(point.crop.rgb, heat, scale)
+    return figures.with_colour_bar(figures.enlarged(drawn), scale)

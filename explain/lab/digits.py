@@ -1,6 +1,4 @@
-"""The digits that the GAN and the autoencoder learn: scikit-learn's bundled ones, 1,797 of them,
-enlarged to 28x28.
-"""
+"""The digits that the GAN and the autoencoder learn: scikit-learn's bundled ones, enlarged."""
 
 from __future__ import annotations
 
@@ -12,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-SIDE_PX = 28
+SIDE_PX = 28  # the size that both networks are built for
 UNSEEN_EVERY = 5  # every fifth digit is kept from training
 
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Pictures (N, 28, 28) float32 in [0, 1], white on black, and which digit each shows."""
+    """Pictures of digits, white on black, and which digit each shows."""
 
-    pictures: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    pictures: NDArray[np.float32]  # (N, SIDE_PX, SIDE_PX) in [0, 1]
+    labels: NDArray[np.int64]  # (N,)
 
 
 @lru_cache(maxsize=1)
 def digits() -> Digits:
-    """All of them."""
+    """All 1,797 digits."""
     bundled = load_digits()
     small = bundled.images.astype(np.float32) / 16
     large = [
@@ -38,6 +36,6 @@ def digits() -> Digits:
 
 
 def split() -> tuple[Digits, Digits]:
-    """(seen, unseen): what is trained on, and what is kept to see how far it carries."""
+    """(seen, unseen): the digits to train on, and those held back for testing."""
     every, unseen = digits(), np.arange(len(digits().labels)) % UNSEEN_EVERY == 0
     return tuple(Digits(every.pictures[k], every.labels[k]) for k in (~unseen, unseen))  # type: ignore[return-value]

@@ -24,8 +24,8 @@ from detector.media import write_video
 Rgb = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
-# What MTCNN finds in each picture, measured once: left eye, right eye, nose, left and right mouth
-# corner, px.
+# MTCNN's landmarks in each picture, measured once: left eye, right eye, nose, left and right mouth
+# corner, px
 ASTRONAUT_POINTS: Points = np.array(
     [[205.0, 101.7], [246.8, 103.7], [224.7, 129.0], [201.7, 139.2], [245.3, 141.9]], np.float32
 )
@@ -46,8 +46,8 @@ class Example:
     name: str  # file name
     caption: str
     forged: bool
-    write: Callable[[Path], None]
-    picture: Callable[[], Rgb]  # (H, W, 3) thumbnail source
+    write: Callable[[Path], None]  # makes the file at a path
+    picture: Callable[[], Rgb]  # makes the (H, W, 3) picture that the thumbnail is cut from
 
 
 def astronaut() -> Rgb:
@@ -71,17 +71,17 @@ def astronaut_swapped() -> Rgb:
 
 
 def hopper_mouth() -> Rgb:
-    """The admiral with a re-drawn mouth, as lip-sync leaves it."""
+    """The admiral with a re-drawn mouth, as after lip-sync."""
     look = Look(rgb_shift=(6.0, -4.0, -4.0), down=0.4)
     blend = Blend("mouth", ratio=1.0, grow=0.12, blur=0.1, look=look)
     return part_splice(hopper(), HOPPER_POINTS, blend, np.random.default_rng(3)).forged
 
 
 def clip_frames(forged_s: tuple[float, float] | None) -> Iterator[Rgb]:
-    """The animated admiral at CLIP_FPS; frames in forged_s (start, end) are forged one by one.
+    """The admiral before a moving camera at CLIP_FPS; frames in forged_s (start, end) are forged.
 
-    Each frame is forged by itself, with its own jitter of place, colour and outline: the flicker of
-    frame-wise conversion.
+    Each frame is forged by itself, with its own jitter of place, colour and outline, which gives
+    the flicker of frame-wise conversion.
     """
     source, rng = hopper(), np.random.default_rng(11)
     for i in range(round(CLIP_SECONDS * CLIP_FPS)):

@@ -1,8 +1,8 @@
 """Fingerprints of up-samplers: what a generator leaves in the spectrum, whatever it draws.
 
 Every generator enlarges a small code step by step, and each step leaves a trace that repeats every
-few pixels (Zhang et al., arXiv:1907.06515; Durall et al., arXiv:2003.01826). In the spectrum a
-repeating trace is a set of bright dots.
+few pixels (Zhang et al., arXiv:1907.06515; Durall et al., arXiv:2003.01826). A trace that repeats
+shows in the spectrum as a set of bright dots.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from detector.pipeline import Detector, Progress
 from explain.cam import capture_pass
 from explain.figures import Rgb
 from explain.lab.charts import Line, chart
-from explain.lab.forgery import generators
+from explain.lab.generators import generators
 from explain.restore import noise_residual
 
 AUTHENTIC = "authentic photo"
@@ -31,30 +31,35 @@ UPSAMPLERS = {
 }
 PERIOD_PX = 4  # two up-samplings by 2
 TILE_PX = 112  # of a spectrum: half a crop, so that tiles can be averaged
-AROUND, SHOWN = 4.5, (-0.3, 0.9)  # sigma of a frequency's surroundings; log10 range of the picture
-BINS = 28  # of the radial profile
+SURROUNDINGS_SIGMA = 4.5  # of the blur that a frequency is compared with, in spectrum cells
+SHOWN_LOW, SHOWN_HIGH = -0.3, 0.9  # log10 range of the spectrum's picture
+PROFILE_BINS = 28  # of the radial profile
 
 
 @dataclass(frozen=True, eq=False)
-class Print:
+class Fingerprint:
     """One picture and what its spectrum shows."""
 
     name: str
-    rgb: Rgb  # (224, 224, 3)
-    # (112, 112) log10 power of the residual, zero frequency in the middle
+    rgb: Rgb  # (CROP_PX, CROP_PX, 3)
+    # (TILE_PX, TILE_PX) log10 power of the residual, zero frequency in the middle
     spectrum: NDArray[np.float32]
-    profile: NDArray[np.float32]  # (BINS,) mean log10 power from coarse to fine
+    profile: NDArray[np.float32]  # (PROFILE_BINS,) mean log10 power from coarse to fine
     dots: float  # how far the dots of PERIOD_PX stand out of their surroundings, log10
     logit: float
     p: float
-    # of the logit's gradient that runs through the noise stream; None without two streams
+    # share of the logit that runs through the noise stream, to first order; None without two
+    # streams
     noise_share: float | None
 
 
-def take(detector: Detector, crop: Rgb, progress: Progress | None = None) -> tuple[Print, ...]:
+def take_fingerprints(
+    detector: Detector, crop: Rgb, progress: Progress | None = None
+) -> tuple[Fingerprint, ...]:
     """The crop itself, then as each up-sampler redraws it."""
     report = progress or (lambda share, stage: None)
-    nets, prints = generators(), []
+    nets = generators()
+    prints = []
     report(0.0, "The photo itself")
     prints.append(_print(detector, AUTHENTIC, crop))
     for i, (generator, name) in enumerate(UPSAMPLERS.items()):
@@ -64,16 +69,27 @@ def take(detector: Detector, crop: Rgb, progress: Progress | None = None) -> tup
     return tuple(prints)
 
 
-def _print(detector: Detector, name: str, crop: Rgb) -> Print:
-    seen, power = capture_pass(detector, "image", crop), spectrum(crop)
+def _print(detector: Detector, name: str, crop: Rgb) -> Fingerprint:
+    seen = capture_pass(detector, "image", crop)
+    power = spectrum(crop)
     p = detector.profiles["image"].calibration.probability(seen.logit)
     share = seen.stream_shares().get("noise stream")
-    return Print(name, crop, power, radial(power), dots(power), seen.logit, p, share)
+    return Fingerprint(
+        name=name,
+        rgb=crop,
+        spectrum=power,
+        profile=radial(power),
+        dots=dots(power),
+        logit=seen.logit,
+        p=p,
+        noise_share=share,
+    )
 
 
 def spectrum(rgb: Rgb) -> NDArray[np.float32]:
-    """(TILE_PX, TILE_PX) log10 power of the noise residual, mean over channels and overlapping
-    tiles (Welch, 1967).
+    """(TILE_PX, TILE_PX) log10 power of the noise residual, zero frequency in the middle.
+
+    The mean over channels and overlapping tiles (Welch, 1967).
     """
     residual = noise_residual(rgb)
     window = np.hanning(TILE_PX)[:, None] * np.hanning(TILE_PX)
@@ -88,62 +104,63 @@ def spectrum(rgb: Rgb) -> NDArray[np.float32]:
 
 
 def radial(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(BINS,) mean of a centred spectrum by distance from its middle, up to the finest frequency
-    along an axis.
+    """(PROFILE_BINS,) mean of a centred spectrum by distance from its middle.
+
+    The last bin ends at the finest frequency along an axis.
     """
     half = len(power) // 2
     y, x = np.indices(power.shape) - half
-    ring = (np.hypot(x, y) * BINS / half).astype(int)
-    inside = ring < BINS
-    count = np.bincount(ring[inside], minlength=BINS)
-    return (np.bincount(ring[inside], power[inside], minlength=BINS) / count).astype(np.float32)
+    ring = (np.hypot(x, y) * PROFILE_BINS / half).astype(int)
+    inside = ring < PROFILE_BINS
+    count = np.bincount(ring[inside], minlength=PROFILE_BINS)
+    total = np.bincount(ring[inside], power[inside], minlength=PROFILE_BINS)
+    return (total / count).astype(np.float32)
 
 
 def dots(power: NDArray[np.float32], period_px: int = PERIOD_PX) -> float:
-    """How far the frequencies of a trace repeating every `period_px` stand out of their
-    neighbourhood, mean log10.
+    """How far the dots of a trace that repeats every `period_px` stand out, mean log10.
+
+    A dot is the highest of 3 x 3 cells; it is compared with the median of the 11 x 11 around it.
     """
-    half, out = len(power) // 2, []
-    for y, x in places(len(power), period_px):
-        near = np.roll(power, (half - y, half - x), axis=(0, 1))[
-            half - 5 : half + 6, half - 5 : half + 6
-        ]
-        out.append(float(near[4:7, 4:7].max() - np.median(near)))
-    return float(np.mean(out))
+    half = len(power) // 2
+    heights = []
+    for y, x in dot_places(len(power), period_px):
+        centred = np.roll(power, (half - y, half - x), axis=(0, 1))
+        near = centred[half - 5 : half + 6, half - 5 : half + 6]
+        heights.append(float(near[4:7, 4:7].max() - np.median(near)))
+    return float(np.mean(heights))
 
 
-def places(side: int, period_px: int = PERIOD_PX) -> list[tuple[int, int]]:
-    """(y, x) of the frequencies of a trace repeating every `period_px`, in a centred spectrum of
-    that side.
+def dot_places(side: int, period_px: int = PERIOD_PX) -> list[tuple[int, int]]:
+    """(y, x) where a trace that repeats every `period_px` shows in a centred spectrum (side,
+    side).
     """
     along = [side // 2 + k * (side // period_px) for k in range(-(period_px // 2), period_px // 2)]
     return [(y, x) for y in along for x in along if (y, x) != (side // 2, side // 2)]
 
 
 def spectrum_picture(power: NDArray[np.float32]) -> Rgb:
-    """What stands out of its surroundings in the spectrum, four times the size; rings where dots
-    may be.
-    """
-    standing_out = power - cv2.GaussianBlur(power, (0, 0), AROUND)
-    unit = np.clip((standing_out - SHOWN[0]) / (SHOWN[1] - SHOWN[0]), 0, 1)
+    """The spectrum without its smooth part, four times enlarged, with rings where dots may be."""
+    standing_out = power - cv2.GaussianBlur(power, (0, 0), SURROUNDINGS_SIGMA)
+    unit = np.clip((standing_out - SHOWN_LOW) / (SHOWN_HIGH - SHOWN_LOW), 0, 1)
     small = np.rint(255 * matplotlib.colormaps["cividis"](unit)[..., :3]).astype(np.uint8)
     large = np.array(cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST), np.uint8)
-    for y, x in places(len(power)):
+    for y, x in dot_places(len(power)):
         cv2.circle(large, (4 * x + 2, 4 * y + 2), 18, (255, 255, 255), 1, cv2.LINE_AA)
     return large
 
 
-def profile_picture(prints: tuple[Print, ...]) -> Rgb:
+def profile_picture(prints: tuple[Fingerprint, ...]) -> Rgb:
     """Power from coarse to fine detail."""
-    share = (np.arange(BINS) + 0.5) / BINS
+    share = (np.arange(PROFILE_BINS) + 0.5) / PROFILE_BINS
     lines = [Line(p.name, p.profile.tolist(), share.tolist(), marks=False) for p in prints]
     return chart(
         lines, "coarse  →  fine detail (share of the finest)", "log10 power of the residual"
     )
 
 
-def in_rows(prints: tuple[Print, ...]) -> list[Mapping[str, str]]:
-    """Numbers of each as words."""
+def table_rows(prints: tuple[Fingerprint, ...]) -> list[Mapping[str, str]]:
+    """The numbers of each picture as text, by column."""
     return [
         {
             "Picture": p.name,

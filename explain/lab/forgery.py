@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from detector.errors import MediaError
 from detector.faces import cut_square
@@ -33,25 +31,25 @@ from detector.forgery.blending import (
     resynthesis,
     self_blend,
 )
-from detector.forgery.generators import GENERATORS, SmallGenerator, rebuild
+from detector.forgery.generators import rebuild
 from detector.forgery.pictures import load_pictures
 from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Label, Media
 from explain.cam import EVIDENCE_MAP, Heat, heats, layer_names
 from explain.faithfulness import Localisation, localise
-from explain.lab import store
+from explain.lab.generators import SHIPPED_GENERATORS, generators
 from explain.ranks import rank_correlation
 
 SELF_BLEND, SPLICE, GENERATOR = FAMILIES = ("self-blend", "part splice", "generator reconstruction")
-GENERATOR_WEIGHTS = "lesson-generators.safetensors"
-SHIPPED_GENERATORS = ("transposed4", "nearest-adversarial", "shuffle")  # one of each up-sampler
 SURROUNDINGS = 2.2  # side of the part that is worked on / longer side of the face box
-# larger faces are averaged down: a 224 px crop sees no more, and a slider must answer at once
+# larger faces are averaged down: a crop of CROP_PX holds no more detail, and a slider must answer
+# at once
 MOST_FACE_PX = 344
 TINT = np.array([1.0, -0.6, -0.8])  # of a colour shift: a face from warmer light
-TRIES, TRIES_AT_ONCE = 64, 8  # of "surprise me"
-# grey levels inside the mask below which a forgery that nobody finds is no surprise
-SEEN_CHANGE = 4.0
+TRIES = 64  # forgeries that "surprise me" draws at most
+TRIES_AT_ONCE = 8  # of them scored in one batch
+# mean change inside the mask in grey levels, below which a missed forgery is no surprise
+VISIBLE_CHANGE = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +66,8 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the sliders say."""
+class ForgerySettings:
+    """How the face is forged; one field for each slider of the lab."""
 
     family: str = SELF_BLEND
     region: str = "face"
@@ -111,9 +109,9 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A forgery and what the detector says; pictures and maps are of the detector's crop (S, S)."""
+    """A forgery and the detector's answer; pictures and maps are of the detector's crop (S, S)."""
 
-    settings: Settings
+    settings: ForgerySettings
     authentic: Rgb
     forged: Rgb
     mask: NDArray[np.float32]  # [0, 1], 1 where pixels come from the forgery
@@ -122,12 +120,16 @@ class Result:
     p_authentic: float  # of the untouched face
     label: Label
     heats: dict[str, Heat]
-    found: dict[str, Localisation]  # by method; empty where nothing was changed
+    # every map against the mask, by method; empty where nothing was changed
+    localisations: dict[str, Localisation]
 
     def with_map(self, method: str, heat: Heat) -> Result:
         """With one more map, compared with the mask like the others."""
-        found = {**self.found, method: localise(heat.map, self.mask > 0.5)} if self.found else {}
-        return replace(self, heats={**self.heats, method: heat}, found=found)
+        heats = {**self.heats, method: heat}
+        if not self.localisations:
+            return replace(self, heats=heats)
+        localised = {**self.localisations, method: localise(heat.map, self.mask > 0.5)}
+        return replace(self, heats=heats, localisations=localised)
 
 
 def subject_of(detector: Detector, media: Media) -> Subject:
@@ -160,9 +162,11 @@ def cut_subject(
     return Subject(part, points.astype(np.float32), (box[0], box[1], box[2], box[3]))
 
 
-def forge(subject: Subject, settings: Settings) -> Forgery:
-    """The face forged as the sliders say; the same settings always give the same picture."""
-    rgb, points, rng = subject.rgb, subject.landmarks_px, np.random.default_rng(settings.seed)
+def forge(subject: Subject, settings: ForgerySettings) -> Forgery:
+    """The forged face; the same settings always give the same picture."""
+    rgb = subject.rgb
+    points = subject.landmarks_px
+    rng = np.random.default_rng(settings.seed)
     blend = _blend(subject, settings)
     if settings.family == SPLICE:
         return part_splice(rgb, points, blend, rng)
@@ -172,7 +176,7 @@ def forge(subject: Subject, settings: Settings) -> Forgery:
     return self_blend(rgb, points, blend, rng)
 
 
-def _blend(subject: Subject, settings: Settings) -> Blend:
+def _blend(subject: Subject, settings: ForgerySettings) -> Blend:
     height, width = subject.rgb.shape[:2]
     shift = settings.offset * eye_distance(subject.landmarks_px)
     red, green, blue = (settings.colour * TINT).tolist()
@@ -187,8 +191,8 @@ def _blend(subject: Subject, settings: Settings) -> Blend:
     )
 
 
-def judge(detector: Detector, subject: Subject, settings: Settings) -> Result:
-    """Forge, look, and compare the heat maps with the true mask."""
+def judge(detector: Detector, subject: Subject, settings: ForgerySettings) -> Result:
+    """Forge the face, ask the detector, and compare the heat maps with the true mask."""
     forgery = forge(subject, settings)
     authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
     mask = crop_mask(subject, forgery.mask)
@@ -200,20 +204,20 @@ def judge(detector: Detector, subject: Subject, settings: Settings) -> Result:
     changed = settings.ratio > 0 and bool((mask > 0.5).any())
     found = {name: localise(heat.map, mask > 0.5) for name, heat in maps.items()} if changed else {}
     return Result(
-        settings,
-        authentic,
-        forged,
-        mask,
-        float(logits[1]),
-        p,
-        p_authentic,
-        label_of(detector, p),
-        maps,
-        found,
+        settings=settings,
+        authentic=authentic,
+        forged=forged,
+        mask=mask,
+        logit=float(logits[1]),
+        p=p,
+        p_authentic=p_authentic,
+        label=label_of(detector, p),
+        heats=maps,
+        localisations=found,
     )
 
 
-def follows_ratio(detector: Detector, subject: Subject, settings: Settings) -> float:
+def follows_ratio(detector: Detector, subject: Subject, settings: ForgerySettings) -> float:
     """Spearman's correlation of the score with the blend ratio, from 0 to 1 in tenths; the rest as
     the settings say.
     """
@@ -245,68 +249,40 @@ def crop_mask(subject: Subject, mask: NDArray[np.float32]) -> NDArray[np.float32
 
 def surprise(
     detector: Detector, subject: Subject, seed: int, progress: Progress | None = None
-) -> Settings | None:
-    """Settings of a visible forgery that the detector takes for authentic; None if TRIES draws
-    found none.
-    """
+) -> ForgerySettings | None:
+    """ForgerySettings of a visible forgery that the detector calls authentic; None if none of TRIES is."""
     report = progress or (lambda share, stage: None)
     rng = np.random.default_rng(seed)
     for start in range(0, TRIES, TRIES_AT_ONCE):
         report(start / TRIES, f"{start} forgeries tried")
-        tries = [draw(rng) for _ in range(TRIES_AT_ONCE)]
+        tries = [draw_settings(rng) for _ in range(TRIES_AT_ONCE)]
         forgeries = [forge(subject, settings) for settings in tries]
         crops = np.stack([subject.crop(forgery.forged) for forgery in forgeries])
         logits = detector.predict(crops, kind="image").logits
         probability = detector.profiles["image"].calibration.probability
         for i in np.argsort(logits):
             missed = label_of(detector, probability(float(logits[i]))) is Label.AUTHENTIC
-            if missed and change(forgeries[i]) >= SEEN_CHANGE:
+            if missed and mean_change(forgeries[i]) >= VISIBLE_CHANGE:
                 return tries[i]
     return None
 
 
-def draw(rng: np.random.Generator) -> Settings:
-    """Random settings within what the sliders can say."""
-    family, region = str(rng.choice(FAMILIES)), str(rng.choice(list(REGIONS)))
+def draw_settings(rng: np.random.Generator) -> ForgerySettings:
+    """Random settings within the sliders' ranges."""
+    family = str(rng.choice(FAMILIES))
+    region = str(rng.choice(list(REGIONS)))
     values = {name: round(float(rng.uniform(low, high)), 3) for name, (low, high) in RANGES.items()}
     values["ratio"] = float(rng.choice([0.5, 0.75, 1.0]))
     generator = str(rng.choice(SHIPPED_GENERATORS))
-    return Settings(family, region, generator=generator, seed=int(rng.integers(1 << 31)), **values)
+    return ForgerySettings(
+        family, region, generator=generator, seed=int(rng.integers(1 << 31)), **values
+    )
 
 
-def change(forgery: Forgery) -> float:
-    """Mean absolute change inside the mask, grey levels."""
+def mean_change(forgery: Forgery) -> float:
+    """Mean absolute change inside the mask in grey levels."""
     difference = np.abs(forgery.forged.astype(np.float32) - forgery.authentic).mean(axis=2)
     return float((difference * forgery.mask).sum() / max(float(forgery.mask.sum()), 1.0))
-
-
-# -------------------------------------------------------------------------------------------------------
-# generators
-
-
-@lru_cache(maxsize=1)
-def generators() -> dict[str, SmallGenerator]:
-    """The shipped generators by name. Raises WeightsError."""
-    state = store.load(GENERATOR_WEIGHTS)
-    nets = {}
-    for config in GENERATORS:
-        if config.name in SHIPPED_GENERATORS:
-            net = SmallGenerator(config)
-            prefix = f"{config.name}."
-            net.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            )
-            nets[config.name] = net.eval().requires_grad_(False)
-    return nets
-
-
-def ship_generators(folder: Path) -> None:
-    """Collect the generators trained by detector.training.shipped.generators into one shipped file."""
-    files = {name: load_file(folder / f"{name}.safetensors") for name in SHIPPED_GENERATORS}
-    store.save(
-        GENERATOR_WEIGHTS,
-        {f"{name}.{k}": v for name, state in files.items() for k, v in state.items()},
-    )
 
 
 def main() -> None:
@@ -322,11 +298,14 @@ def main() -> None:
     chosen = np.random.default_rng(0).permutation(len(unseen))[: args.count]
     faces = [unseen[i] for i in chosen]
     found = [
-        follows_ratio(detector, cut_subject(f.rgb, f.box_xyxy_px, f.landmarks_px), Settings())
+        follows_ratio(
+            detector, cut_subject(f.rgb, f.box_xyxy_px, f.landmarks_px), ForgerySettings()
+        )
         for f in faces
     ]
     print(
-        f"Spearman of score and ratio on {len(found)} faces: mean {np.mean(found):.3f}, least {min(found):.3f}"
+        f"Spearman of score and ratio on {len(found)} faces: "
+        f"mean {np.mean(found):.3f}, least {min(found):.3f}"
     )
 
 

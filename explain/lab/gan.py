@@ -29,26 +29,30 @@ from explain.lab.digits import digits
 NOISE = 100
 BATCH = 32  # of each kind; small, so that a hundred steps take seconds
 LEARNING_RATE = 2e-4
-# The longer run has minutes, not hours: a higher rate that falls towards the end, real digits
-# called real with 90% only (Salimans et al., arXiv:1606.03498), and grain over both kinds that
-# fades away (Sonderby et al., arXiv:1610.04490), so that the discriminator never gets too sure of
-# itself. The generator learns from its more convincing samples alone (Sinha et al.,
-# arXiv:2002.06224): what lies between two digits is not worth mending. The discriminator moves
-# faster (Heusel et al., arXiv:1706.08500): at the generator's pace it hardly told the two apart,
-# and had nothing to teach.
-LONG_RATE, LONG_SMOOTH, LONG_GRAIN, LONG_KEPT, LONG_AHEAD = 4e-4, 0.1, 0.1, 24, 3.0
-# Between two digits there is none, but between two points of one cloud of noise there always is
-# another. So the longer run draws its noise around PILES points, whose places are learnt with the
-# generator (Ben-Yosef and Weinshall, arXiv:1808.10356); SPREAD is the share of the noise that is
-# not the point's.
-PILES, SPREAD, PILES_RATE = 60, 0.4, 10.0
-HEAD_START = 300  # steps that a new discriminator gets against a generator that has learnt already
-# samples of the grid, always of the same noise, so that one can watch each of them change
+# The longer run has minutes, not hours, so its learning rate is higher and falls towards the end.
+LONG_RATE = 4e-4
+# One-sided label smoothing (Salimans et al., arXiv:1606.03498) and noise over the discriminator's
+# input that fades away (Sonderby et al., arXiv:1610.04490) keep the discriminator from getting too
+# sure of itself.
+LONG_LABEL_SMOOTHING = 0.1
+LONG_INPUT_NOISE = 0.1
+# The generator learns from the most convincing samples of a batch (Sinha et al., arXiv:2002.06224).
+LONG_KEPT = 24
+# The discriminator's rate / the generator's (Heusel et al., arXiv:1706.08500): at the same rate it
+# hardly told the two kinds apart.
+LONG_DISCRIMINATOR_PACE = 3.0
+# A mixture of Gaussians for the latent code (Ben-Yosef and Weinshall, arXiv:1808.10356): digits come
+# in separate kinds, and one Gaussian always has something between two of them. The mixture's centres
+# are learnt with the generator.
+CENTRES = 60
+CENTRE_SPREAD = 0.4  # share of a code that is noise around its centre
+CENTRE_PACE = 10.0  # the centres' learning rate / the generator's
+HEAD_START = 300  # steps that a new discriminator gets against a generator that was loaded
+# samples of the grid, always of the same codes, so that one can watch each of them change
 SHOWN = 36
 MARGIN = 1.1  # second nearest digit / nearest: from there on a sample counts as that digit
 WEIGHTS = "lesson-gan.safetensors"
-# Collapse on demand: the discriminator no longer learns, so the generator pleases one fixed critic
-# over and over.
+# Collapse on demand: the discriminator no longer learns, so the generator repeats what pleases it.
 COLLAPSE_RATE = 2e-3
 
 
@@ -72,32 +76,39 @@ def discriminator() -> nn.Sequential:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class StepLosses:
+    """Cross-entropy of both players at one step."""
+
+    generator: float
+    discriminator: float
+
+
 @dataclass(eq=False)
 class Game:
-    """The two players, and how the game has gone. Its own seed: the same game every time."""
+    """The two players, and how the game has gone. The same seed gives the same game."""
 
     seed: int = 0
     steps: int = 0
-    # (generator, discriminator) per step
-    losses: list[tuple[float, float]] = field(default_factory=list)
+    losses: list[StepLosses] = field(default_factory=list)
     collapsing: bool = False
-    smooth: float = 0.0  # real digits are to be called real with a probability of 1 - smooth
+    label_smoothing: float = 0.0  # the target for real digits is 1 minus this
     kept: int = BATCH  # samples of a batch that the generator learns from: the most convincing ones
     # standard deviation of noise over all that the discriminator sees, of a range of 2
-    grain: float = 0.0
-    piles: int = 0  # points that the noise is drawn around; 0: one cloud
+    input_noise: float = 0.0
+    centres: int = 0  # of the mixture that codes are drawn from; 0: one Gaussian
 
     def __post_init__(self) -> None:
         self.random = torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)  # the layers' own initialisation takes no generator
             self.generator, self.discriminator = generator(), discriminator()
-        self._forge, self._police = (
+        self._generator_steps, self._discriminator_steps = (
             torch.optim.Adam(player.parameters(), LEARNING_RATE, betas=(0.5, 0.999))
             for player in (self.generator, self.discriminator)
         )
-        self.points = nn.Parameter(torch.randn(self.piles, NOISE, generator=self.random))
-        self._forge.add_param_group({"params": [self.points]})
+        self.points = nn.Parameter(torch.randn(self.centres, NOISE, generator=self.random))
+        self._generator_steps.add_param_group({"params": [self.points]})
         self._shown = torch.randn(SHOWN, NOISE, generator=self.random)
         real = torch.from_numpy(digits().pictures)[:, None]
         self._real = real * 2 - 1
@@ -117,16 +128,12 @@ class Game:
         self.collapsing = True
         self.set_rate(COLLAPSE_RATE)
 
-    def set_rate(self, rate: float, police: float | None = None) -> None:
-        """How far the generator moves at each step, and the discriminator where that is not as
-        far.
-        """
-        for player, its in (
-            (self._forge, rate),
-            (self._police, rate if police is None else police),
-        ):
-            player.param_groups[0]["lr"] = its
-        self._forge.param_groups[1]["lr"] = PILES_RATE * rate
+    def set_rate(self, rate: float, discriminator_rate: float | None = None) -> None:
+        """Set the learning rate of both players; None: the discriminator's is the generator's."""
+        own = rate if discriminator_rate is None else discriminator_rate
+        self._generator_steps.param_groups[0]["lr"] = rate
+        self._generator_steps.param_groups[1]["lr"] = CENTRE_PACE * rate
+        self._discriminator_steps.param_groups[0]["lr"] = own
 
     def samples(self, count: int = SHOWN) -> NDArray[np.float32]:
         """(count, 28, 28) in [0, 1]; the first SHOWN are always of the same noise."""
@@ -146,38 +153,40 @@ class Game:
         with torch.random.fork_rng(), torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
             torch.manual_seed(self.seed + self.steps)  # dropout takes no generator
             made = self.generator(noise)
-            police = self._caught(real, made.detach())
+            caught = self._discriminator_loss(real, made.detach())
             if not self.collapsing:
-                _learn(self._police, police)
+                _learn(self._discriminator_steps, caught)
             # it only judges here; its own gradients would cost time
             self.discriminator.requires_grad_(False)
-            forge = _told(self._call(made).topk(self.kept, dim=0).values, 1.0)
-            _learn(self._forge, forge)
+            most_convincing = self._judged(made).topk(self.kept, dim=0).values
+            fooled = _cross_entropy(most_convincing, 1.0)
+            _learn(self._generator_steps, fooled)
             self.discriminator.requires_grad_(True)
-        self.losses.append((float(forge.detach()), float(police.detach())))
+        self.losses.append(StepLosses(float(fooled.detach()), float(caught.detach())))
         self.steps += 1
 
-    def _caught(self, real: Tensor, made: Tensor) -> Tensor:
-        return _told(self._call(real), 1.0 - self.smooth) + _told(self._call(made), 0.0)
+    def _discriminator_loss(self, real: Tensor, made: Tensor) -> Tensor:
+        of_real = _cross_entropy(self._judged(real), 1.0 - self.label_smoothing)
+        return of_real + _cross_entropy(self._judged(made), 0.0)
 
-    def _call(self, pictures: Tensor) -> Tensor:
-        return self.discriminator(
-            pictures + self.grain * torch.randn(pictures.shape) if self.grain else pictures
-        )
+    def _judged(self, pictures: Tensor) -> Tensor:
+        """The discriminator's logits (B, 1) of pictures with its input noise."""
+        if self.input_noise:
+            pictures = pictures + self.input_noise * torch.randn(pictures.shape)
+        return self.discriminator(pictures)
 
 
 def draw_noise(count: int, points: Tensor, random: torch.Generator) -> Tensor:
-    """(count, 100) of variance 1, around points (N, 100) drawn at random; N may be 0."""
+    """(count, 100) codes of variance 1 around points (N, 100) drawn at random; N may be 0."""
     noise = torch.randn(count, NOISE, generator=random)
     if not len(points):
         return noise
-    return (1 - SPREAD**2) ** 0.5 * points[
-        torch.randint(len(points), (count,), generator=random)
-    ] + SPREAD * noise
+    centres = points[torch.randint(len(points), (count,), generator=random)]
+    return (1 - CENTRE_SPREAD**2) ** 0.5 * centres + CENTRE_SPREAD * noise
 
 
-def _told(logits: Tensor, real: float) -> Tensor:
-    """Cross-entropy of having to say real with that probability."""
+def _cross_entropy(logits: Tensor, real: float) -> Tensor:
+    """Binary cross-entropy against the target probability `real` for every sample."""
     return F.binary_cross_entropy_with_logits(
         logits.float(), torch.full_like(logits, real, dtype=torch.float32)
     )
@@ -207,13 +216,13 @@ def variety(samples: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.clip(apart, 0, None) / flat.shape[1]).sum() / (n * (n - 1)))
 
 
-# --------------------------------------------------------------------------------------- is it a
-# digit, and which one?
+# --------------------------------------------------------------------------------------------
+# is it a digit, and which one?
 
 
 @dataclass(frozen=True, eq=False)
 class Recognised:
-    """What a nearest-neighbour classifier trained on real digits makes of samples."""
+    """What a nearest-neighbour classifier trained on real digits says of samples."""
 
     labels: NDArray[np.int64]  # (N,) the nearest real digit's
     # (N,) distance to the second digit / distance to the first; 1: a tie
@@ -251,11 +260,13 @@ def shipped_samples(count: int, seed: int) -> NDArray[np.float32]:
 
 
 def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = False) -> Game:
-    """Play for some minutes, saving the generator averaged over the last steps now and then; go_on
-    from a saved one.
+    """Play for some minutes and save the generator's moving average now and then.
+
+    go_on: from the generator in `folder` instead of from scratch.
     """
     torch.set_flush_denormal(True)
-    game, start = Game(seed, smooth=LONG_SMOOTH, kept=LONG_KEPT, piles=PILES), time.monotonic()
+    game = Game(seed, label_smoothing=LONG_LABEL_SMOOTHING, kept=LONG_KEPT, centres=CENTRES)
+    start = time.monotonic()
     for player in (game.generator, game.discriminator):
         player.to(memory_format=torch.channels_last)
     if go_on:
@@ -270,14 +281,15 @@ def train_longer(minutes: float, folder: Path, seed: int = 0, go_on: bool = Fals
     rate = LONG_RATE / 2 if go_on else LONG_RATE
     while (spent := (time.monotonic() - start) / (60 * minutes)) < 1:
         now = rate * min(1.0, 3.0 * (1 - spent) + 0.02)
-        game.set_rate(0.0 if go_on and game.steps < HEAD_START else now, LONG_AHEAD * now)
-        game.grain = 0.0 if go_on else LONG_GRAIN * max(0.0, 1 - 2 * spent)
+        waits = go_on and game.steps < HEAD_START
+        game.set_rate(0.0 if waits else now, LONG_DISCRIMINATOR_PACE * now)
+        game.input_noise = 0.0 if go_on else LONG_INPUT_NOISE * max(0.0, 1 - 2 * spent)
         game.play(1)
         mean.update_parameters(game.generator)
         if game.steps % 500 == 0:
             keep(mean.module, game.points, folder)
-            told = how_good(mean.module, game.points)
-            print(f"{spent:.0%}, {game.steps} steps: {told}; {game.losses[-1]}", flush=True)
+            quality = how_good(mean.module, game.points)
+            print(f"{spent:.0%}, {game.steps} steps: {quality}; {game.losses[-1]}", flush=True)
     keep(mean.module, game.points, folder)
     return game
 
@@ -292,9 +304,9 @@ def keep(net: nn.Module, points: Tensor, folder: Path) -> None:
 def how_good(net: nn.Module, points: Tensor) -> str:
     """How many of 500 samples a nearest-neighbour classifier takes for a digit."""
     made = draw(net, draw_noise(500, points, torch.Generator().manual_seed(1)))
-    said = recognise(made)
-    digit = "/".join(str(n) for n in np.bincount(said.labels, minlength=10))
-    share = (said.margin > MARGIN).mean()
+    found = recognise(made)
+    digit = "/".join(str(n) for n in np.bincount(found.labels, minlength=10))
+    share = (found.margin > MARGIN).mean()
     return f"{share:.1%} clear a margin of {MARGIN}; per digit {digit}; variety {variety(made):.2f}"
 
 

@@ -1,9 +1,9 @@
 """Guess first: ten pairs of faces, one of each forged. The learner commits, then sees the truth and
 the model's answer.
 
-Every pair is made on the spot from the built-in faces; both halves go through the same nuisance, so
-that only the forgery tells them apart. The model plays by the same rule: it picks the half with the
-higher score.
+Every pair is made on the spot from the built-in faces; both halves are degraded alike, so that only
+the forgery tells them apart. The model plays by the same rule: it picks the half with the higher
+score.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from explain.cam import Heat, heats, method_names
 from explain.figures import Rgb
 from explain.lab import forgery
 from explain.lab.builtin import subjects
-from explain.lab.forgery import Settings, Subject
+from explain.lab.forgery import ForgerySettings, Subject
 
 PAIRS = 10
 SIDES = ("left", "right")
-NUISANCE = ("none", "light", "medium", "heavy")
+DEGRADATIONS = ("none", "light", "medium", "heavy")
 LEAST_CHANGE = 3.0  # grey levels inside the mask: there must be something to see
 TRIES = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two pictures (224, 224, 3) of one face, left and right, and everything that is known about
-    them.
+    """Two crops of one face, left and right, one of them forged.
+
+    Crops are (CROP_PX, CROP_PX, 3).
     """
 
     pictures: tuple[Rgb, Rgb]
-    forged: int  # which of them
-    settings: Settings
-    nuisance: str  # in words
-    mask: NDArray[np.float32]  # (224, 224), of the forged one
+    forged: int  # which of them: 0 left, 1 right
+    settings: ForgerySettings
+    degradation: str  # of both, in words
+    mask: NDArray[np.float32]  # (CROP_PX, CROP_PX), of the forged one
     p: tuple[float, float]  # the model's score of each
     labels: tuple[Label, Label]  # the model's answer to each
     heat: Heat  # the model's map of the forged one
@@ -53,15 +54,17 @@ class Pair:
 
 def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
     """One pair, the forged half on a random side."""
-    subject, nuisance = subjects()[int(rng.integers(2))], str(rng.choice(NUISANCE))
+    subject = subjects()[int(rng.integers(2))]
+    degradation = str(rng.choice(DEGRADATIONS))
     if rng.random() < 0.5:
         subject = mirrored(subject)
     for _ in range(TRIES):
-        settings = forgery.draw(rng)
+        settings = forgery.draw_settings(rng)
         made = forgery.forge(subject, settings)
-        if forgery.change(made) >= LEAST_CHANGE:
+        if forgery.mean_change(made) >= LEAST_CHANGE:
             break
-    recipe, side = draw_preset(nuisance, rng), int(rng.integers(2))
+    recipe = draw_preset(degradation, rng)
+    side = int(rng.integers(2))
     halves = [apply(subject.crop(rgb), recipe) for rgb in (made.authentic, made.forged)]
     first, second = (halves[1], halves[0]) if side == 0 else (halves[0], halves[1])
     logits = detector.predict(np.stack([first, second]), kind="image").logits
@@ -69,20 +72,22 @@ def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
     left, right = (profile.calibration.probability(float(logit)) for logit in logits)
     method = method_names(detector.network, profile)[0]  # the evidence map where there is one
     return Pair(
-        (first, second),
-        side,
-        settings,
-        describe(recipe),
-        forgery.crop_mask(subject, made.mask),
-        (left, right),
-        (forgery.label_of(detector, left), forgery.label_of(detector, right)),
-        heats(detector, "image", halves[1], (method,))[method],
+        pictures=(first, second),
+        forged=side,
+        settings=settings,
+        degradation=describe(recipe),
+        mask=forgery.crop_mask(subject, made.mask),
+        p=(left, right),
+        labels=(forgery.label_of(detector, left), forgery.label_of(detector, right)),
+        heat=heats(detector, "image", halves[1], (method,))[method],
     )
 
 
 def make_round(detector: Detector, seed: int, progress: Progress | None = None) -> tuple[Pair, ...]:
-    """PAIRS pairs."""
-    report, rng, pairs = progress or (lambda share, stage: None), np.random.default_rng(seed), []
+    """PAIRS pairs; the same seed always gives the same ones."""
+    report = progress or (lambda share, stage: None)
+    rng = np.random.default_rng(seed)
+    pairs = []
     for i in range(PAIRS):
         report(i / PAIRS, f"Making pair {i + 1} of {PAIRS}")
         pairs.append(make_pair(detector, rng))
@@ -105,19 +110,21 @@ def mirrored(subject: Subject) -> Subject:
 
 
 def rows(pairs: Sequence[Pair], guesses: Sequence[int]) -> list[tuple[str, ...]]:
-    """One row for each answered pair: number, what was forged, learner, model's pick, model's
-    answer to the forgery.
+    """One row for each answered pair.
+
+    Its number, what was forged, the learner's guess, the model's pick, and the model's answer to
+    the forgery alone.
     """
-    told = []
+    table = []
     for i, (pair, guess) in enumerate(zip(pairs, guesses, strict=False)):
         what = f"{pair.settings.region}, {pair.settings.family}"
         marks = [
             f"{SIDES[side]} {'✓' if side == pair.forged else '✗'}" for side in (guess, pair.picked)
         ]
-        told.append(
+        table.append(
             (f"{i + 1}", what, *marks, f"{pair.labels[pair.forged]} ({pair.p[pair.forged]:.2f})")
         )
-    return told
+    return table
 
 
 def score(pairs: Sequence[Pair], guesses: Sequence[int]) -> str:
@@ -128,6 +135,7 @@ def score(pairs: Sequence[Pair], guesses: Sequence[int]) -> str:
     missed = sum(pair.labels[pair.forged] is not Label.FORGED for pair, _ in answered)
     alarms = sum(pair.labels[1 - pair.forged] is Label.FORGED for pair, _ in answered)
     return (
-        f"You found {you} of {len(answered)}, the model {model}. Asked about one picture at a time, as in real life, "
-        f"it did not call {missed} of the forgeries forged, and it called {alarms} of the authentic pictures forged."
+        f"You found {you} of {len(answered)}, the model {model}. Asked about one picture at a "
+        f"time, as in real life, it did not call {missed} of the forgeries forged, and it called "
+        f"{alarms} of the authentic pictures forged."
     )

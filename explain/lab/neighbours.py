@@ -1,8 +1,7 @@
-"""Your face among known ones: its embedding beside those of held-back faces and of forgeries made
-from them.
+"""A face among known ones: its embedding beside those of held-back faces and of forgeries of them.
 
-The map is a projection of 512 numbers on two: near on the map is not always near, so the neighbours
-are found by the cosine of the whole embeddings.
+The map is a projection from many numbers to two. Two faces that are near each other there need not
+be alike, so the neighbours are found by the cosine of the whole embeddings.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,9 +22,8 @@ from explain.figures import Rgb, drawn
 
 NEIGHBOURS = 10
 AUTHENTIC = "authentic"
-# One sign for each kind, since colours alone tell nothing to many; authentic faces are the pale
-# ground.
-LOOKS = (
+# marker and colour of each kind of forgery: colours alone are not seen by everybody
+MARKERS = (
     ("s", "#c2570c"),
     ("^", "#5e3c99"),
     ("D", "#1b7837"),
@@ -32,7 +31,7 @@ LOOKS = (
     ("P", "#8c2d04"),
     ("X", "#08519c"),
 )
-# share of known authentic faces that a face must lie outside of to be called unlike them
+# from this share on of authentic faces with a smaller anomaly score, a face is called unlike them
 RARE = 0.95
 
 
@@ -72,18 +71,25 @@ def locate(detector: Detector, index: Index, path: Path) -> Place:
     return Place(index.on_map(vector)[0], kinds, cosines[0], anomaly, index.rarity(anomaly))
 
 
-def by_kind(index: Index, kinds: Sequence[str]) -> list[tuple[str, int, float]]:
-    """(kind, how many of the neighbours are of it, its share of the index), the most frequent
-    first.
-    """
-    shares = {
-        kind: index.kinds.count(kind) / len(index.kinds) for kind in dict.fromkeys(index.kinds)
-    }
-    counted = [(kind, list(kinds).count(kind), share) for kind, share in shares.items()]
-    return sorted(counted, key=lambda row: (-row[1], row[0]))
+@dataclass(frozen=True)
+class KindCount:
+    """How many neighbours are of one kind."""
+
+    kind: str
+    neighbours: int
+    index_share: float  # of the kind in the whole index
 
 
-def said(index: Index, place: Place) -> list[str]:
+def count_kinds(index: Index, kinds: Sequence[str]) -> list[KindCount]:
+    """The neighbours' kinds counted, the most frequent first."""
+    counted = [
+        KindCount(kind, list(kinds).count(kind), index.kinds.count(kind) / len(index.kinds))
+        for kind in dict.fromkeys(index.kinds)
+    ]
+    return sorted(counted, key=lambda count: (-count.neighbours, count.kind))
+
+
+def describe_place(index: Index, place: Place) -> list[str]:
     """What the neighbours are and how unusual the face is, in sentences."""
     forged = sum(kind != AUTHENTIC for kind in place.kinds)
     expected = np.mean(index.labels) * len(place.kinds)
@@ -91,11 +97,12 @@ def said(index: Index, place: Place) -> list[str]:
         "unlike the authentic faces known here" if place.rarity >= RARE else "no rarity among them"
     )
     return [
-        f"Of the {len(place.kinds)} nearest entries {forged} are forgeries; by chance it would be about "
-        f"{expected:.0f}. The nearest has a cosine similarity of {place.cosines[0]:.2f}.",
-        f"Anomaly score {place.anomaly:.2g}, the mean distance to the five nearest authentic faces: "
-        f"{place.rarity:.0%} of the authentic faces have a smaller one, so this face is {unusual}. "
-        "Unusual is not forged: a hat, a camera or a light that was not seen before is enough.",
+        f"Of the {len(place.kinds)} nearest entries {forged} are forgeries; by chance it would be "
+        f"about {expected:.0f}. The nearest has a cosine similarity of {place.cosines[0]:.2f}.",
+        f"Anomaly score {place.anomaly:.2g}, the mean distance to the five nearest authentic "
+        f"faces: {place.rarity:.0%} of the authentic faces have a smaller one, so this face is "
+        f"{unusual}. Unusual is not forged: a hat, a camera or a light that was not seen before is "
+        "enough.",
     ]
 
 
@@ -103,19 +110,19 @@ def map_picture(index: Index, place: Place | None = None) -> Rgb:
     """Every entry by its kind, and the face as a star."""
     figure = Figure(figsize=(7.2, 5.4), dpi=130, layout="constrained")
     axes = figure.subplots()
-    xy, kinds = index.on_map(index.vectors), np.array(index.kinds)
-    known = kinds == AUTHENTIC
-    axes.scatter(xy[known, 0], xy[known, 1], s=14, marker="o", facecolors="none", edgecolors="#777777", linewidths=0.7,
-                 label=f"{AUTHENTIC} ({known.sum()})")  # fmt: skip
-    others = [kind for kind in dict.fromkeys(index.kinds) if kind != AUTHENTIC]
-    for i, kind in enumerate(others):
-        marker, colour = LOOKS[i % len(LOOKS)]
-        chosen = kinds == kind
-        axes.scatter(xy[chosen, 0], xy[chosen, 1], s=20, marker=marker, color=colour, alpha=0.8, linewidths=0,
-                     label=f"{kind} ({chosen.sum()})")  # fmt: skip
+    _draw_entries(axes, index)
     if place is not None:
-        axes.scatter(place.xy[0], place.xy[1], s=420, marker="*", color="#ffd700", edgecolors="black", linewidths=1.4,
-                     zorder=5, label="this face")  # fmt: skip
+        axes.scatter(
+            place.xy[0],
+            place.xy[1],
+            s=420,
+            marker="*",
+            color="#ffd700",
+            edgecolors="black",
+            linewidths=1.4,
+            zorder=5,
+            label="this face",
+        )
     axes.set_xlabel("first principal component", fontsize=9)
     axes.set_ylabel("second principal component", fontsize=9)
     axes.tick_params(labelsize=8)
@@ -126,3 +133,33 @@ def map_picture(index: Index, place: Place | None = None) -> Rgb:
     for handle in legend.legend_handles:
         handle.set_sizes([40])  # type: ignore[union-attr]
     return drawn(figure)
+
+
+def _draw_entries(axes: Any, index: Index) -> None:
+    xy = index.on_map(index.vectors)
+    kinds = np.array(index.kinds)
+    authentic = kinds == AUTHENTIC
+    axes.scatter(
+        xy[authentic, 0],
+        xy[authentic, 1],
+        s=14,
+        marker="o",
+        facecolors="none",
+        edgecolors="#777777",
+        linewidths=0.7,
+        label=f"{AUTHENTIC} ({authentic.sum()})",
+    )
+    others = [kind for kind in dict.fromkeys(index.kinds) if kind != AUTHENTIC]
+    for i, kind in enumerate(others):
+        marker, colour = MARKERS[i % len(MARKERS)]
+        chosen = kinds == kind
+        axes.scatter(
+            xy[chosen, 0],
+            xy[chosen, 1],
+            s=20,
+            marker=marker,
+            color=colour,
+            alpha=0.8,
+            linewidths=0,
+            label=f"{kind} ({chosen.sum()})",
+        )

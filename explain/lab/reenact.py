@@ -2,8 +2,8 @@
 
 The idea of the first-order motion model (Siarohin et al., arXiv:2003.00196): around every key point
 the movement is nearly affine, and soft weights join those local movements to one flow. There a
-generator then paints what the flow cannot know; here there is none, so one sees what it would have
-to invent: teeth, the inside of a mouth, what was hidden.
+generator then paints what the flow cannot know. Here there is no generator, so one sees what it
+would have to invent: teeth, the inside of a mouth, what was hidden.
 """
 
 from __future__ import annotations
@@ -25,26 +25,22 @@ KEY_POINTS = np.vstack(
     [FIVE_POINTS, [[0, 1.02], [0, 1.3], [0, 1.86], [-1.0, 0.3], [1.0, 0.3]]]
 ).astype(np.float32)
 UPPER_LIP, LOWER_LIP, CHIN = 5, 6, 7
-REACH = 0.34  # of a key point, in eye distances
-STILL = 0.02  # weight of the background, which stays where it is
+REACH = 0.34  # sigma of a key point's weight, in eye distances
+BACKGROUND_WEIGHT = 0.02  # of staying in place, beside the key points' weights
 FRAMES = 24
 WATERMARK = "TEACHING EXAMPLE: MOVED FACE"
 
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """Key points of a driving face through time, (T, K, 2) in eye distances, and their turn (T,) in
-    radians.
-    """
+    """Key points of a driving face through time."""
 
-    points: NDArray[np.float32]
-    turn: NDArray[np.float32]
+    points: NDArray[np.float32]  # (T, K, 2) in eye distances
+    turn: NDArray[np.float32]  # (T,) in radians
 
 
 def driving(opened: float, turned_deg: float, frames: int = FRAMES) -> Drive:
-    """Somebody who opens the mouth by `opened` eye distances and tilts the head by `turned_deg`,
-    there and back.
-    """
+    """A face that opens its mouth by `opened` eye distances and tilts by `turned_deg`, and back."""
     points, turns = [], []
     for phase in np.sin(np.linspace(0, np.pi, frames)):
         moved = KEY_POINTS.copy()
@@ -60,10 +56,10 @@ def driving(opened: float, turned_deg: float, frames: int = FRAMES) -> Drive:
 
 
 def move(rgb: Rgb, landmarks_px: Points, drive: Drive, at: int) -> tuple[Rgb, NDArray[np.float32]]:
-    """The face as the drive's frame `at` moves it, and the stretch of every pixel (H, W): 1
-    unchanged, 2 twice as long.
+    """The face as the drive's frame `at` moves it, and how far each pixel is stretched (H, W).
 
-    Movements are relative to the drive's first frame, so that the face keeps its own shape.
+    Movements are relative to the drive's first frame, so that the face keeps its own shape. A
+    stretch of 1 is unchanged, of 2 twice as long.
     """
     place = face_affine(landmarks_px)
     start = KEY_POINTS @ place[:, :2].T + place[:, 2]
@@ -72,10 +68,8 @@ def move(rgb: Rgb, landmarks_px: Points, drive: Drive, at: int) -> tuple[Rgb, ND
     back = _rotation(-float(drive.turn[at] - drive.turn[0]))
     height, width = rgb.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    total, flow = (
-        np.full((height, width), STILL, np.float32),
-        np.zeros((height, width, 2), np.float32),
-    )
+    total = np.full((height, width), BACKGROUND_WEIGHT, np.float32)
+    flow = np.zeros((height, width, 2), np.float32)
     for from_px, to_px in zip(start, goal, strict=True):
         off = np.stack([x - to_px[0], y - to_px[1]], axis=-1)
         weight = np.exp(-(off**2).sum(axis=-1) / (2 * (REACH * unit) ** 2))
@@ -94,11 +88,12 @@ def _rotation(angle: float) -> NDArray[np.float64]:
 
 
 def _stretch(source: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far a source pixel is pulled apart: one over the smaller singular value of the map's
-    derivative.
+    """How far pixels are pulled apart: one over the smaller singular value of the derivative of
+    `source`, the place (H, W, 2) that each pixel comes from.
     """
     (ay, ax), (by, bx) = np.gradient(source[..., 0]), np.gradient(source[..., 1])
-    size, area = ax**2 + ay**2 + bx**2 + by**2, ax * by - ay * bx
+    size = ax**2 + ay**2 + bx**2 + by**2
+    area = ax * by - ay * bx
     smaller = np.sqrt(
         np.clip((size - np.sqrt(np.clip(size**2 - 4 * area**2, 0, None))) / 2, 1e-4, None)
     )
@@ -112,12 +107,12 @@ def play(
     frames: int = FRAMES,
     progress: Progress | None = None,
 ) -> tuple[tuple[Rgb, ...], float]:
-    """Watermarked frames of a built-in face, and the strongest stretch around the mouth: what is
-    made up there.
-    """
+    """Watermarked frames of a built-in face that moves, and the strongest stretch at the mouth."""
     report = progress or (lambda share, stage: None)
-    drive, subject = driving(opened, turned_deg, frames), subjects()[person]
-    moved, worst = [], 1.0
+    drive = driving(opened, turned_deg, frames)
+    subject = subjects()[person]
+    moved = []
+    worst = 1.0
     mouth = subject.landmarks_px[3:].mean(axis=0).astype(int)
     half = int(np.linalg.norm(subject.landmarks_px[1] - subject.landmarks_px[0]) / 2)
     for at in range(frames):

@@ -1,5 +1,6 @@
-"""How a face swap is made, and why it flickers; on the two built-in public-domain faces only, small
-and watermarked.
+"""How a face swap is made, and why it flickers.
+
+Only the two built-in public-domain faces are swapped, small and watermarked.
 
 Extraction: find the face and align it by its landmarks. Training: one shared encoder, a decoder for
 each person. Both decoders read the same code, so one person's expression can be drawn with the
@@ -26,10 +27,13 @@ from detector.types import Analysis, Frame, Media
 from explain.lab.builtin import pictures
 
 FACE_PX = 64  # of the aligned faces: enough to see the principle, too little to fool anybody
-# aligned: px per eye distance, and where the middle between the eyes is
-UNIT_PX, CENTRE_PX = 21.0, (32.0, 21.0)
+# in an aligned face: px per eye distance, and where the middle between the eyes is
+UNIT_PX = 21.0
+CENTRE_PX = (32.0, 21.0)
 STEPS, BATCH, LEARNING_RATE = 200, 8, 2e-3
-FRAMES, FPS, SIZE = 24, 12.0, (320, 320)  # of the clip; width, height
+LOSS_EVERY = 10  # steps between two kept losses
+FRAMES, FPS = 24, 12.0  # of the clip
+CLIP_PX = (320, 320)  # its width and height
 WATERMARK = "TEACHING EXAMPLE: SWAPPED FACE"
 SECOND = 1  # Grace Hopper's place in pictures(): the clip is hers, the other face is laid over it
 
@@ -39,8 +43,9 @@ SECOND = 1  # Grace Hopper's place in pictures(): the clip is hers, the other fa
 
 
 def alignment(points: Points) -> NDArray[np.float64]:
-    """(2, 3) turn, scale and shift from picture px to the aligned face's px. points: five
-    landmarks.
+    """(2, 3) similarity from picture px to the aligned face's px.
+
+    points: five landmarks. Raises ValueError where they are all in one place.
     """
     goal = FIVE_POINTS * UNIT_PX + np.array(CENTRE_PX, np.float32)
     move, _ = cv2.estimateAffinePartial2D(points, goal, method=cv2.LMEDS)
@@ -50,7 +55,7 @@ def alignment(points: Points) -> NDArray[np.float64]:
 
 
 def aligned(rgb: Rgb, points: Points) -> Rgb:
-    """(64, 64, 3) upright face, eyes always in the same place."""
+    """(FACE_PX, FACE_PX, 3) upright face, the eyes always in the same place."""
     move = alignment(points)
     shrink = float(np.hypot(move[0, 0], move[1, 0]))
     if shrink < 0.7:  # average down first: no aliasing
@@ -91,9 +96,12 @@ def _up(a: int, b: int) -> list[nn.Module]:
 
 
 @dataclass(frozen=True, eq=False)
-class Learnt:
+class TrainedSwapper:
+    """Both decoders after training."""
+
     net: Swapper
-    losses: tuple[float, ...]  # mean absolute error (0..1) every 10 steps, both people together
+    # mean absolute error (0..1) of both people together, every LOSS_EVERY steps
+    losses: tuple[float, ...]
 
     @torch.inference_mode()
     def draw(self, face: Rgb, person: int) -> Rgb:
@@ -102,16 +110,19 @@ class Learnt:
         return np.rint(255 * drawn).astype(np.uint8)
 
 
-def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -> Learnt:
-    """Teach both decoders to undo small warps of their own person: that forces the encoder to read
-    the pose.
+def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -> TrainedSwapper:
+    """Teach each decoder to undo small warps of its own person's face.
+
+    The encoder has to read the pose for that, whoever is shown.
     """
-    report, rng = progress or (lambda share, stage: None), np.random.default_rng(seed)
+    report = progress or (lambda share, stage: None)
+    rng = np.random.default_rng(seed)
     people = [_smaller(rgb, points) for rgb, points in pictures()]
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # the layers' own initialisation takes no generator
         net = Swapper()
-    optimiser, losses = torch.optim.Adam(net.parameters(), LEARNING_RATE, betas=(0.5, 0.99)), []
+    optimiser = torch.optim.Adam(net.parameters(), LEARNING_RATE, betas=(0.5, 0.99))
+    losses = []
     for i in range(steps):
         error = torch.zeros(())
         for person, (rgb, points) in enumerate(people):
@@ -122,17 +133,15 @@ def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -
         optimiser.zero_grad()
         error.backward()
         optimiser.step()
-        if i % 10 == 0:
+        if i % LOSS_EVERY == 0:
             report(i / steps, f"Step {i} of {steps}")
             losses.append(float(error.detach()) / 2)
     report(1.0, "Done")
-    return Learnt(net.eval().requires_grad_(False), tuple(losses))
+    return TrainedSwapper(net.eval().requires_grad_(False), tuple(losses))
 
 
 def _smaller(rgb: Rgb, points: Points) -> tuple[Rgb, Points]:
-    """A picture and its landmarks averaged down so far that no pose of `_example` needs it
-    again.
-    """
+    """A picture and its landmarks averaged down once, so that no pose of `_example` has to."""
     move = alignment(points)
     scale = float(np.hypot(move[0, 0], move[1, 0])) / 0.8
     if scale >= 1:
@@ -174,7 +183,8 @@ def put_back(frame: Rgb, points: Points, drawn: Rgb) -> Rgb:
     """Lay a drawn face over the frame it was aligned from: colours matched, seam softened,
     watermarked.
     """
-    back, (height, width) = cv2.invertAffineTransform(alignment(points)), frame.shape[:2]
+    back = cv2.invertAffineTransform(alignment(points))
+    height, width = frame.shape[:2]
     placed = cv2.warpAffine(
         drawn, back, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
@@ -198,13 +208,13 @@ def watermarked(rgb: Rgb, text: str = WATERMARK) -> Rgb:
     return np.asarray(image)
 
 
-# ---------------------------------------------------------------------------------------------- 4.
-# why it flickers
+# ----------------------------------------------------------------------------------------------
+# 4. why it flickers
 
 
 @dataclass(frozen=True, eq=False)
 class Flicker:
-    """The clip before and after, frame by frame, and how steady each is."""
+    """The clip before and after the swap, and how steady each is."""
 
     authentic: tuple[Rgb, ...]
     swapped: tuple[Rgb, ...]
@@ -224,16 +234,19 @@ def clip(count: int = FRAMES) -> tuple[tuple[Rgb, ...], tuple[Points, ...]]:
         move = cv2.getRotationMatrix2D(
             (middle[0], middle[1]), 2 * np.sin(turn), 0.85 + 0.04 * np.sin(turn / 2)
         )
-        move[:, 2] += np.array(SIZE) / 2 - middle + (6 * np.sin(turn), 3 * np.sin(2 * turn))
+        move[:, 2] += np.array(CLIP_PX) / 2 - middle + (6 * np.sin(turn), 3 * np.sin(2 * turn))
         frames.append(
-            np.asarray(cv2.warpAffine(rgb, move, SIZE, borderMode=cv2.BORDER_REFLECT), np.uint8)
+            np.asarray(cv2.warpAffine(rgb, move, CLIP_PX, borderMode=cv2.BORDER_REFLECT), np.uint8)
         )
         places.append((np.hstack([points, np.ones((5, 1))]) @ move.T).astype(np.float32))
     return tuple(frames), tuple(places)
 
 
 def flicker(
-    detector: Detector, learnt: Learnt, count: int = FRAMES, progress: Progress | None = None
+    detector: Detector,
+    swapper: TrainedSwapper,
+    count: int = FRAMES,
+    progress: Progress | None = None,
 ) -> Flicker:
     """Convert the clip frame by frame, each with the landmarks found in it alone, and compare."""
     report = progress or (lambda share, stage: None)
@@ -243,7 +256,7 @@ def flicker(
         report(0.6 * i / count, f"Converting frame {i + 1} of {count}")
         found = detector.finder.detect_faces(frame)
         points = found[0].landmarks_px if found else truth
-        swapped.append(put_back(frame, points, learnt.draw(aligned(frame, points), 1 - SECOND)))
+        swapped.append(put_back(frame, points, swapper.draw(aligned(frame, points), 1 - SECOND)))
     steady = [steadiness(clip, places) for clip in (frames, swapped)]
     report(0.6, "Asking the detector")
     marked = [watermarked(frame) for frame in frames]  # on both, so that the mark tells nothing
@@ -256,8 +269,9 @@ def flicker(
 
 
 def steadiness(frames: Sequence[Rgb], places: Sequence[Points]) -> tuple[float, ...]:
-    """Correlation of neighbouring frames' fine detail inside the face, the camera's own movement
-    taken out.
+    """Correlation of the face's fine detail between neighbouring frames.
+
+    places: the true landmarks, which take the camera's own movement out.
     """
     details = []
     for frame, points in zip(frames, places, strict=True):

@@ -1,7 +1,7 @@
-"""Where the detector fails, shown on the built-in faces: each a picture before and after, judged on
-the spot.
+"""Where the detector fails, shown on the built-in faces: each a picture before and after a change.
 
-Nothing is claimed beforehand: the sentences say what the loaded weights made of the two pictures.
+Both are analysed when they are asked for, and the sentences follow from these answers, so an
+example that a later model gets right says so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detector.forgery.blending import Blend, Look, eye_distance, self_blend
 from detector.pipeline import Detector, Progress
 from detector.types import Frame, Label, Media, Verdict
 from explain.figures import Rgb
-from explain.lab.charts import strip
+from explain.lab.charts import Captioned, strip
 from explain.lab.examples import (
     ASTRONAUT_POINTS,
     HOPPER_POINTS,
@@ -30,7 +30,7 @@ from explain.lab.examples import (
 from explain.report_html import HEADLINES
 
 WIDTH_PX = 512  # of both built-in pictures
-SHOWN_PX = 320
+SHOWN_PX = 320  # side of a shown picture
 
 
 @dataclass(frozen=True)
@@ -106,17 +106,20 @@ def resaved_mouth() -> Rgb:
 WEAKNESSES: tuple[Weakness, ...] = (
     Weakness(
         "Compression hides a forgery",
-        "A face pasted in, before and after heavy compression: the traces go first, the forgery stays.",
+        "A face pasted in, before and after heavy compression: the traces go first, the forgery "
+        "stays.",
         astronaut_swapped, compressed, True,
     ),
     Weakness(
         "A small face cannot be judged",
-        "The same forgery, small in its picture (enlarged here). Too few pixels are left to say anything.",
+        "The same forgery, small in its picture (enlarged here). Too few pixels are left to say "
+        "anything.",
         astronaut_swapped, tiny, True,
     ),
     Weakness(
         "Careful work passes",
-        "A face pasted in carelessly, and once more with matched colours, full sharpness and a soft seam.",
+        "A face pasted in carelessly, and once more with matched colours, full sharpness and a "
+        "soft seam.",
         coarse, careful, True,
     ),
     Weakness(
@@ -126,7 +129,8 @@ WEAKNESSES: tuple[Weakness, ...] = (
     ),
     Weakness(
         "Retouching is not forging",
-        "An authentic photo before and after a beauty filter with warmer colours: edited, and still her own face.",
+        "An authentic photo before and after a beauty filter with warmer colours: edited, and "
+        "still her own face.",
         astronaut, retouched, False,
     ),
     Weakness(
@@ -138,28 +142,30 @@ WEAKNESSES: tuple[Weakness, ...] = (
 
 
 def judge(detector: Detector, progress: Progress | None = None) -> list[Judged]:
-    """Ask the detector about every pair. `progress(share, stage)` is called before each; raising in
-    it cancels.
+    """Analyse both pictures of every weakness.
+
+    `progress(share, stage)` is called before each; raising in it cancels.
     """
     report = progress or (lambda share, stage: None)
     found = []
     for i, weakness in enumerate(WEAKNESSES):
         report(i / len(WEAKNESSES), weakness.title)
         pictures = weakness.before(), weakness.after()
-        before, after = (detector.analyze_media(_media(rgb)).verdict for rgb in pictures)
+        before, after = (detector.analyze_media(still(rgb)).verdict for rgb in pictures)
         found.append(Judged(weakness, pictures, (before, after)))
     report(1.0, "Done")
     return found
 
 
-def _media(rgb: Rgb) -> Media:
+def still(rgb: Rgb) -> Media:
+    """A picture as opened media."""
     height, width = rgb.shape[:2]
     return Media("built-in.png", "0" * 64, "image", width, height, 0.0, (Frame(0, 0.0, rgb),))
 
 
-def said(judged: Judged) -> list[str]:
-    """What is shown and what came of it: whether the detector is wrong, silent or right about the
-    second picture.
+def describe_outcome(judged: Judged) -> list[str]:
+    """What is shown, and whether the detector is wrong, silent or right about the second
+    picture.
     """
     truth = Label.FORGED if judged.weakness.forged else Label.AUTHENTIC
     before, after = judged.verdicts
@@ -172,7 +178,8 @@ def said(judged: Judged) -> list[str]:
     kind = "forged" if judged.weakness.forged else "authentic"
     return [
         judged.weakness.lesson,
-        f"Both are {kind}. Before: {_answer(before)}. After: {_answer(after)}. {after.reason} {outcome}",
+        f"Both are {kind}. Before: {_answer(before)}. After: {_answer(after)}. {after.reason} "
+        f"{outcome}",
     ]
 
 
@@ -183,13 +190,17 @@ def _answer(verdict: Verdict) -> str:
 
 def pair_picture(judged: Judged) -> Rgb:
     """Both pictures around the face, with the answers below."""
-    cells = [(_around_face(rgb), f"{name}\n{_answer(verdict)}") for rgb, name, verdict in
-             zip(judged.pictures, ("before", "after"), judged.verdicts, strict=True)]  # fmt: skip
+    cells = [
+        Captioned(_around_face(rgb), f"{name}\n{_answer(verdict)}")
+        for rgb, name, verdict in zip(
+            judged.pictures, ("before", "after"), judged.verdicts, strict=True
+        )
+    ]
     return strip(cells, side_px=SHOWN_PX)
 
 
 def _around_face(rgb: Rgb) -> Rgb:
-    """A square around the face, wherever the picture was scaled to."""
+    """A square around the face; the landmarks are scaled as the picture was."""
     points = ASTRONAUT_POINTS if rgb.shape[0] == rgb.shape[1] else HOPPER_POINTS
     points = points * (rgb.shape[1] / WIDTH_PX)
     (x, y), half = points.mean(0), 2.4 * eye_distance(points)

@@ -14,7 +14,7 @@ from detector.degrade import describe
 from detector.media import open_media
 from detector.profile import Thresholds
 from explain.lab import compression
-from explain.lab.charts import fit
+from explain.lab.charts import resized
 from explain.lab.compression import Point, Sweep, sweeps
 from explain.lab.examples import EXAMPLES
 from explain.restore import restore
@@ -33,20 +33,24 @@ from explain.server.widgets import (
 )
 
 LEAD = (
-    "Most pictures reach you compressed, and compression wipes out fine traces of a forgery. Degrade a file step by "
-    "step and see when the answer changes. **Try:** the pasted-in face with JPEG, then with shrinking. Which one hides "
-    "it first?"
+    "Most pictures reach you compressed, and compression wipes out fine traces of a forgery. "
+    "Degrade a file step by step and see when the answer changes. **Try:** the pasted-in face with "
+    "JPEG, then with shrinking. Which one hides it first?"
 )
-# Gradio's image slider takes no alternative text; its pictures stand in the page a moment after the
-# change.
-ALT_TEXTS = """() => setTimeout(() => document.querySelectorAll('#lens-compression-restored img').forEach((img, i) => {
-  img.alt = ['The face as it is at this level', 'The same face, denoised'][i];
-}), 300)"""
+FACE_PX = 448  # side of the shown face
+# Gradio's image slider takes no alternative text, and its pictures are in the page only a moment
+# after the change.
+ALT_TEXTS = """() => setTimeout(() => {
+  const images = document.querySelectorAll('#lens-compression-restored img');
+  images.forEach((img, i) => {
+    img.alt = ['The face as it is at this level', 'The same face, denoised'][i];
+  });
+}, 300)"""
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """What moves with the level."""
+class LevelViews:
+    """The components that change with the level."""
 
     curve: gr.Image
     words: gr.HTML
@@ -59,8 +63,8 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """One finished curve, kept while its visitor looks at it."""
+class FinishedSweep:
+    """One finished curve, kept while its visitor works with it."""
 
     sweep: Sweep
     points: tuple[Point, ...]
@@ -81,29 +85,29 @@ def build(service: Service) -> None:
             )
             run = runner(service, "compression", "Draw the curve")
         with gr.Column(scale=5, min_width=320):
-            shown = _shown()
+            shown = _views()
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
 
     def work(step: Any, example: str, uploaded: str | None, name: str) -> Update:
         detector, sweep = service.detector(), sweeps()[name]
         media = open_media(path_of(service, example, uploaded), compression.CLIP_FRAMES)
-        found = Found(
+        found = FinishedSweep(
             sweep,
             compression.curve(detector, media, sweep, step),
             detector.profiles[media.kind].thresholds,
         )
-        at = compression.flip(found.points) or 0
+        at = compression.first_change(found.points) or 0
         last = len(found.points) - 1
         return {
             kept: found,
-            shown.words: markup.sentences([compression.said(found.points)]),
+            shown.words: markup.sentences([compression.describe_change(found.points)]),
             shown.strip: compression.strip_picture(found.points),
             shown.level: gr.Slider(0, last, value=at, step=1, interactive=True, visible=True),
             **_level(service, shown, found, at),
         }
 
     @spoken(run.status)
-    def move(found: Found | None, at: float) -> Update:
+    def move(found: FinishedSweep | None, at: float) -> Update:
         return {run.status: gr.skip()} if found is None else _level(service, shown, found, int(at))
 
     outputs = list(vars(shown).values())
@@ -120,7 +124,7 @@ def build(service: Service) -> None:
     _endpoint(service)
 
 
-def _shown() -> Shown:
+def _views() -> LevelViews:
     curve = picture(
         "Score against severity",
         "lens-compression-curve",
@@ -149,11 +153,11 @@ def _shown() -> Shown:
             interactive=False,
             elem_id="lens-compression-restored",
         )
-    return Shown(curve, words, strip, level, about, face, evidence, restored)
+    return LevelViews(curve, words, strip, level, about, face, evidence, restored)
 
 
-def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
-    """Everything that belongs to one level."""
+def _level(service: Service, shown: LevelViews, found: FinishedSweep, at: int) -> Update:
+    """The content of everything that changes with the level."""
     point = found.points[at]
     curve = compression.curve_picture(found.sweep, found.points, found.band, at)
     p = point.verdict.p_fake
@@ -162,7 +166,7 @@ def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
         if p is None
         else f"Score {p:.2f}. {point.verdict.reason}"
     )
-    about = [f"{point.level}: {describe(point.recipe)}. {score}"]
+    about = [f"{point.level.name}: {describe(point.level.degradation)}. {score}"]
     if point.crop is None:
         empty = {shown.face: None, shown.evidence: None, shown.restored: None}
         return {shown.curve: curve, shown.about: markup.sentences(about), **empty}
@@ -172,7 +176,7 @@ def _level(service: Service, shown: Shown, found: Found, at: int) -> Update:
     return {
         shown.curve: curve,
         shown.about: markup.sentences(about),
-        shown.face: fit(point.crop.rgb, 448),
+        shown.face: resized(point.crop.rgb, FACE_PX),
         shown.evidence: compression.evidence_picture(found.points, at),
         shown.restored: None if restored is None else (restored.crop, restored.restored),
     }

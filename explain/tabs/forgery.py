@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from detector.forgery.blending import REGIONS
 from detector.media import open_media
@@ -18,7 +17,9 @@ from explain.cam import Heat
 from explain.faithfulness import Localisation
 from explain.figures import Rgb
 from explain.lab import forgery
-from explain.lab.forgery import FAMILIES, RANGES, SHIPPED_GENERATORS, Result, Settings, Subject
+from explain.lab.forgery import FAMILIES, RANGES, ForgerySettings, Result, Subject
+from explain.lab.generators import SHIPPED_GENERATORS
+from explain.regions import METHOD as LIME
 from explain.regions import explain_regions
 from explain.report_html import HEADLINES
 from explain.server import markup
@@ -38,9 +39,10 @@ from explain.server.widgets import (
 )
 
 LEAD = (
-    "Forge a face from **its own pixels** and watch the detector. What is laid over is a copy of the same face that "
-    "looks and sits a little different, as a face swap does. **Try:** pull the ratio down until the detector lets go, "
-    "then make the seam softer. Where does it look then?"
+    "Forge a face from **its own pixels** and watch the detector. What is laid over is a copy of "
+    "the same face in slightly other colours and another place, as after a face swap. **Try:** "
+    "pull the ratio down until the detector lets go, then make the seam softer. Where is its heat "
+    "then?"
 )
 OWN = "Your own picture is only ever blended with itself; nobody else's face is put on it."
 LABELS = {
@@ -55,8 +57,16 @@ EXAMPLE_NAMES = ("astronaut.png", "grace_hopper.jpg")
 
 
 @dataclass(frozen=True, eq=False)
+class KeptSubject:
+    """The face that a visitor forges, found once per file."""
+
+    path: Path
+    subject: Subject
+
+
+@dataclass(frozen=True, eq=False)
 class Knobs:
-    """The settings on the page, in the order of Settings' fields."""
+    """The settings on the page, in the order of ForgerySettings' fields."""
 
     family: gr.Radio
     region: gr.Dropdown
@@ -73,12 +83,14 @@ class Knobs:
     def inputs(self) -> list[Any]:
         return list(vars(self).values())
 
-    def set_to(self, settings: Settings) -> Update:
+    def set_to(self, settings: ForgerySettings) -> Update:
         return {getattr(self, name): value for name, value in asdict(settings).items()}
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ResultViews:
+    """The components that show a forgery and the detector's answer."""
+
     words: gr.HTML
     forged: gr.Image
     mask: gr.Image
@@ -90,15 +102,13 @@ class Shown:
     def fill(self, result: Result) -> Update:
         evidence, cam, *_ = result.heats.values()
         return {
-            self.words: markup.sentences(said(result)),
-            self.forged: _large(result.forged),
-            self.mask: _large(
-                np.repeat(np.rint(255 * result.mask).astype(np.uint8)[..., None], 3, axis=2)
-            ),
-            self.evidence: _heat(result.forged, evidence),
-            self.cam: _heat(result.forged, cam),
+            self.words: markup.sentences(outcome_sentences(result)),
+            self.forged: figures.enlarged(result.forged),
+            self.mask: figures.enlarged(figures.mask_picture(result.mask)),
+            self.evidence: _heat_picture(result.forged, evidence),
+            self.cam: _heat_picture(result.forged, cam),
             self.lime: None,
-            self.table: table(result.found),
+            self.table: localisation_table(result.localisations),
         }
 
 
@@ -112,7 +122,7 @@ def build(service: Service) -> None:
             knobs = _knobs()
         with gr.Column(scale=5, min_width=320):
             surprise = runner(service, "forgery", "Surprise me: a forgery it misses")
-            shown = _shown()
+            shown = _views()
             lime = gr.Button("Ask LIME, too (some seconds)", elem_id="lens-forgery-lime-go")
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
     _wire_knobs(service, files, knobs, shown, surprise.status, kept)
@@ -121,7 +131,7 @@ def build(service: Service) -> None:
 
 
 def _knobs() -> Knobs:
-    start = Settings()
+    start = ForgerySettings()
     family = gr.Radio(
         list(FAMILIES), value=start.family, label="Kind of forgery", elem_id="lens-forgery-family"
     )
@@ -146,7 +156,7 @@ def _knobs() -> Knobs:
     return Knobs(family=family, region=region, **sliders, generator=generator, seed=seed)
 
 
-def _shown() -> Shown:
+def _views() -> ResultViews:
     words = gr.HTML(markup.note("Move a slider to forge the face."), elem_id="lens-forgery-words")
     with gr.Row():
         forged = picture(
@@ -164,7 +174,7 @@ def _shown() -> Shown:
     lime = picture(
         "LIME", "lens-forgery-lime", "Patches for and against a forgery, with their weights"
     )
-    return Shown(words, forged, mask, evidence, cam, lime, table)
+    return ResultViews(words, forged, mask, evidence, cam, lime, table)
 
 
 # -----------------------------------------------------------------------------------------------------------
@@ -172,27 +182,42 @@ def _shown() -> Shown:
 
 
 def _wire_knobs(
-    service: Service, files: Source, knobs: Knobs, shown: Shown, status: gr.HTML, kept: gr.State
+    service: Service,
+    files: Source,
+    knobs: Knobs,
+    shown: ResultViews,
+    status: gr.HTML,
+    kept: gr.State,
 ) -> None:
     @spoken(status)
     def moved(
-        found: tuple[str, Subject] | None, example: str, uploaded: str | None, *values: Any
+        known: KeptSubject | None, example: str, uploaded: str | None, *values: Any
     ) -> Update:
         path = path_of(service, example, uploaded)
-        if found is None or found[0] != str(path):
-            found = str(path), _subject(service, path)
-        result = forgery.judge(service.detector(), found[1], Settings(*values))
-        return {kept: found, status: markup.note(" "), **shown.fill(result)}
+        if known is None or known.path != path:
+            known = KeptSubject(path, _subject(service, path))
+        result = forgery.judge(service.detector(), known.subject, ForgerySettings(*values))
+        return {kept: known, status: markup.note(" "), **shown.fill(result)}
 
+    changed = [files.example.input, files.file.upload, files.file.clear]
     gr.on(
-        [*(knob.input for knob in knobs.inputs), files.example.input, files.file.upload, files.file.clear], moved,
-        [kept, *files.inputs, *knobs.inputs], [kept, status, *vars(shown).values()],
-        trigger_mode="always_last", concurrency_id="frames", **QUIET,
-    )  # fmt: skip
+        [*(knob.input for knob in knobs.inputs), *changed],
+        moved,
+        [kept, *files.inputs, *knobs.inputs],
+        [kept, status, *vars(shown).values()],
+        trigger_mode="always_last",
+        concurrency_id="frames",
+        **QUIET,
+    )
 
 
 def _wire_slow(
-    service: Service, files: Source, knobs: Knobs, shown: Shown, surprise: Runner, lime: gr.Button
+    service: Service,
+    files: Source,
+    knobs: Knobs,
+    shown: ResultViews,
+    surprise: Runner,
+    lime: gr.Button,
 ) -> None:
     def search(step: Any, example: str, uploaded: str | None, seed: int) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
@@ -214,19 +239,19 @@ def _wire_slow(
     @spoken(surprise.status)
     def ask(example: str, uploaded: str | None, *values: Any) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
-        result = forgery.judge(service.detector(), subject, Settings(*values))
+        result = forgery.judge(service.detector(), subject, ForgerySettings(*values))
         regions = explain_regions(service.detector(), "image", result.forged)
-        scale = figures.shared_scale([regions.heat()])
-        drawn = figures.stack(
-            [figures.regions_signed(result.forged, regions, scale), figures.colour_bar(scale)]
-        )
-        result = result.with_map("LIME", regions.heat())
-        return {**shown.fill(result), shown.lime: drawn}
+        result = result.with_map(LIME, regions.heat())
+        return {**shown.fill(result), shown.lime: figures.regions_chart(result.forged, regions)}
 
     lime.click(
-        ask, [*files.inputs, *knobs.inputs], [surprise.status, *vars(shown).values()],
-        concurrency_id="explain", api_visibility="private", show_progress_on=shown.lime,
-    )  # fmt: skip
+        ask,
+        [*files.inputs, *knobs.inputs],
+        [surprise.status, *vars(shown).values()],
+        concurrency_id="explain",
+        api_visibility="private",
+        show_progress_on=shown.lime,
+    )
 
 
 def _subject(service: Service, path: Path) -> Subject:
@@ -239,7 +264,7 @@ def _endpoint(service: Service) -> None:
         take their defaults.
         """
         try:
-            asked = Settings(**(settings or {}))
+            asked = ForgerySettings(**(settings or {}))
         except (TypeError, ValueError) as err:
             raise CallerError(str(err)) from err
         result = forgery.judge(service.detector(), _subject(service, Path(file)), asked)
@@ -254,22 +279,23 @@ def _endpoint(service: Service) -> None:
 # answers
 
 
-def said(result: Result) -> list[str]:
-    """What the detector makes of the forgery, against what is known."""
+def outcome_sentences(result: Result) -> list[str]:
+    """The detector's answer to the forgery, beside the truth."""
     answer = HEADLINES[result.label].lower()
     scores = f"Score {result.p:.2f} ({answer}); the untouched face has {result.p_authentic:.2f}."
-    if not result.found:
+    if not result.localisations:
         return [scores, "At ratio 0 nothing is forged."]
     missed = result.label.value == "authentic"
     verdict = (
         "This forgery fools the detector: it is forged, and it is not found." if missed else ""
     )
-    best = max(result.found, key=lambda name: result.found[name].iou)
-    place = f"The {best} overlaps the true mask by {result.found[best].iou:.0%} (IoU)."
+    best = max(result.localisations, key=lambda name: result.localisations[name].iou)
+    iou = result.localisations[best].iou
+    place = f"The {best} overlaps the true mask by {iou:.0%} (IoU)."
     return [line for line in (scores, verdict, place) if line]
 
 
-def table(found: dict[str, Localisation]) -> str:
+def localisation_table(found: dict[str, Localisation]) -> str:
     """IoU and pixel AUC of every map against the true mask."""
     head = ("Map", "IoU with the mask", "Pixel AUC (0.5 is chance)", "Hottest pixel in the mask")
     rows = [
@@ -283,7 +309,7 @@ def to_json(result: Result) -> dict[str, Any]:
     """The numbers, rounded to six digits."""
     found = {
         name: {"iou": round(f.iou, 6), "pixel_auc": round(f.pixel_auc, 6), "pointing": f.pointing}
-        for name, f in result.found.items()
+        for name, f in result.localisations.items()
     }
     return {
         "settings": asdict(result.settings),
@@ -296,12 +322,7 @@ def to_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _large(crop: Rgb) -> Rgb:
-    return np.repeat(np.repeat(crop, 2, axis=0), 2, axis=1)
-
-
-def _heat(crop: Rgb, heat: Heat) -> Rgb:
+def _heat_picture(crop: Rgb, heat: Heat) -> Rgb:
     scale = figures.shared_scale([heat])
-    return figures.stack(
-        [_large(figures.heat_picture(crop, heat, scale)), figures.colour_bar(scale)]
-    )
+    large = figures.enlarged(figures.heat_picture(crop, heat, scale))
+    return figures.with_colour_bar(large, scale)

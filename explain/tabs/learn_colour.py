@@ -8,17 +8,18 @@ import gradio as gr
 
 from explain.lab import colour
 from explain.lab.builtin import NAMES, crops
-from explain.lab.charts import strip
+from explain.lab.charts import Captioned, strip
 from explain.lab.colour import Coloured
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import Update, picture, runner
 
 TEXT = (
-    "A small autoencoder has seen faces in colour and learnt to guess colour from brightness. It gets skin about right "
-    "and cannot know the colour of a coat: it takes the average. A coloured photo is **edited**, which is not the same "
-    "as a deepfake: the face is still that person's own.\n\n"
-    "**Try:** double the strength. Does the detector mind? A detector of forgeries is no detector of editing."
+    "A small autoencoder was trained on faces in colour and guesses colour from brightness. It gets "
+    "skin about right and cannot know the colour of a coat: it takes the average. A coloured photo "
+    "is **edited**, which is not the same as a deepfake: the face is still that person's own.\n\n"
+    "**Try:** double the strength. Does the score change? A detector of forgeries is not trained "
+    "to detect editing."
 )
 
 
@@ -39,17 +40,19 @@ def build(service: Service) -> None:
     about = gr.HTML(elem_id="lens-colour-about")
 
     def paint(step: Any, name: str, depth: float) -> Update:
-        result = colour.show(service.detector(), crops()[NAMES.index(name)], float(depth), step)
+        crop = crops()[NAMES.index(name)]
+        result = colour.compare_colours(service.detector(), crop, float(depth), step)
         cells = [
-            (rgb, f"{what}\nscore {result.p[what]:.2f}") for what, rgb in result.pictures.items()
+            Captioned(rgb, f"{what}\nscore {result.p[what]:.2f}")
+            for what, rgb in result.pictures.items()
         ]
-        return {shown: strip(cells), about: markup.sentences(said(result))}
+        return {shown: strip(cells), about: markup.sentences(result_sentences(result))}
 
     run.wire(paint, [who, strength], [shown, about])
 
 
-def said(result: Coloured) -> list[str]:
-    """How good the guess is, and what the detector makes of it."""
+def result_sentences(result: Coloured) -> list[str]:
+    """How good the guess is, and how the detector's score changes."""
     better = (
         "closer to the truth than grey"
         if result.error < result.error_grey
@@ -59,5 +62,6 @@ def said(result: Coloured) -> list[str]:
     return [
         f"The guessed colours are {result.error:.1f} Lab units off on average, no colours at all "
         f"{result.error_grey:.1f}: the guess is {better}.",
-        f"The detector's score went from {result.p['original']:.2f} to {result.p['coloured']:.2f} ({moved:+.2f}).",
+        f"The detector's score went from {result.p['original']:.2f} to "
+        f"{result.p['coloured']:.2f} ({moved:+.2f}).",
     ]

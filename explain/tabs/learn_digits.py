@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ import numpy as np
 from detector.errors import WeightsError
 from explain.figures import Rgb, stack
 from explain.lab import autoencoder, gan
-from explain.lab.autoencoder import CODE_SIZES, LOSSES, TASKS, Trained
+from explain.lab.autoencoder import CODE_SIZES, LOSSES, TASKS, TrainedAutoencoder
 from explain.lab.charts import Line, chart, sheet
 from explain.lab.digits import split
 from explain.lab.gan import Game
@@ -19,19 +20,23 @@ from explain.server.service import Service
 from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
 
 GAN_TEXT = (
-    "Two networks play against each other: a **generator** draws digits from random numbers, a **discriminator** tells "
-    "them from real ones. Each learns from the other's mistakes, so neither loss goes to zero when all is well.\n\n"
-    "**Try:** play 50 steps three times and watch the same 36 noises turn into strokes. Then tick the collapse: only "
-    "the generator goes on learning, against a critic that stands still. How different do its samples remain?"
+    "Two networks play against each other: a **generator** draws digits from random numbers, a "
+    "**discriminator** tells them from real ones. Each learns from the other's mistakes, so neither "
+    "loss goes to zero when all is well.\n\n"
+    "**Try:** play 50 steps three times and watch the same 36 random inputs turn into strokes. Then "
+    "tick the collapse: only the generator goes on learning, and the discriminator stays as it is. "
+    "How different do the samples remain?"
 )
 AUTOENCODER_TEXT = (
-    "An autoencoder squeezes a picture of 784 pixels through a few numbers and rebuilds it. What doesn't fit through "
-    "is lost: that is why early deepfakes were soft, and why a picture unlike the training ones is rebuilt badly.\n\n"
-    "**Try:** code size 2, then 32. Which digits melt into each other first? Then let it learn to take off noise."
+    "An autoencoder squeezes a picture of 784 pixels through a few numbers and rebuilds it. What "
+    "doesn't fit through is lost: that is why early deepfakes were blurred, and why a picture unlike "
+    "the training ones is rebuilt badly.\n\n"
+    "**Try:** code size 2, then 32. Which digits melt into each other first? Then let it learn to "
+    "take off noise."
 )
 LONGER = (
-    f"The longer run drew its noise around {gan.PILES} points that it learnt, since half way between a 3 and a 7 there "
-    "is no digit."
+    f"The longer run drew its random inputs around {gan.CENTRES} points that it learnt, since half "
+    "way between a 3 and a 7 there is no digit."
 )
 COLUMNS = 6
 SHOWN = 12  # digits in a row
@@ -53,7 +58,7 @@ def gan_lesson(service: Service) -> None:
             "36 samples of a generator that has learnt nothing: grey fog",
         )
         now = picture(
-            "Many attempts later: your game", "lens-gan-now", "The same 36 noises after your steps"
+            "Many attempts later: your game", "lens-gan-now", "The same 36 inputs after your steps"
         )
         later = picture(
             "Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits"
@@ -67,15 +72,18 @@ def gan_lesson(service: Service) -> None:
         if broken:
             game.collapse()
         game.play(int(count), step)
-        told = f"After {game.steps} steps the samples differ by {gan.variety(game.samples()):.2f} on average; real "
-        told += f"digits by {gan.variety(split()[1].pictures[: gan.SHOWN]):.2f}."
+        real = gan.variety(split()[1].pictures[: gan.SHOWN])
+        sentence = (
+            f"After {game.steps} steps the samples differ by {gan.variety(game.samples()):.2f} on "
+            f"average; real digits by {real:.2f}."
+        )
         if game.collapsing:
-            told += (
-                " The discriminator stands still: the generator repeats whatever pleased it once."
+            sentence += (
+                " The discriminator no longer learns: the generator repeats what it once accepted."
             )
         return {
             kept: game,
-            about: markup.sentences([told, LONGER]),
+            about: markup.sentences([sentence, LONGER]),
             first: sheet(Game().samples(), COLUMNS),
             now: sheet(game.samples(), COLUMNS),
             later: _longer_run(),
@@ -95,9 +103,43 @@ def _longer_run() -> Rgb | None:
 
 def losses_picture(game: Game) -> Rgb:
     """Both players' losses."""
-    forger, police = zip(*game.losses, strict=True)
-    lines = [Line("generator", forger, marks=False), Line("discriminator", police, marks=False)]
+    lines = [
+        Line("generator", [loss.generator for loss in game.losses], marks=False),
+        Line("discriminator", [loss.discriminator for loss in game.losses], marks=False),
+    ]
     return chart(lines, "step", "loss")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingViews:
+    """The components that show a trained autoencoder."""
+
+    about: gr.HTML
+    rebuilt: gr.Image
+    denoised: gr.Image
+    filled: gr.Image
+    alike: gr.Image
+    odd: gr.Image
+    losses: gr.Image
+    scores: gr.HTML
+
+    def fill(self, learnt: TrainedAutoencoder, numbers: int, measure: str) -> Update:
+        """measure: the loss it was trained with."""
+        some = split()[1].pictures[:SHOWN]
+        grainy = autoencoder.noisy(some, np.random.default_rng(0))
+        holed = autoencoder.holed(some)
+        odd = autoencoder.not_digits()[0]
+        steps = [float(autoencoder.LOSS_EVERY * i) for i in range(len(learnt.losses))]
+        return {
+            self.about: markup.sentences(errors(learnt, numbers)),
+            self.rebuilt: two_rows(some, learnt.rebuild(some)),
+            self.denoised: two_rows(grainy, learnt.rebuild(grainy)),
+            self.filled: two_rows(holed, learnt.inpaint(holed)),
+            self.alike: alike_picture(learnt),
+            self.odd: two_rows(odd, learnt.rebuild(odd)),
+            self.losses: chart([Line(measure, learnt.losses, steps, marks=False)], "step", "loss"),
+            self.scores: anomaly_table(learnt),
+        }
 
 
 def autoencoder_lesson(service: Service) -> None:
@@ -110,9 +152,21 @@ def autoencoder_lesson(service: Service) -> None:
         loss = gr.Radio(list(LOSSES), value="MSE", label="Loss", elem_id="lens-ae-loss")
         task = gr.Radio(
             [("rebuild digits", TASKS[0]), ("rebuild clean digits from noisy ones", TASKS[1])],
-            value=TASKS[0], label="What it learns", elem_id="lens-ae-task",
-        )  # fmt: skip
+            value=TASKS[0],
+            label="What it learns",
+            elem_id="lens-ae-task",
+        )
     run = runner(service, "ae", "Train it (some seconds)")
+    views = _training_views()
+
+    def learn(step: Any, numbers: int, measure: str, goal: str) -> Update:
+        learnt = autoencoder.train(int(numbers), measure, goal, progress=step)
+        return views.fill(learnt, int(numbers), measure)
+
+    run.wire(learn, [code, loss, task], list(vars(views).values()))
+
+
+def _training_views() -> TrainingViews:
     about = gr.HTML(elem_id="lens-ae-about")
     with gr.Row():
         rebuilt = picture(
@@ -142,36 +196,17 @@ def autoencoder_lesson(service: Service) -> None:
         )
         losses = picture("Loss while learning", "lens-ae-losses", "The loss falls while it learns")
     scores = gr.HTML(elem_id="lens-ae-scores")
-
-    def learn(step: Any, numbers: int, measure: str, goal: str) -> Update:
-        learnt = autoencoder.train(int(numbers), measure, goal, progress=step)
-        some = split()[1].pictures[:SHOWN]
-        grainy, holed = autoencoder.noisy(some, np.random.default_rng(0)), autoencoder.holed(some)
-        return {
-            about: markup.sentences(errors(learnt, int(numbers))),
-            rebuilt: two_rows(some, learnt.rebuild(some)),
-            denoised: two_rows(grainy, learnt.rebuild(grainy)),
-            filled: two_rows(holed, learnt.inpaint(holed)),
-            alike: alike_picture(learnt),
-            odd: two_rows(autoencoder.not_digits()[0], learnt.rebuild(autoencoder.not_digits()[0])),
-            losses: chart([Line(measure, learnt.losses, [25 * i for i in range(len(learnt.losses))], False)], "step",
-                          "loss"),
-            scores: anomaly_table(learnt),
-        }  # fmt: skip
-
-    run.wire(
-        learn, [code, loss, task], [about, rebuilt, denoised, filled, alike, odd, losses, scores]
-    )
+    return TrainingViews(about, rebuilt, denoised, filled, alike, odd, losses, scores)
 
 
-def errors(learnt: Trained, numbers: int) -> list[str]:
+def errors(learnt: TrainedAutoencoder, numbers: int) -> list[str]:
     """How well unseen digits are rebuilt, against the best linear code of the same size."""
     mse, linear = learnt.error(split()[1].pictures).mean(), autoencoder.pca_error(numbers)
     return [
-        f"Mean squared error on digits it has never seen: {mse:.4f}. The best linear code (PCA) of {numbers} numbers "
-        f"has {linear:.4f}.",
-        "Where few numbers must do, a learnt code says more than a linear one. Where there are many, the linear one "
-        "wins: its way back needs no learning, and 1,437 digits are few to learn from.",
+        f"Mean squared error on digits it was not trained on: {mse:.4f}. The best linear code (PCA) "
+        f"of {numbers} numbers has {linear:.4f}.",
+        "With few numbers a learnt code loses less than a linear one. With many the linear one wins: "
+        "its decoder needs no training, and 1,437 digits are few to learn from.",
     ]
 
 
@@ -180,15 +215,17 @@ def two_rows(above: np.ndarray, below: np.ndarray) -> Rgb:
     return sheet(np.concatenate([above, below]), len(above))
 
 
-def alike_picture(learnt: Trained) -> Rgb:
+def alike_picture(learnt: TrainedAutoencoder) -> Rgb:
     """Two unseen digits with the seen ones whose codes are nearest."""
     seen, unseen = split()
-    rows = [np.concatenate([unseen.pictures[i : i + 1], seen.pictures[learnt.alike(unseen.pictures[i], seen.pictures)]])
-            for i in (0, 7)]  # fmt: skip
+    rows = []
+    for i in (0, 7):
+        nearest = learnt.alike(unseen.pictures[i], seen.pictures)
+        rows.append(np.concatenate([unseen.pictures[i : i + 1], seen.pictures[nearest]]))
     return stack([sheet(row, len(row)) for row in rows])
 
 
-def anomaly_table(learnt: Trained) -> str:
+def anomaly_table(learnt: TrainedAutoencoder) -> str:
     """The anomaly score of digits and of other things."""
     usual = learnt.error(split()[1].pictures)
     limit = float(np.percentile(usual, 95))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from explain import figures
 from explain.figures import Rgb
 from explain.lab import guess
-from explain.lab.charts import strip
+from explain.lab.charts import Captioned, strip
 from explain.lab.guess import SIDES, Pair
 from explain.report_html import HEADLINES
 from explain.server import markup
@@ -18,11 +19,37 @@ from explain.server.service import Service
 from explain.server.widgets import IDLE_SECONDS, QUIET, Update, picture, runner
 
 TEXT = (
-    "Ten pairs, made now from the built-in faces. In each, one picture is forged; both were treated alike otherwise. "
-    "Say which, then see the truth, the model's answer and its map. **Try:** note what you looked at before you chose. "
-    "Neither you nor the model will find all of them."
+    "Ten pairs, made now from the built-in faces. In each, one picture is forged; both were "
+    "degraded alike. Say which, then see the truth, the model's answer and its map. **Try:** note "
+    "what you looked at before you chose. Neither you nor the model will find all of them."
 )
-Deal = tuple[tuple[Pair, ...], tuple[int, ...]]  # the pairs, and the guesses so far
+
+
+@dataclass(frozen=True, eq=False)
+class Deal:
+    """The pairs of one game, and the learner's guesses so far."""
+
+    pairs: tuple[Pair, ...]
+    guesses: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The components of the game."""
+
+    asked: gr.HTML
+    pictures: list[gr.Image]
+    buttons: list[gr.Button]
+    following: gr.Button
+    told: gr.HTML
+    truth: gr.Image
+    summary: gr.HTML
+
+    @property
+    def of_one_pair(self) -> list[Any]:
+        """Everything that changes from pair to pair."""
+        choice = [self.asked, *self.pictures, *self.buttons, self.following]
+        return [*choice, self.told, self.truth]
 
 
 def build(service: Service) -> None:
@@ -32,10 +59,31 @@ def build(service: Service) -> None:
         1, precision=0, minimum=0, label="Number of the deal", elem_id="lens-guess-seed"
     )
     run = runner(service, "guess", "Deal ten pairs")
+    table = _lay_out()
+    kept = gr.State(None, time_to_live=IDLE_SECONDS)
+
+    def deal(step: Any, number: float) -> Update:
+        dealt = Deal(guess.make_round(service.detector(), int(number), step))
+        return {kept: dealt, table.summary: "", **_ask(table, dealt)}
+
+    run.wire(deal, [seed], [kept, table.summary, *table.of_one_pair])
+    for side, button in enumerate(table.buttons):
+        button.click(
+            partial(_show_truth, table, kept, side),
+            kept,
+            [kept, table.told, table.truth, table.summary, *table.buttons, table.following],
+            **QUIET,
+        )
+    table.following.click(partial(_ask, table), kept, table.of_one_pair, **QUIET)
+
+
+def _lay_out() -> Table:
     asked = gr.HTML(elem_id="lens-guess-asked")
     with gr.Row():
-        pictures = [picture(f"{side.capitalize()}", f"lens-guess-{side}", f"The {side} picture of the pair")
-                    for side in SIDES]  # fmt: skip
+        pictures = [
+            picture(side.capitalize(), f"lens-guess-{side}", f"The {side} picture of the pair")
+            for side in SIDES
+        ]
     with gr.Row():
         buttons = [
             gr.Button(
@@ -52,47 +100,37 @@ def build(service: Service) -> None:
         "lens-guess-truth",
         "The forged face, its true mask, and the model's map",
     )
-    table = gr.HTML(elem_id="lens-guess-table")
-    kept = gr.State(None, time_to_live=IDLE_SECONDS)
+    return Table(
+        asked, pictures, buttons, following, told, truth, gr.HTML(elem_id="lens-guess-table")
+    )
 
-    def asking(deal: Deal) -> Update:
-        pairs, guesses = deal
-        pair = pairs[len(guesses)]
-        return {
-            asked: markup.sentences(
-                [f"Pair {len(guesses) + 1} of {len(pairs)}: which one is forged?"]
-            ),
-            **{shown: rgb for shown, rgb in zip(pictures, pair.pictures, strict=True)},
-            **{button: gr.Button(interactive=True) for button in buttons},
-            following: gr.Button(interactive=False),
-            told: "",
-            truth: None,
-        }
 
-    def deal(step: Any, number: float) -> Update:
-        dealt: Deal = (guess.make_round(service.detector(), int(number), step), ())
-        return {kept: dealt, table: "", **asking(dealt)}
+def _ask(table: Table, deal: Deal) -> Update:
+    """The next pair, and nothing told about it."""
+    pair = deal.pairs[len(deal.guesses)]
+    number = f"Pair {len(deal.guesses) + 1} of {len(deal.pairs)}"
+    return {
+        table.asked: markup.sentences([f"{number}: which one is forged?"]),
+        **dict(zip(table.pictures, pair.pictures, strict=True)),
+        **{button: gr.Button(interactive=True) for button in table.buttons},
+        table.following: gr.Button(interactive=False),
+        table.told: "",
+        table.truth: None,
+    }
 
-    def pick(side: int) -> Any:
-        def picked(dealt: Deal) -> Update:
-            pairs, guesses = dealt[0], (*dealt[1], side)
-            pair = pairs[len(guesses) - 1]
-            return {
-                kept: (pairs, guesses),
-                told: markup.sentences(answer(pair, side)),
-                truth: truth_picture(pair),
-                table: summary(pairs, guesses),
-                **{button: gr.Button(interactive=False) for button in buttons},
-                following: gr.Button(interactive=len(guesses) < len(pairs)),
-            }
 
-        return picked
-
-    everything = [asked, *pictures, *buttons, following, told, truth]
-    run.wire(deal, [seed], [kept, table, *everything])
-    for side, button in enumerate(buttons):
-        button.click(pick(side), kept, [kept, told, truth, table, *buttons, following], **QUIET)
-    following.click(asking, kept, everything, **QUIET)
+def _show_truth(table: Table, kept: gr.State, side: int, deal: Deal) -> Update:
+    """The truth about the pair of which the learner called `side` forged."""
+    pair = deal.pairs[len(deal.guesses)]
+    deal = replace(deal, guesses=(*deal.guesses, side))
+    return {
+        kept: deal,
+        table.told: markup.sentences(answer(pair, side)),
+        table.truth: truth_picture(pair),
+        table.summary: summary(deal),
+        **{button: gr.Button(interactive=False) for button in table.buttons},
+        table.following: gr.Button(interactive=len(deal.guesses) < len(deal.pairs)),
+    }
 
 
 def answer(pair: Pair, side: int) -> list[str]:
@@ -101,27 +139,30 @@ def answer(pair: Pair, side: int) -> list[str]:
     model = "right" if pair.picked == pair.forged else "wrong"
     s = pair.settings
     return [
-        f"{right}: the {SIDES[pair.forged]} one is forged ({s.family} of the {s.region}, ratio {s.ratio:.2f}; both "
-        f"pictures then {pair.nuisance}).",
-        f"The model would have picked the {SIDES[pair.picked]} one, which is {model}. Its scores: left {pair.p[0]:.2f} "
-        f"({HEADLINES[pair.labels[0]].lower()}), right {pair.p[1]:.2f} ({HEADLINES[pair.labels[1]].lower()}).",
+        f"{right}: the {SIDES[pair.forged]} one is forged ({s.family} of the {s.region}, ratio "
+        f"{s.ratio:.2f}; both pictures then {pair.degradation}).",
+        f"The model would have picked the {SIDES[pair.picked]} one, which is {model}. Its scores: "
+        f"left {pair.p[0]:.2f} ({HEADLINES[pair.labels[0]].lower()}), right {pair.p[1]:.2f} "
+        f"({HEADLINES[pair.labels[1]].lower()}).",
     ]
 
 
 def truth_picture(pair: Pair) -> Rgb:
     """The forged half, its mask, and the model's map."""
-    mask = np.repeat(np.rint(255 * pair.mask).astype(np.uint8)[..., None], 3, axis=2)
-    heat = figures.heat_picture(
-        pair.pictures[pair.forged], pair.heat, figures.shared_scale([pair.heat])
-    )
+    forged = pair.pictures[pair.forged]
+    heat = figures.heat_picture(forged, pair.heat, figures.shared_scale([pair.heat]))
     return strip(
-        [(pair.pictures[pair.forged], "forged"), (mask, "true mask"), (heat, "model's map")]
+        [
+            Captioned(forged, "forged"),
+            Captioned(figures.mask_picture(pair.mask), "true mask"),
+            Captioned(heat, "model's map"),
+        ]
     )
 
 
-def summary(pairs: tuple[Pair, ...], guesses: tuple[int, ...]) -> str:
-    """The table so far, and the score."""
+def summary(deal: Deal) -> str:
+    """A row for each answered pair, and the score."""
     head = ("Pair", "Forged", "You", "Model's pick", "Model about the forgery alone")
-    return markup.grid(head, guess.rows(pairs, guesses)) + markup.sentences(
-        [guess.score(pairs, guesses)]
+    return markup.grid(head, guess.rows(deal.pairs, deal.guesses)) + markup.sentences(
+        [guess.score(deal.pairs, deal.guesses)]
     )

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from explain import figures
+from explain.figures import Rgb
 from explain.lab import fingerprints
 from explain.lab.builtin import NAMES, crops
-from explain.lab.charts import strip
+from explain.lab.charts import Captioned, strip
+from explain.lab.fingerprints import Fingerprint
 from explain.restore import noise_residual
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import Update, picture, runner
 
 TEXT = (
-    "A generator enlarges a small code step by step, and every enlargement leaves a faint pattern that repeats. Your "
-    "eye doesn't see it; in the **spectrum** it is a grid of bright dots (in the rings), or missing fine detail. That "
-    "is why the detector has a second stream that looks at the fine noise only.\n\n"
-    "**Try:** look for the dots before you read the table. Which up-sampler shows by dots, which by softness?"
+    "A generator enlarges a small code step by step, and every enlargement leaves a faint pattern "
+    "that repeats. Your eye doesn't see it; in the **spectrum** it is a grid of bright dots (in the "
+    "rings), or missing fine detail. That is why the detector has a second stream that is given the "
+    "fine noise only.\n\n"
+    "**Try:** look for the dots before you read the table. Which up-sampler shows by dots, which by "
+    "softness?"
 )
 
 
@@ -49,17 +54,17 @@ def build(service: Service) -> None:
     table = gr.HTML(elem_id="lens-prints-table")
 
     def take(step: Any, name: str) -> Update:
-        prints = fingerprints.take(service.detector(), crops()[NAMES.index(name)], step)
-        rows = fingerprints.in_rows(prints)
+        crop = crops()[NAMES.index(name)]
+        prints = fingerprints.take_fingerprints(service.detector(), crop, step)
+        rows = fingerprints.table_rows(prints)
+
+        def sheet(picture_of: Callable[[Fingerprint], Rgb]) -> Rgb:
+            return strip([Captioned(picture_of(p), p.name) for p in prints], columns=2)
+
         return {
-            faces: strip([(p.rgb, p.name) for p in prints], columns=2),
-            noise: strip(
-                [(figures.residual_picture(noise_residual(p.rgb)), p.name) for p in prints],
-                columns=2,
-            ),
-            spectra: strip(
-                [(fingerprints.spectrum_picture(p.spectrum), p.name) for p in prints], columns=2
-            ),
+            faces: sheet(lambda p: p.rgb),
+            noise: sheet(lambda p: figures.residual_picture(noise_residual(p.rgb))),
+            spectra: sheet(lambda p: fingerprints.spectrum_picture(p.spectrum)),
             profile: fingerprints.profile_picture(prints),
             table: markup.grid(list(rows[0]), [list(row.values()) for row in rows]),
         }

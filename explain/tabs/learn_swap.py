@@ -16,28 +16,31 @@ from detector.media import write_video
 from explain.figures import Rgb
 from explain.lab import reenact, swap
 from explain.lab.builtin import NAMES, pictures
-from explain.lab.charts import Line, chart, strip
-from explain.lab.swap import Flicker, Learnt
+from explain.lab.charts import Captioned, Line, chart, strip
+from explain.lab.swap import Flicker, TrainedSwapper
 from explain.report_html import HEADLINES
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
 
 SWAP_TEXT = (
-    "**One encoder, two decoders.** The encoder learns pose and expression from both people, each decoder learns to "
-    "draw one of them. Read one person's code with the other's decoder, and the face is swapped. Small, watermarked, "
-    "and only with the two built-in public-domain faces."
+    "**One encoder, two decoders.** The encoder learns pose and expression from both people, each "
+    "decoder learns to draw one of them. Read one person's code with the other's decoder, and the "
+    "face is swapped. Small, watermarked, and only with the two built-in public-domain faces."
 )
 FLICKER_TEXT = (
-    "**Frame by frame.** A clip is converted one frame at a time: find the face, align it, draw it, blend it back. "
-    "Nothing ties a frame to the one before, so the face trembles while the rest of the picture doesn't. **Try:** "
-    "guess how the steadiness curve of the swapped clip will look before you press the button."
+    "**Frame by frame.** A clip is converted one frame at a time: find the face, align it, draw it, "
+    "blend it back. Nothing ties a frame to the one before, so the face trembles while the rest of "
+    "the picture doesn't. **Try:** guess the steadiness curve of the swapped clip before you press "
+    "the button."
 )
 MOVE_TEXT = (
-    "**Re-enactment** needs no second face: key points of a driving clip move this one, each carrying its surroundings "
-    "along. **Try:** open the mouth all the way. There are no teeth and no tongue to show: a learnt generator would "
-    "have to invent them, and what lies behind the head as well."
+    "**Re-enactment** needs no second face: key points of a driving clip move this one, each "
+    "carrying its surroundings along. **Try:** open the mouth all the way. There are no teeth and "
+    "no tongue to show: a learnt generator would have to invent them, and what lies behind the head "
+    "as well."
 )
+CLIP_FPS = 12.0  # of the re-enacted clip
 
 
 def build(service: Service) -> None:
@@ -65,13 +68,12 @@ def _swap(service: Service, kept: gr.State) -> None:
 
     def train(step: Any) -> Update:
         learnt = swap.train(progress=step)
-        steps = [10.0 * i for i in range(len(learnt.losses))]
+        steps = [float(swap.LOSS_EVERY * i) for i in range(len(learnt.losses))]
+        line = Line("both decoders", learnt.losses, steps, marks=False)
         return {
             kept: learnt,
             drawn: drawn_picture(learnt),
-            losses: chart(
-                [Line("both decoders", learnt.losses, steps, False)], "step", "mean error (0 to 1)"
-            ),
+            losses: chart([line], "step", "mean error (0 to 1)"),
         }
 
     run.wire(train, [], [kept, drawn, losses])
@@ -89,7 +91,7 @@ def _flicker(service: Service, kept: gr.State) -> None:
         )
     about = gr.HTML(elem_id="lens-flicker-about")
 
-    def convert(step: Any, learnt: Learnt | None) -> Update:
+    def convert(step: Any, learnt: TrainedSwapper | None) -> Update:
         if learnt is None:
             return {run.status: markup.note("Train the two decoders first.")}
         found = swap.flicker(service.detector(), learnt, progress=step)
@@ -98,7 +100,7 @@ def _flicker(service: Service, kept: gr.State) -> None:
         return {
             clip: str(video(service, both, swap.FPS)),
             steady: chart(lines, "frame", "likeness to the next frame"),
-            about: markup.sentences(flickering(found)),
+            about: markup.sentences(flicker_sentences(found)),
         }
 
     run.wire(convert, [kept], [clip, steady, about])
@@ -131,51 +133,56 @@ def _reenact(service: Service) -> None:
         frames, stretch = reenact.play(NAMES.index(name), float(mouth), float(turn), progress=step)
         half = len(frames) // 2
         cells = [
-            (square(frames[i]), what)
-            for i, what in ((0, "at rest"), (half // 2, "on the way"), (half, "furthest"))
+            Captioned(squared(frames[0]), "at rest"),
+            Captioned(squared(frames[half // 2]), "on the way"),
+            Captioned(squared(frames[half]), "furthest"),
         ]
-        told = f"Around the mouth, pixels are pulled to {stretch:.1f} times their size: stretched skin, not new detail."
+        sentence = (
+            f"Around the mouth, pixels are pulled to {stretch:.1f} times their size: stretched "
+            "skin, not new detail."
+        )
         return {
-            clip: str(video(service, frames, 12.0)),
+            clip: str(video(service, frames, CLIP_FPS)),
             shown: strip(cells),
-            about: markup.sentences([told]),
+            about: markup.sentences([sentence]),
         }
 
     run.wire(move, [who, opened, turned], [clip, shown, about])
 
 
-def drawn_picture(learnt: Learnt) -> Rgb:
+def drawn_picture(learnt: TrainedSwapper) -> Rgb:
     """Both faces: aligned, by their own decoder, by the other's."""
     cells = []
     for person, (rgb, points) in enumerate(pictures()):
         face = swap.aligned(rgb, points)
-        for text, made in (
-            ("aligned", face),
-            ("own decoder", learnt.draw(face, person)),
-            ("other decoder", swap.watermarked(learnt.draw(face, 1 - person), "SWAPPED")),
-        ):
-            cells.append((made, text))
+        other = swap.watermarked(learnt.draw(face, 1 - person), "SWAPPED")
+        cells += [
+            Captioned(face, "aligned"),
+            Captioned(learnt.draw(face, person), "own decoder"),
+            Captioned(other, "other decoder"),
+        ]
     return strip(cells, columns=3)
 
 
-def flickering(found: Flicker) -> list[str]:
+def flicker_sentences(found: Flicker) -> list[str]:
     """The numbers of both clips, and the detector's answers."""
     steady = [float(np.mean(values)) for values in (found.steady_authentic, found.steady_swapped)]
     worst = [min(values) for values in (found.steady_authentic, found.steady_swapped)]
-    said = [
+    answers = [
         f"{HEADLINES[a.verdict.label].lower()}"
         + ("" if a.verdict.p_fake is None else f" ({a.verdict.p_fake:.2f})")
         for a in found.analyses
     ]
     return [
-        f"Likeness of neighbouring frames: authentic {steady[0]:.2f} on average and {worst[0]:.2f} at worst, swapped "
-        f"{steady[1]:.2f} and {worst[1]:.2f}.",
-        f"The detector, looking at the whole clip: authentic one {said[0]}, swapped one {said[1]}.",
+        f"Likeness of neighbouring frames: authentic {steady[0]:.2f} on average and {worst[0]:.2f} "
+        f"at worst, swapped {steady[1]:.2f} and {worst[1]:.2f}.",
+        f"The detector's answer to the whole clip: authentic one {answers[0]}, swapped one "
+        f"{answers[1]}.",
     ]
 
 
-def square(rgb: Rgb) -> Rgb:
-    """Padded with white at the right or below."""
+def squared(rgb: Rgb) -> Rgb:
+    """A picture made square with white at the right or below."""
     side = max(rgb.shape[:2])
     return np.pad(
         rgb, ((0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)), constant_values=255

@@ -195,11 +195,17 @@ def _map(service: Service) -> None:
         index = neighbours.load_reference(detector)
         step(0.3, "Finding the face")
         found = neighbours.locate(detector, index, path_of(service, example, uploaded))
-        rows = [(kind, str(n), f"{len(found.kinds) * share:.1f}") for kind, n, share in
-                neighbours.by_kind(index, found.kinds)]  # fmt: skip
+        rows = [
+            (
+                count.kind,
+                str(count.neighbours),
+                f"{len(found.kinds) * count.index_share:.1f}",
+            )
+            for count in neighbours.count_kinds(index, found.kinds)
+        ]
         return {
             shown: gr.Image(neighbours.map_picture(index, found), visible=True),
-            about: markup.sentences(neighbours.said(index, found)),
+            about: markup.sentences(neighbours.describe_place(index, found)),
             table: markup.grid(
                 ("Kind", f"Among the {len(found.kinds)} nearest", "Expected by chance"), rows
             ),
@@ -227,7 +233,7 @@ def _weaknesses(service: Service) -> None:
             shown, weaknesses.judge(service.detector(), step), strict=True
         ):
             update[drawn] = gr.Image(weaknesses.pair_picture(judged), visible=True)
-            update[about] = markup.sentences(weaknesses.said(judged))
+            update[about] = markup.sentences(weaknesses.describe_outcome(judged))
         return update
 
     run.wire(show, [], [component for pair in shown for component in pair])
