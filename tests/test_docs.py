@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -21,7 +22,7 @@ PAGES = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.m
 CARD = ROOT / "weights" / "MODEL_CARD.md"
 README = ROOT / "README.md"
 LINK = re.compile(r"(?<!\\)\[[^]]*\]\(([^)\s]+)\)")
-CODE_PATH = re.compile(r"`((?:detector|explain|tests|docs|weights)/[\w./-]+\.\w+)`")
+CODE_PATH = re.compile(r"`((?:detector|explain|tests|docs|weights)/[\w./-]+[.\w/])`")
 COMMAND = re.compile(
     r"^(?:\.venv/bin/)?((?:python -m (?:detector|explain)\S*|deepfake-lens) .*)$", re.MULTILINE
 )
@@ -98,7 +99,7 @@ def commands() -> list[str]:
     return list(dict.fromkeys(shlex.join(shlex.split(line, comments=True)) for line in found))
 
 
-def main_of(words: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
+def main_of(words: list[str]) -> tuple[Callable[[], int | None], list[str]]:
     """The function behind a command line, and its arguments."""
     if words[0] in entry_points():
         module, function = entry_points()[words[0]].split(":")
@@ -122,8 +123,9 @@ def test_a_printed_command_is_one_that_the_program_takes(
 
     main, arguments = main_of(shlex.split(line))
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", ["program", *arguments])
     with pytest.raises(Parsed):
-        main(arguments)
+        main()
 
 
 def test_the_five_lines_of_python_run(
