@@ -22,7 +22,7 @@ PAGES = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.m
 CARD = ROOT / "weights" / "MODEL_CARD.md"
 README = ROOT / "README.md"
 LINK = re.compile(r"(?<!\\)\[[^]]*\]\(([^)\s]+)\)")
-CODE_PATH = re.compile(r"`((?:detector|explain|tests|docs|weights)/[\w./-]+[.\w/])`")
+CODE_PATH = re.compile(r"`((?:detector|explain|tests|docs|weights)/[\w./-]*(?:\.\w+|/))`")
 COMMAND = re.compile(
     r"^(?:\.venv/bin/)?((?:python -m (?:detector|explain)\S*|deepfake-lens) .*)$", re.MULTILINE
 )
