@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commandline import add_detector_options, add_version, at_least_one, half_the_cores
+from detector.commandline import add_detector_options, add_version, at_least_one, load_torch
 from detector.errors import DetectorError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     add_version(parser)
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
     args = parser.parse_args(argv)
-    half_the_cores()
+    load_torch()
     return int(args.run(args))
 
 

@@ -1,15 +1,22 @@
-"""What the command lines share: options, and what each sets for its own process.
+"""What the command lines share: options, and how each sets up its own process.
 
-An import of the packages sets nothing. Nothing here loads more than the standard library, so that
-`--help`, `--version` and wrong usage are answered at once.
+An import of the packages sets nothing. Nothing here loads more than the standard library before it
+must, so that `--help`, `--version` and wrong usage are answered at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from detector import __version__
+
+COMPILER = "torch._dynamo"
 
 
 def half_the_cores() -> None:
@@ -21,6 +28,54 @@ def half_the_cores() -> None:
     58 s with two threads, 14 s with one.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+
+
+def load_torch() -> None:
+    """Import torch and timm into a process of ours: half the cores, and without torch's compiler.
+
+    timm and torchvision import torch._dynamo for one name each, and with it 900 modules: half of
+    what a command line imports before its first answer. Nothing here compiles, so stand-ins hold
+    these two names meanwhile. Whoever asks for anything else of the compiler, then or later, gets
+    the real one.
+    """
+    half_the_cores()
+    import torch  # noqa: F401 - what torch itself imports must not see the stand-ins
+
+    if COMPILER in sys.modules:
+        return
+    _stand_in(COMPILER, disable=_unmarked)
+    _stand_in(f"{COMPILER}.utils", is_compile_supported=_is_compile_supported)
+    try:
+        import timm  # noqa: F401 - and torchvision
+    finally:
+        _drop_stand_ins()
+
+
+class _StandIn(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # the import system asks; nobody else
+            raise AttributeError(name)
+        _drop_stand_ins()
+        return getattr(import_module(self.__name__), name)
+
+
+def _stand_in(module: str, **names: Any) -> None:
+    sys.modules[module] = _StandIn(module)
+    vars(sys.modules[module]).update(names)
+
+
+def _drop_stand_ins() -> None:
+    for name in [name for name, module in sys.modules.items() if isinstance(module, _StandIn)]:
+        del sys.modules[name]
+
+
+def _unmarked(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Any:
+    """In place of the decorator that keeps the compiler away from a function."""
+    return function if function is not None else lambda later: later
+
+
+def _is_compile_supported(device: str) -> bool:
+    return bool(import_module(f"{COMPILER}.utils").is_compile_supported(device))
 
 
 def at_least_one(text: str) -> int:

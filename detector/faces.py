@@ -15,7 +15,6 @@ import torch
 from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from detector.types import FaceCrop, FaceTrack, Frame
 
@@ -436,8 +435,7 @@ def _link(found: Sequence[Sequence[Detection]], times_s: Sequence[float]) -> lis
         for row, column in np.ndindex(misfits.shape):
             misfits[row, column] = _misfit(near[row], predicted[row], faces[column])
         matched = set()
-        # The solver refuses infinity; a million is as far out of reach.
-        for row, column in zip(*linear_sum_assignment(np.minimum(misfits, 1e6)), strict=True):
+        for row, column in _cheapest(misfits):
             if np.isfinite(misfits[row, column]):
                 face = faces[column]
                 near[row].filter, near[row].last_t = predicted[row].update(face.centre_size_px), t
@@ -447,6 +445,20 @@ def _link(found: Sequence[Sequence[Detection]], times_s: Sequence[float]) -> lis
             if column not in matched:
                 trails.append(_Trail(KalmanBox.start(face.centre_size_px), t, {index: face}))
     return trails
+
+
+def _cheapest(misfits: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """The cheapest assignment of rows to columns, as pairs."""
+    if misfits.size == 0:
+        return []
+    if min(misfits.shape) == 1:  # one person: no solver, and no third of a second to import it
+        row, column = np.unravel_index(misfits.argmin(), misfits.shape)
+        return [(int(row), int(column))]
+    from scipy.optimize import linear_sum_assignment
+
+    # The solver refuses infinity; a million is as far out of reach.
+    rows, columns = linear_sum_assignment(np.minimum(misfits, 1e6))
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _without_flicker(trails: list[_Trail]) -> list[_Trail]:

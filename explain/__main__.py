@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector.commandline import add_detector_options, add_version, half_the_cores
+from detector.commandline import add_detector_options, add_version, load_torch
 from detector.errors import DetectorError
 
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_version(parser)
     add_arguments(parser)
     args = parser.parse_args(arguments)
-    half_the_cores()
+    load_torch()
     return int(args.run(args))
 
 

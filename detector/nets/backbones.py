@@ -19,7 +19,6 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from facenet_pytorch import InceptionResnetV1
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -158,6 +157,8 @@ def facenet_embedder(
     pretrained=True fetches its VGGFace2 weights, `weights` reads a file of them. Raises
     WeightsError.
     """
+    from facenet_pytorch import InceptionResnetV1  # its own imports are for few
+
     try:
         net = InceptionResnetV1(pretrained="vggface2" if pretrained and weights is None else None)
     except OSError as err:
