@@ -1,5 +1,5 @@
-"""Decoding away from everything else: each file is read by a process of its own, with limits on its
-time and memory.
+"""Decoding in a child process: each file is read by a process of its own, with limits on its time
+and memory.
 
 Codecs are large, old programs in C, and files come from strangers. A helper process imports the
 decoders once, touches no file, and forks a child for each: so a child costs milliseconds, and what
@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.decoding import Decoded, decode
 from detector.errors import MediaError
+from detector.types import Frame
 
 LIMIT_S = 25  # by the clock; half a minute of 4K decodes in less on two cores
 # of address space, besides the frames that are asked for: the reference frames of an 8K clip fit
@@ -38,13 +40,22 @@ _control: socket.socket | None = None  # to the helper process; its other end is
 _helper: subprocess.Popen[bytes] | None = None
 
 
-def read(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDArray[np.uint8]]]:
-    """Have `media.decode` run on a file elsewhere; return what it says of the file, and its frames
-    (H, W, 3).
+def read(path: Path, n_frames: int, frame_bytes: int) -> Decoded:
+    """Have `decode` run on a file in a child process.
 
     frame_bytes: no answer with more pixels than this is taken. Raises MediaError, also when the
-    child dies.
+    child dies; KeyError, TypeError or ValueError for an answer that does not fit the types.
     """
+    header, pictures = _ask(path, n_frames, frame_bytes)
+    frames = (
+        Frame(index, t, rgb)
+        for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True)
+    )
+    return Decoded(header["kind"], header["duration_s"], tuple(frames), header["tags"])
+
+
+def _ask(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDArray[np.uint8]]]:
+    """What a child says of a file, and the pixels of its frames."""
     try:
         with _child() as connection, connection.makefile("rb") as answer:
             limits = {"seconds": LIMIT_S, "bytes": LIMIT_BYTES + frame_bytes}
@@ -115,8 +126,8 @@ def stop() -> None:
         _control = _helper = None
 
 
-# ------------------------------------------------------------------------------------------ in the
-# helper process
+# ------------------------------------------------------------------------------------------------
+# in the helper process
 
 
 def _serve(control: socket.socket) -> None:
@@ -134,8 +145,6 @@ def _serve(control: socket.socket) -> None:
 def _answer(connection: socket.socket) -> None:
     import resource
 
-    from detector import media
-
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
     request = json.loads(connection.makefile("rb").readline())
     signal.alarm(request["seconds"])  # unhandled, it ends the process wherever it is
@@ -147,22 +156,33 @@ def _answer(connection: socket.socket) -> None:
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
     path = Path(request["path"])
+    pictures: list[NDArray[np.uint8]] = []
     try:
-        header, frames = media.decode(path, request["n_frames"])
+        decoded = decode(path, request["n_frames"])
+        header = _header(decoded)
+        pictures = [np.ascontiguousarray(frame.rgb) for frame in decoded.frames]
     except MediaError as err:
-        header, frames = {"error": str(err)}, []
+        header = {"error": str(err)}
     except OSError:
-        header, frames = {"error": f"{path.name} cannot be read from disk."}, []
+        header = {"error": f"{path.name} cannot be read from disk."}
     except MemoryError:
-        header, frames = {"error": f"{path.name} takes more memory to decode than is allowed."}, []
-    connection.sendall(
-        json.dumps(header | {"shapes": [frame.shape[:2] for frame in frames]}).encode() + b"\n"
-    )
-    for frame in frames:
-        connection.sendall(frame.data)
+        header = {"error": f"{path.name} takes more memory to decode than is allowed."}
+    header["shapes"] = [rgb.shape[:2] for rgb in pictures]
+    connection.sendall(json.dumps(header).encode() + b"\n")
+    for rgb in pictures:
+        connection.sendall(rgb.data)
+
+
+def _header(decoded: Decoded) -> Header:
+    """All but the pixels, as JSON carries it."""
+    return {
+        "kind": decoded.kind,
+        "duration_s": decoded.duration_s,
+        "index": [frame.index for frame in decoded.frames],
+        "t": [frame.t for frame in decoded.frames],
+        "tags": dict(decoded.tags),
+    }
 
 
 if __name__ == "__main__":
-    import detector.media  # noqa: F401 - once, for all children
-
     _serve(socket.socket(fileno=sys.stdin.fileno()))

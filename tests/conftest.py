@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from detector import media
 from detector.commandline import half_the_cores
+from detector.decoding import clips
 
 # As the command lines do, before torch and gradio are imported, here or in a child.
 half_the_cores()
@@ -41,12 +41,12 @@ def page_url() -> Iterator[str]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the index of every frame that is decoded in this process."""
     indices: list[int] = []
-    original = media._pictures
+    original = clips._pictures
 
     def counted(*args):
         for index, picture in original(*args):
             indices.append(index)
             yield index, picture
 
-    monkeypatch.setattr(media, "_pictures", counted)
+    monkeypatch.setattr(clips, "_pictures", counted)
     return indices

@@ -30,7 +30,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 DOORS = {
     "gradio": {"explain.page", "explain.server", "explain.tabs"},
     "facenet_pytorch": {"detector.faces", "detector.nets"},
-    "av": {"detector.media", "detector.degrade", "explain.speed"},
+    "av": {"detector.media", "detector.decoding", "detector.degrade", "explain.speed"},
 }
 
 

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image, features
 
 from detector import media
+from detector.decoding import MAX_TAG_CHARS, Decoded, clips, common, decode
 from detector.errors import MediaError
-from detector.media import N_FRAMES, decode, open_media, write_video
+from detector.media import MAX_FRAMES, N_FRAMES, open_media, write_video
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -34,6 +35,11 @@ def quarters(size: int = 64) -> np.ndarray:
         WHITE,
     )
     return rgb
+
+
+def numbers(decoded: Decoded) -> list[int]:
+    """Return which frames of the file were taken."""
+    return [frame.index for frame in decoded.frames]
 
 
 def corners(rgb: np.ndarray) -> list[str]:
@@ -163,7 +169,7 @@ def test_metadata_is_capped_and_without_places(tmp_path: Path) -> None:
     exif.get_ifd(0x8769)[0x9003] = "2024:05:01 10:00:00"
     Image.fromarray(quarters()).save(tmp_path / "tags.jpg", exif=exif)
     tags = open_media(tmp_path / "tags.jpg").metadata
-    assert tags["Model"].startswith("Camera") and len(tags["Model"]) <= media.MAX_TAG_CHARS
+    assert tags["Model"].startswith("Camera") and len(tags["Model"]) <= MAX_TAG_CHARS
     assert tags["DateTimeOriginal"] == "2024:05:01 10:00:00"
     assert not any("gps" in key.lower() for key in tags)
 
@@ -384,7 +390,7 @@ def test_only_groups_with_a_wanted_frame_are_decoded(tmp_path: Path, decoded: li
     path = tmp_path / "long.mp4"
     pts = [40 * i for i in range(25)]
     encode(path, pts, options={"g": "5", "keyint_min": "5", "sc_threshold": "0", "bf": "0"})
-    assert decode(path, 2)[0]["index"] == [6, 18]
+    assert numbers(decode(path, 2)) == [6, 18]
     assert decoded == [5, 6, 15, 16, 17, 18]
 
 
@@ -397,14 +403,11 @@ def test_frames_that_nothing_is_built_on_are_not_decoded(
     noise = rng.integers(0, 256, (64, 96, 3), np.uint8)
     moving = [np.roll(noise, (i, 2 * i), (0, 1)) for i in range(60)]
     write_video(path, moving, fps=25, codec=codec)
-    _, every = media.decode(path, 60)
+    every = decode(path, 60).frames
     decoded.clear()
-    header, frames = media.decode(path, 6)
-    assert header["index"] == [5, 15, 25, 35, 45, 55]
-    assert all(
-        np.array_equal(rgb, every[index])
-        for index, rgb in zip(header["index"], frames, strict=True)
-    )
+    some = decode(path, 6)
+    assert numbers(some) == [5, 15, 25, 35, 45, 55]
+    assert all(np.array_equal(frame.rgb, every[frame.index].rgb) for frame in some.frames)
     assert len(decoded) < 45
 
 
@@ -415,12 +418,12 @@ def test_long_clips_sample_near_keyframes(tmp_path: Path, monkeypatch: pytest.Mo
         pts,
         options={"g": "5", "keyint_min": "5", "sc_threshold": "0", "bf": "0"},
     )
-    monkeypatch.setattr(media, "MAX_DECODED", 5)
+    monkeypatch.setattr(clips, "MAX_DECODED", 5)
     # The middles are frames 6 and 18; a quarter of a slice is 0.125 s, three frames, which reaches
     # keyframes 5, 15, 20.
-    header, pictures = decode(path, 2)
-    assert header["index"] == [5, 20]
-    assert [level(rgb) for rgb in pictures] == [5, 20]
+    found = decode(path, 2)
+    assert numbers(found) == [5, 20]
+    assert [level(frame.rgb) for frame in found.frames] == [5, 20]
 
 
 def test_large_frames_are_scaled_down(tmp_path: Path) -> None:
@@ -455,18 +458,18 @@ def test_limits_give_one_sentence_without_folders(
     first, *rest = [Image.fromarray(rgb) for rgb in grey_levels(5)]
     first.save(tmp_path / "moving.gif", save_all=True, append_images=rest, duration=1000)
     limits = [
-        ("MAX_BYTES", 100, "photo.png", "GiB are read"),
-        ("MAX_PIXELS", 6000, "photo.png", "has 96 x 64 pixels"),
-        ("MAX_PIXELS", 6000, "clip.mp4", "has 96 x 64 pixels"),
-        ("MAX_PIXELS", 6000, "moving.gif", "has 96 x 64 pixels"),
-        ("MAX_ANIMATION_PIXELS", 30000, "moving.gif", "too many frames"),
-        ("MAX_SECONDS", 0.5, "clip.mp4", "lasts"),
-        ("MAX_SECONDS", 3.0, "moving.gif", "lasts"),
-        ("MAX_CLIP_FRAMES", 10, "clip.mp4", "more than 10 frames"),
+        (media, "MAX_BYTES", 100, "photo.png", "GiB are read"),
+        (common, "MAX_PIXELS", 6000, "photo.png", "has 96 x 64 pixels"),
+        (common, "MAX_PIXELS", 6000, "clip.mp4", "has 96 x 64 pixels"),
+        (common, "MAX_PIXELS", 6000, "moving.gif", "has 96 x 64 pixels"),
+        (common, "MAX_ANIMATION_PIXELS", 30000, "moving.gif", "too many frames"),
+        (common, "MAX_SECONDS", 0.5, "clip.mp4", "lasts"),
+        (common, "MAX_SECONDS", 3.0, "moving.gif", "lasts"),
+        (clips, "MAX_CLIP_FRAMES", 10, "clip.mp4", "more than 10 frames"),
     ]
-    for name, limit, file, words in limits:
+    for home, name, limit, file, words in limits:
         with monkeypatch.context() as patch:
-            patch.setattr(media, name, limit)
+            patch.setattr(home, name, limit)
             read = open_media if name == "MAX_BYTES" else decode
             with pytest.raises(MediaError, match=words) as caught:
                 read(tmp_path / file, N_FRAMES)
@@ -475,7 +478,7 @@ def test_limits_give_one_sentence_without_folders(
         open_media(tmp_path / file)  # within the real limits it opens
 
 
-@pytest.mark.parametrize("n_frames", [0, -3, media.MAX_FRAMES + 1])
+@pytest.mark.parametrize("n_frames", [0, -3, MAX_FRAMES + 1])
 def test_number_of_frames_is_limited(tmp_path: Path, n_frames: int) -> None:
     Image.fromarray(quarters()).save(tmp_path / "photo.png")
     with pytest.raises(MediaError, match=f"not {n_frames}"):

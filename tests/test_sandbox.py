@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from detector import sandbox
+from detector.decoding import decode
 from detector.errors import MediaError
-from detector.media import decode, open_media, write_video
+from detector.media import open_media, write_video
 
 
 def slow_gif(path: Path, frames: int = 90_000) -> Path:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from explain_faces import astronaut
 
-from detector import media
+from detector.decoding import clips, decode
 from detector.media import write_video
 from detector.pipeline import Detector
 from detector.profile import Profile
@@ -86,12 +86,12 @@ def test_a_clip_ten_times_as_long_decodes_no_more(
 ) -> None:
     frames = [np.full((32, 48, 3), i % 200, np.uint8) for i in range(300)]
     # a tenth, as the clips are a tenth of a minute and of ten
-    monkeypatch.setattr(media, "MAX_DECODED", 150)
+    monkeypatch.setattr(clips, "MAX_DECODED", 150)
     costs = []
     for times in (1, 10):
         write_video(tmp_path / f"{times}.mp4", frames * times, fps=30)
         decoded.clear()
-        assert len(media.decode(tmp_path / f"{times}.mp4", 12)[1]) == 12
+        assert len(decode(tmp_path / f"{times}.mp4", 12).frames) == 12
         costs.append(len(decoded))
     assert costs[1] <= 1.3 * costs[0]
 
@@ -101,9 +101,12 @@ def test_a_long_input_is_a_short_one_over_and_over(
 ) -> None:
     monkeypatch.setattr(inputs, "LOOP_S", 1)
     monkeypatch.setitem(inputs.INPUTS, "clip", inputs.Input(96, 64, 1, 3))
-    header, frames = media.decode(inputs.write_input("clip", tmp_path), 90)
-    assert header["index"] == list(range(90)) and header["duration_s"] == 3.0
-    assert np.array_equal(frames[0], frames[30]) and np.array_equal(frames[29], frames[89])
+    decoded = decode(inputs.write_input("clip", tmp_path), 90)
+    pictures = [frame.rgb for frame in decoded.frames]
+    assert [frame.index for frame in decoded.frames] == list(range(90))
+    assert decoded.duration_s == 3.0
+    assert np.array_equal(pictures[0], pictures[30])
+    assert np.array_equal(pictures[29], pictures[89])
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 

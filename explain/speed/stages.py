@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
+from detector.decoding import decode
 from detector.faces import cut_square, tracks_of
-from detector.media import decode, open_media
+from detector.media import open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.types import CROP_PX, Analysis
 from explain.pipeline import explain_face

@@ -1,0 +1,211 @@
+"""Pictures and animations: any format that Pillow reads and that is only data."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from detector.decoding.common import (
+    MAX_PIXELS,
+    MAX_VIDEO_SIDE_PX,
+    Decoded,
+    check_seconds,
+    check_size,
+    middles,
+    shown_tags,
+)
+from detector.errors import MediaError
+from detector.types import Frame
+
+# of a deep grey picture scaled at a time: as a whole, 80 million pixels would take 2.5 GB
+BAND_ROWS = 256
+
+Image.init()
+_IMAGE_FORMATS = tuple(  # never EPS and the like, which run code; older builds of Pillow lack AVIF
+    name for name in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF") if name in Image.OPEN
+)
+# a TIFF's or MPO's further pages are no animation
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow raises on damaged bytes, as its plugins parse them.
+_DAMAGE = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+def decode_picture(path: Path, n_frames: int) -> Decoded | None:
+    """Return the picture or animation, or None if the bytes are no picture.
+
+    Raises MediaError for a damaged one, or one beyond a limit.
+    """
+    try:
+        image = Image.open(path, formats=_IMAGE_FORMATS)
+    except UnidentifiedImageError:
+        return None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
+        raise MediaError(
+            f"{path.name} has too many pixels; at most {MAX_PIXELS // 10**6} million are read."
+        ) from err
+    except _DAMAGE as err:
+        raise MediaError(f"{path.name} is a damaged or incomplete picture.") from err
+    with image:
+        check_size(path.name, *image.size)
+        if _is_animation(image):
+            return _open_animation(path.name, image, n_frames)
+        try:
+            image.load()
+        except _DAMAGE as err:
+            raise MediaError(f"{path.name} is a damaged or incomplete picture.") from err
+        return Decoded("image", 0.0, (Frame(0, 0.0, _upright_rgb(image)),), _image_tags(image))
+
+
+def _is_animation(image: Image.Image) -> bool:
+    try:
+        return image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
+    except _DAMAGE:  # cut off within the second frame
+        return False
+
+
+def _open_animation(name: str, image: Image.Image, n_frames: int) -> Decoded:
+    """Read an animated GIF, WebP, APNG or AVIF: once for the durations, once for the wanted
+    frames.
+    """
+    starts, end = [], 0.0
+    for _, picture in _animation(name, image):
+        starts.append(end)
+        ms = float(picture.info.get("duration") or 0)
+        end += (ms if ms > 10 else 100) / 1000  # browsers show "as fast as possible" at 100 ms
+        check_seconds(name, end)
+    if not starts:
+        raise MediaError(f"{name} is a damaged or incomplete picture.")
+    wanted = set(middles(np.array(starts), end, n_frames))
+    frames = tuple(
+        Frame(index, starts[index], _upright_rgb(_within_side(picture)))
+        for index, picture in _animation(name, image)
+        if index in wanted
+    )
+    return Decoded("video", end, frames, _image_tags(image))
+
+
+def _animation(name: str, image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield (index, loaded picture) up to the end or the first damage."""
+    # an APNG's fallback picture is not part of it
+    first = 1 if getattr(image, "default_image", False) else 0
+    for index in count():
+        try:
+            image.seek(first + index)
+            check_size(name, *image.size, count=index + 1)  # a GIF's frame may enlarge the picture
+            image.load()
+        except _DAMAGE:
+            return
+        yield index, image
+
+
+def _within_side(image: Image.Image) -> Image.Image:
+    """Scale a frame down to MAX_VIDEO_SIDE_PX: dozens of them are kept."""
+    if max(image.size) <= MAX_VIDEO_SIDE_PX:
+        return image
+    small = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    small.thumbnail((MAX_VIDEO_SIDE_PX, MAX_VIDEO_SIDE_PX))
+    return small
+
+
+def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Return (H, W, 3) uint8 sRGB of any Pillow picture, turned upright, transparency over
+    white.
+    """
+    turn = _UPRIGHT.get(_exif(image).get(ExifTags.Base.Orientation, 1))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode.startswith(("I", "F")):
+        return _eight_bit(np.asarray(image))
+    profile = image.info.get("icc_profile")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK"):
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            image = converted or image
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a broken profile is ignored, as browsers do
+    return np.asarray(image.convert("RGB"))
+
+
+def _eight_bit(grey: NDArray) -> NDArray[np.uint8]:
+    """Scale 16-bit, 32-bit or float grey values (H, W) to (H, W, 3) uint8.
+
+    White is 65535 for integers; for floats the least of 1, 255 and 65535 that holds them; beyond,
+    the highest value.
+    """
+    tops = (65535.0,) if np.issubdtype(grey.dtype, np.integer) else (1.0, 255.0, 65535.0)
+    bands = range(0, len(grey), BAND_ROWS)
+    highest = max((float(_finite(grey, start).max(initial=0.0)) for start in bands), default=0.0)
+    white = next((top for top in tops if highest <= top), highest)
+    rgb = np.empty((*grey.shape, 3), np.uint8)
+    for start in bands:
+        eight = np.clip(np.rint(_finite(grey, start) * (255.0 / white)), 0, 255)
+        rgb[start : start + BAND_ROWS] = eight[..., None]
+    return rgb
+
+
+def _finite(grey: NDArray, start: int) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # a signalling NaN, in a damaged file
+        return np.nan_to_num(
+            grey[start : start + BAND_ROWS].astype(np.float64), posinf=0.0, neginf=0.0
+        )
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except _DAMAGE:  # damaged EXIF is no reason to refuse a picture
+        return Image.Exif()
+
+
+def _image_tags(image: Image.Image) -> dict[str, str]:
+    exif = _exif(image)
+    try:
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+    except _DAMAGE:
+        details = {}
+    named = [
+        (ExifTags.TAGS.get(tag, tag), value) for tag, value in (*exif.items(), *details.items())
+    ]
+    # Text chunks of a PNG, comments of a GIF or JPEG; Pillow's own notes in the same place are no
+    # strings.
+    texts = [
+        (key, value)
+        for key, value in image.info.items()
+        if isinstance(value, str) or key == "comment"
+    ]
+    readable = [(key, value) for key, value in named if key not in ("MakerNote", "ExifOffset")]
+    return shown_tags([("Format", image.format), *readable, *texts])
