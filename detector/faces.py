@@ -1,12 +1,10 @@
-"""Faces: the only door to facenet_pytorch's MTCNN. Detect, track, cut out."""
+"""Faces: the only door to facenet_pytorch's MTCNN. Detect, track (detector.tracking), cut out."""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -16,11 +14,9 @@ from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 from numpy.typing import NDArray
 
-from detector.types import FaceCrop, FaceTrack, Frame
+from detector.tracking import MAX_FACES, Box, Detection, Place, people, places_between
+from detector.types import CROP_PX, FaceCrop, FaceTrack, Frame
 
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in frame px; pixel i covers [i, i + 1)
-
-CROP_PX = 224  # what the network sees
 CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam of a swap
 
 # longer side MTCNN sees: 32 frames of 720p take 1.5 s of one core; at 1280 four times that
@@ -50,42 +46,6 @@ NEAR_BATCH = 64  # squares at a time
 BATCH = 16  # frames at a time: larger is no faster on a CPU and takes more memory
 THRESHOLDS = [0.6, 0.7, 0.7]  # of MTCNN's three stages, and
 PYRAMID = 0.709  # the factor between its scales: the defaults of facenet_pytorch
-
-# tracks kept: 12 faces x 32 frames are 384 crops, some 10 s of two cores; more is no readable
-# report
-MAX_FACES = 12
-MAX_GAP_FRAMES = 5  # missed detections in a row that are filled in, at most...
-MAX_GAP_S = 2.0  # ...over this time: longer, and a straight line is a guess
-# standard deviations of the prediction within which a detection may be the same person...
-GATE_STD = 4.0
-# ...but at least and at most this many face sizes: after a cut, faces apart stay apart
-GATE_SIZES = (0.5, 1.0)
-GATE_ZOOM = 1.8  # and at most this factor between the sizes
-# after this time out of sight a face is a new track, unless frames are sampled more sparsely
-RETURN_S = 5.0
-# a face detected once beside a track of this many detections is taken for a false alarm
-FLICKER_BESIDE = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """One face as MTCNN found it, in pixels of the whole frame."""
-
-    box_xyxy_px: Box
-    # (5, 2): left eye, right eye, nose, left and right mouth corner, as seen
-    landmarks_px: NDArray[np.float32]
-    confidence: float  # in [0, 1]; 0.0 for one that was interpolated
-
-    @property
-    def size_px(self) -> float:
-        x0, y0, x1, y1 = self.box_xyxy_px
-        return max(x1 - x0, y1 - y0)
-
-    @property
-    def centre_size_px(self) -> NDArray[np.float64]:
-        """(3,): centre x, centre y, longer side."""
-        x0, y0, x1, y1 = self.box_xyxy_px
-        return np.array([(x0 + x1) / 2, (y0 + y1) / 2, self.size_px])
 
 
 class FaceFinder:
@@ -127,12 +87,12 @@ class FaceFinder:
         found: list[list[Detection]] = [[] for _ in pictures]
         for key, some in zip(keys, self._detect_all([pictures[key] for key in keys]), strict=True):
             found[key] = some
-        near = _between(keys, [found[key] for key in keys], times_s)
+        near = places_between(keys, [found[key] for key in keys], times_s)
         for start in range(0, len(near), NEAR_BATCH):
             batch = near[start : start + NEAR_BATCH]
-            for (index, _), face in zip(batch, self._detect_near(batch, pictures), strict=True):
-                if face is not None and not any(_same(face, known) for known in found[index]):
-                    found[index].append(face)
+            for place, face in zip(batch, self._detect_near(batch, pictures), strict=True):
+                if face is not None and not any(_same(face, known) for known in found[place.frame]):
+                    found[place.frame].append(face)
         return found
 
     def _detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
@@ -209,17 +169,16 @@ class FaceFinder:
 
     def _detect_near(
         self,
-        places: Sequence[tuple[int, NDArray[np.float64]]],
+        places: Sequence[Place],
         pictures: Sequence[NDArray[np.uint8]],
     ) -> list[Detection | None]:
-        """Return for each (index of a picture, expected centre and size) the face that is nearest
-        there, or None.
-        """
+        """Return for each place the face that is nearest there, or None."""
         cuts = []
-        for index, (x, y, size) in places:
+        for place in places:
+            x, y, size = place.centre_size_px
             cuts.append(
                 cut_square(
-                    pictures[index],
+                    pictures[place.frame],
                     (x - size / 2, y - size / 2, x + size / 2, y + size / 2),
                     NEAR_PX,
                     NEAR,
@@ -227,9 +186,7 @@ class FaceFinder:
             )
         boxes, points = self._search(np.stack([crop for crop, _ in cuts]), NEAR_PX / NEAR / 2)
         nearest: list[Detection | None] = []
-        for (index, expected), (_, to_frame), rows, fives in zip(
-            places, cuts, boxes, points, strict=True
-        ):
+        for place, (_, to_frame), rows, fives in zip(places, cuts, boxes, points, strict=True):
             scale, shift = float(to_frame[0, 0]), to_frame[:, 2].astype(np.float64)
             faces = [
                 Detection(
@@ -240,11 +197,13 @@ class FaceFinder:
                 )
                 for row, five in zip(rows, fives, strict=True)
             ]
-            height, width = pictures[index].shape[:2]
+            height, width = pictures[place.frame].shape[:2]
             nearest.append(
                 min(
                     (face for face in faces if _usable(face, width, height)),
-                    key=lambda face: float(np.abs(face.centre_size_px - expected).sum()),
+                    key=lambda face: float(
+                        np.abs(face.centre_size_px - place.centre_size_px).sum()
+                    ),
                     default=None,
                 )
             )
@@ -297,193 +256,18 @@ def _same(face: Detection, other: Detection) -> bool:
     return holds(a, other.centre_size_px) or holds(b, face.centre_size_px)
 
 
-@dataclass(frozen=True, eq=False)
-class KalmanBox:
-    """Constant-velocity Kalman filter of a face box: centre x, centre y and longer side in px, and
-    their rates per s.
-
-    The usual equations (Kalman 1960) with white-noise acceleration. All noise is measured in face
-    sizes, so that the filter behaves alike for near and far faces.
-    """
-
-    state: NDArray[np.float64]  # (6,)
-    covariance: NDArray[np.float64]  # (6, 6)
-
-    MEASURED_STD = 0.05  # jitter of MTCNN's boxes, in face sizes
-    RATE_STD = 1.0  # face sizes per second before anything is known
-    ACCELERATION_STD = 3.0  # face sizes per second squared: a quick turn of the head
-    # heads go back and forth: beyond it the last speed says nothing, and only the uncertainty grows
-    HORIZON_S = 0.25
-
-    @classmethod
-    def start(cls, centre_size_px: NDArray[np.float64]) -> KalmanBox:
-        size = float(centre_size_px[2])
-        variances = [(cls.MEASURED_STD * size) ** 2] * 3 + [(cls.RATE_STD * size) ** 2] * 3
-        return cls(np.concatenate([centre_size_px, np.zeros(3)]), np.diag(variances))
-
-    def predict(self, dt_s: float) -> KalmanBox:
-        """Return the filter dt_s seconds later."""
-        forward, one = min(dt_s, self.HORIZON_S), np.eye(3)
-        move = np.block([[one, forward * one], [np.zeros((3, 3)), one]])
-        push = np.array([[dt_s**4 / 4, dt_s**3 / 2], [dt_s**3 / 2, dt_s**2]])
-        noise = (self.ACCELERATION_STD * self.state[2]) ** 2 * np.kron(push, one)
-        state = move @ self.state
-        state[2] = max(state[2], 1.0)  # a quickly shrinking face stays a face
-        return KalmanBox(state, move @ self.covariance @ move.T + noise)
-
-    def update(self, centre_size_px: NDArray[np.float64]) -> KalmanBox:
-        """Return the filter after a measurement."""
-        measured = np.eye(3) * (self.MEASURED_STD * self.state[2]) ** 2
-        gain = self.covariance[:, :3] @ np.linalg.inv(self.covariance[:3, :3] + measured)
-        state = self.state + gain @ (centre_size_px - self.state[:3])
-        return KalmanBox(state, self.covariance - gain @ self.covariance[:3, :])
-
-    @property
-    def centre_std_px(self) -> float:
-        """How far from the predicted centre a measurement is expected, one standard deviation."""
-        return float(
-            np.sqrt(self.covariance[:2, :2].trace() / 2 + (self.MEASURED_STD * self.state[2]) ** 2)
-        )
-
-
-@dataclass(eq=False)
-class _Trail:
-    """A person while the clip is being walked through."""
-
-    filter: KalmanBox  # as of the last detection
-    last_t: float  # its time
-    seen: dict[int, Detection]  # by position in the sequence of frames, ascending
-
-
-def _between(
-    keys: Sequence[int], found: Sequence[Sequence[Detection]], times_s: Sequence[float]
-) -> list[tuple[int, NDArray[np.float64]]]:
-    """Return (index, centre and size) of where faces must be in the frames between the key frames
-    they are seen in.
-    """
-    places = []
-    for trail in _link(found, [times_s[key] for key in keys]):
-        seen = {keys[number]: face.centre_size_px for number, face in trail.seen.items()}
-        for before, after in pairwise(keys):
-            first, last = seen.get(before, seen.get(after)), seen.get(after, seen.get(before))
-            if first is None or last is None:
-                continue
-            span = max(times_s[after] - times_s[before], 1e-9)
-            for index in range(before + 1, after):
-                part = (times_s[index] - times_s[before]) / span
-                places.append((index, (1 - part) * first + part * last))
-    return places
-
-
 def tracks_of(
     found: Sequence[Sequence[Detection]], frames: Sequence[Frame], max_faces: int = MAX_FACES
 ) -> tuple[FaceTrack, ...]:
-    """Return the people behind the detections of successive frames, cut out; see
-    FaceFinder.find_tracks.
+    """Return the people behind the detections of successive frames, cut out.
+
+    See FaceFinder.find_tracks.
     """
-    trails = _without_flicker(_link(found, [frame.t for frame in frames]))
-    filled = [_fill_gaps(trail, frames) for trail in trails]
-    filled.sort(
-        key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))),
-        reverse=True,
-    )
+    everybody = people(found, [frame.t for frame in frames])
     return tuple(
         FaceTrack(number, tuple(_crop(frames[index], seen[index]) for index in sorted(seen)))
-        for number, seen in enumerate(filled[:max_faces], start=1)
+        for number, seen in enumerate(everybody[:max_faces], start=1)
     )
-
-
-def _misfit(trail: _Trail, predicted: KalmanBox, face: Detection) -> float:
-    """Return how ill a detection fits the predicted box: 1 - IoU + mean landmark distance; inf out
-    of reach.
-    """
-    centre, size = predicted.state[:2], float(predicted.state[2])
-    reach_px = float(np.clip(GATE_STD * predicted.centre_std_px / size, *GATE_SIZES)) * size
-    zoom = face.size_px / size
-    if (
-        np.linalg.norm(face.centre_size_px[:2] - centre) > reach_px
-        or not 1 / GATE_ZOOM <= zoom <= GATE_ZOOM
-    ):
-        return float("inf")
-    # The last detection, moved and scaled to the predicted box.
-    last = next(reversed(trail.seen.values()))
-    was, grown = last.centre_size_px[:2], size / last.size_px
-    box = (np.reshape(last.box_xyxy_px, (2, 2)) - was) * grown + centre
-    landmarks = (last.landmarks_px - was) * grown + centre
-    apart = np.linalg.norm(landmarks - face.landmarks_px, axis=1).mean() / size
-    return 1 - _iou(box.ravel(), face.box_xyxy_px) + float(apart)
-
-
-def _iou(first: Sequence[float] | NDArray, second: Sequence[float] | NDArray) -> float:
-    """Return intersection over union of two x0, y0, x1, y1 boxes."""
-    a, b = np.asarray(first), np.asarray(second)
-    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
-    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
-
-
-def _link(found: Sequence[Sequence[Detection]], times_s: Sequence[float]) -> list[_Trail]:
-    """Link the detections of successive frames into trails, the cheapest assignment frame by
-    frame.
-    """
-    trails: list[_Trail] = []
-    step = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
-    patience = max(RETURN_S, 2.5 * step)  # sparsely sampled, a face may still be missed once
-    for index, (faces, t) in enumerate(zip(found, times_s, strict=True)):
-        near = [trail for trail in trails if t - trail.last_t <= patience]
-        predicted = [trail.filter.predict(t - trail.last_t) for trail in near]
-        misfits = np.full((len(near), len(faces)), np.inf)
-        for row, column in np.ndindex(misfits.shape):
-            misfits[row, column] = _misfit(near[row], predicted[row], faces[column])
-        matched = set()
-        for row, column in _cheapest(misfits):
-            if np.isfinite(misfits[row, column]):
-                face = faces[column]
-                near[row].filter, near[row].last_t = predicted[row].update(face.centre_size_px), t
-                near[row].seen[index] = face
-                matched.add(column)
-        for column, face in enumerate(faces):
-            if column not in matched:
-                trails.append(_Trail(KalmanBox.start(face.centre_size_px), t, {index: face}))
-    return trails
-
-
-def _cheapest(misfits: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """The cheapest assignment of rows to columns, as pairs."""
-    if misfits.size == 0:
-        return []
-    if min(misfits.shape) == 1:  # one person: no solver, and no third of a second to import it
-        row, column = np.unravel_index(misfits.argmin(), misfits.shape)
-        return [(int(row), int(column))]
-    from scipy.optimize import linear_sum_assignment
-
-    # The solver refuses infinity; a million is as far out of reach.
-    rows, columns = linear_sum_assignment(np.minimum(misfits, 1e6))
-    return list(zip(rows.tolist(), columns.tolist(), strict=True))
-
-
-def _without_flicker(trails: list[_Trail]) -> list[_Trail]:
-    longest = max((len(trail.seen) for trail in trails), default=0)
-    return [trail for trail in trails if len(trail.seen) > 1 or longest < FLICKER_BESIDE]
-
-
-def _fill_gaps(trail: _Trail, frames: Sequence[Frame]) -> dict[int, Detection]:
-    """Return the detections by position of their frame, short gaps filled along straight lines in
-    time.
-    """
-    filled = dict(trail.seen)
-    known = sorted(trail.seen)
-    for before, after in pairwise(known):
-        span = max(frames[after].t - frames[before].t, 1e-9)
-        if after - before - 1 > MAX_GAP_FRAMES or span > MAX_GAP_S:
-            continue
-        first, last = trail.seen[before], trail.seen[after]
-        for index in range(before + 1, after):
-            part = (frames[index].t - frames[before].t) / span
-            box = (1 - part) * np.array(first.box_xyxy_px) + part * np.array(last.box_xyxy_px)
-            landmarks = (1 - part) * first.landmarks_px + part * last.landmarks_px
-            x0, y0, x1, y1 = box.tolist()
-            filled[index] = Detection((x0, y0, x1, y1), landmarks.astype(np.float32), 0.0)
-    return filled
 
 
 def _crop(frame: Frame, face: Detection) -> FaceCrop:

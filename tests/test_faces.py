@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from detector import faces
-from detector.faces import CROP_MARGIN, Detection, FaceFinder, KalmanBox, cut_square
+from detector import faces, tracking
+from detector.faces import CROP_MARGIN, FaceFinder, cut_square
+from detector.tracking import Detection, KalmanBox
 from detector.types import FaceTrack, Frame
 
 # landmarks as shares of the box
@@ -337,7 +338,7 @@ def test_tracks_are_ordered_and_limited(monkeypatch: pytest.MonkeyPatch) -> None
     assert [track.crops[0].face_px for track in tracks(monkeypatch, found)] == [90, 60, 150]
     assert [track.crops[0].face_px for track in tracks(monkeypatch, found, max_faces=2)] == [90, 60]
     crowd = [[detection(70 * (i % 14), 80 * (i // 14), 60) for i in range(20)]]
-    assert len(tracks(monkeypatch, crowd)) == faces.MAX_FACES
+    assert len(tracks(monkeypatch, crowd)) == tracking.MAX_FACES
 
 
 def test_kalman_learns_a_constant_velocity() -> None:

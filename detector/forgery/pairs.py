@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from detector.degrade import Degradation, apply, draw_retouch, draw_smoothing, draw_training
 from detector.errors import DataError
-from detector.faces import CROP_MARGIN, CROP_PX, cut_square
+from detector.faces import CROP_MARGIN, cut_square
 from detector.forgery import blending
 from detector.forgery.pictures import WORK_MARGIN, Picture, Work, cut_work, draw_side
+from detector.types import CROP_PX
 
 FAMILIES = ("self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated")
 # How often each family is drawn. Self-blends reach most face swaps; the genuine forgeries are few

@@ -24,8 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from detector.errors import WeightsError
-
-CROP_PX = 224  # the detector's crops; a trunk that takes any size takes them as they are
+from detector.types import CROP_PX
 
 
 @dataclass(frozen=True, eq=False)
