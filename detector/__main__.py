@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from detector.pipeline import Detector
     from detector.types import Analysis
 
-IN_WORDS = {  # by Label
-    "forged": "forged-looking",
-    "authentic": "authentic-looking",
-    "uncertain": "cannot say",
-    "no_face": "no face",
-}
 ENGINES = ("local", "ray")  # of scan
 
 
@@ -37,7 +31,7 @@ def in_words(analysis: Analysis) -> str:
     """One line for people."""
     verdict = analysis.verdict
     chance = "" if verdict.p_fake is None else f" (score {verdict.p_fake:.2f})"
-    return f"{analysis.media.name}: {IN_WORDS[verdict.label]}{chance}. {verdict.reason}"
+    return f"{analysis.media.name}: {verdict.label.headline}{chance}. {verdict.reason}"
 
 
 def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool) -> int:

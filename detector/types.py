@@ -28,6 +28,19 @@ class Label(StrEnum):
     UNCERTAIN = "uncertain"
     NO_FACE = "no_face"
 
+    @property
+    def headline(self) -> str:
+        """The answer in words: the same ones on the command line, the page and in reports."""
+        return _HEADLINES[self]
+
+
+_HEADLINES = {
+    Label.FORGED: "forged-looking",
+    Label.AUTHENTIC: "authentic-looking",
+    Label.UNCERTAIN: "cannot say",
+    Label.NO_FACE: "no face",
+}
+
 
 def _expect(ok: bool, what: str, got: object) -> None:
     if not ok:

@@ -7,15 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from detector.types import Label
 from explain.faithfulness import BADGE
 from explain.words import said
-
-HEADLINES = {
-    "forged": "Forged-looking",
-    "authentic": "Authentic-looking",
-    "uncertain": "Cannot say",
-    "no_face": "No face found",
-}
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;margin:2rem auto;padding:0 1rem}
@@ -66,15 +60,13 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
         else f"<p>Calibrated probability of a forgery: {said(verdict['p_fake'])}</p>"
     )
     return (
-        f'<div class="verdict"><strong>{HEADLINES[verdict["label"]]}</strong>'
+        f'<div class="verdict"><strong>{Label(verdict["label"]).headline.capitalize()}</strong>'
         f"<p>{escape(verdict['reason'])}</p>{score}</div>"
     )
 
 
 def _face(face: Mapping[str, Any], pictures: Sequence[tuple[str, bytes]]) -> str:
-    title = (
-        f"Face {face['track']}: {HEADLINES[face['label']].lower()}, score {said(face['p_fake'])}"
-    )
+    title = f"Face {face['track']}: {Label(face['label']).headline}, score {said(face['p_fake'])}"
     explanation = face["explanation"]
     if explanation is None:
         return f"<h2>{title}</h2><p>{escape(face['reason'])}</p>"

@@ -219,3 +219,5 @@ def test_command_line_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_labels_are_the_contracts() -> None:
     assert [str(label) for label in Label] == ["forged", "authentic", "uncertain", "no_face"]
+    headlines = [label.headline for label in Label]
+    assert headlines == ["forged-looking", "authentic-looking", "cannot say", "no face"]

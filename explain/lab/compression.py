@@ -38,7 +38,6 @@ from explain import figures
 from explain.cam import evidence_heat
 from explain.figures import Rgb
 from explain.lab.charts import Band, Captioned, Line, VerticalMark, chart, strip
-from explain.report_html import HEADLINES
 
 CLIP_FRAMES = 8  # of a clip: every level is a whole analysis
 STRIP_PICTURES = 6  # levels shown side by side
@@ -186,14 +185,14 @@ def first_change(points: Sequence[Point]) -> int | None:
 
 def describe_change(points: Sequence[Point]) -> str:
     """Where the answer changes, in a sentence."""
-    first = HEADLINES[points[0].verdict.label].lower()
+    first = points[0].verdict.label.headline
     at = first_change(points)
     if at is None:
         return f"The answer stays the same all the way: {first}."
     point = points[at]
     return (
         f"The answer changes at {describe(point.level.degradation)}: from {first} to "
-        f"{HEADLINES[point.verdict.label].lower()}. {point.verdict.reason}"
+        f"{point.verdict.label.headline}. {point.verdict.reason}"
     )
 
 

@@ -27,7 +27,6 @@ from explain.lab.examples import (
     hopper,
     hopper_mouth,
 )
-from explain.report_html import HEADLINES
 
 WIDTH_PX = 512  # of both built-in pictures
 SHOWN_PX = 320  # side of a shown picture
@@ -185,7 +184,7 @@ def describe_outcome(judged: Judged) -> list[str]:
 
 def _answer(verdict: Verdict) -> str:
     score = "" if verdict.p_fake is None else f", score {verdict.p_fake:.2f}"
-    return f"{HEADLINES[verdict.label].lower()}{score}"
+    return f"{verdict.label.headline}{score}"
 
 
 def pair_picture(judged: Judged) -> Rgb:

@@ -13,7 +13,6 @@ from typing import Any
 
 from detector.profile import Thresholds
 from detector.types import FaceAnalysis, Label, ModelInfo, Verdict
-from explain.report_html import HEADLINES
 from explain.server import markup
 from explain.words import said
 
@@ -61,7 +60,7 @@ def verdict_card(
     seconds = f'<p class="lens-reason">{escape(suspicious)}</p>' if suspicious else ""
     return (
         f'<section class="lens-card lens-{verdict.label}" aria-label="Verdict">'
-        f"<h2>{sign}<span>{HEADLINES[verdict.label]}</span></h2>"
+        f"<h2>{sign}<span>{verdict.label.headline.capitalize()}</span></h2>"
         f'<p class="lens-reason">{escape(verdict.reason)}</p>{seconds}{scale}'
         f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). {how_often_wrong(entry)}</p>'
         f'<p class="lens-small"><b>{NOT_EVIDENCE}</b></p></section>'
@@ -103,7 +102,7 @@ def _scale(p: float, thresholds: Thresholds) -> str:
 def face_name(face: FaceAnalysis) -> str:
     """How one person is called in choices: 'Face 2: forged-looking (0.93)'."""
     chance = "" if face.verdict.p_fake is None else f" ({said(face.verdict.p_fake)})"
-    return f"Face {face.track.track}: {HEADLINES[face.verdict.label].lower()}{chance}"
+    return f"Face {face.track.track}: {face.verdict.label.headline}{chance}"
 
 
 def examples(pictures: Sequence[tuple[bytes, str]]) -> str:

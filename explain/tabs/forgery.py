@@ -21,7 +21,6 @@ from explain.lab.forgery import FAMILIES, RANGES, ForgerySettings, Result, Subje
 from explain.lab.generators import SHIPPED_GENERATORS
 from explain.regions import METHOD as LIME
 from explain.regions import explain_regions
-from explain.report_html import HEADLINES
 from explain.server import markup
 from explain.server.api import CallerError, endpoint
 from explain.server.faults import spoken
@@ -281,7 +280,7 @@ def _endpoint(service: Service) -> None:
 
 def outcome_sentences(result: Result) -> list[str]:
     """The detector's answer to the forgery, beside the truth."""
-    answer = HEADLINES[result.label].lower()
+    answer = result.label.headline
     scores = f"Score {result.p:.2f} ({answer}); the untouched face has {result.p_authentic:.2f}."
     if not result.localisations:
         return [scores, "At ratio 0 nothing is forged."]

@@ -13,7 +13,6 @@ from explain.figures import Rgb
 from explain.lab import guess
 from explain.lab.charts import Captioned, strip
 from explain.lab.guess import SIDES, Pair
-from explain.report_html import HEADLINES
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import IDLE_SECONDS, QUIET, Update, picture, runner
@@ -142,8 +141,8 @@ def answer(pair: Pair, side: int) -> list[str]:
         f"{right}: the {SIDES[pair.forged]} one is forged ({s.family} of the {s.region}, ratio "
         f"{s.ratio:.2f}; both pictures then {pair.degradation}).",
         f"The model would have picked the {SIDES[pair.picked]} one, which is {model}. Its scores: "
-        f"left {pair.p[0]:.2f} ({HEADLINES[pair.labels[0]].lower()}), right {pair.p[1]:.2f} "
-        f"({HEADLINES[pair.labels[1]].lower()}).",
+        f"left {pair.p[0]:.2f} ({pair.labels[0].headline}), right {pair.p[1]:.2f} "
+        f"({pair.labels[1].headline}).",
     ]
 
 

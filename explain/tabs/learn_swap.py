@@ -18,7 +18,6 @@ from explain.lab import reenact, swap
 from explain.lab.builtin import NAMES, pictures
 from explain.lab.charts import Captioned, Line, chart, strip
 from explain.lab.swap import Flicker, TrainedSwapper
-from explain.report_html import HEADLINES
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
@@ -169,7 +168,7 @@ def flicker_sentences(found: Flicker) -> list[str]:
     steady = [float(np.mean(values)) for values in (found.steady_authentic, found.steady_swapped)]
     worst = [min(values) for values in (found.steady_authentic, found.steady_swapped)]
     answers = [
-        f"{HEADLINES[a.verdict.label].lower()}"
+        f"{a.verdict.label.headline}"
         + ("" if a.verdict.p_fake is None else f" ({a.verdict.p_fake:.2f})")
         for a in found.analyses
     ]

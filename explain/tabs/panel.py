@@ -15,7 +15,6 @@ from explain import figures
 from explain.cam import EVIDENCE_MAP, Heat, method_names
 from explain.figures import Rgb, Scale
 from explain.pipeline import Settings, default_methods, explain_face
-from explain.report_html import HEADLINES
 from explain.restore import Restoration
 from explain.server import markup
 from explain.server.service import Service, Session
@@ -140,7 +139,7 @@ def frame_of(session: Session, crop: FaceCrop) -> Frame:
 def labels_in(session: Session, frame_index: int) -> list[tuple[FaceCrop, str]]:
     """Every face in a frame with its number and verdict."""
     return [
-        (crop, f"{face.track.track}: {HEADLINES[face.verdict.label].lower()}")
+        (crop, f"{face.track.track}: {face.verdict.label.headline}")
         for face in session.analysis.faces
         for crop in face.track.crops
         if crop.frame_index == frame_index
