@@ -29,7 +29,7 @@ from skimage import data as skimage_data
 from detector.errors import DetectorError
 from detector.faces import cut_square
 from detector.forgery.pairs import PairMaker
-from detector.forgery.pictures import WORK_MARGIN, Picture, load_pictures
+from detector.forgery.pictures import FORGING_MARGIN, LabelledFace, load_pictures
 from detector.pipeline import Detector
 from detector.types import (
     Analysis,
@@ -76,7 +76,7 @@ class Pair:
     mask: NDArray[np.bool_]
 
 
-def built_in_pictures(detector: Detector) -> list[Picture]:
+def built_in_pictures(detector: Detector) -> list[LabelledFace]:
     """The public-domain faces inside scikit-image and matplotlib."""
     with Image.open(str(get_sample_data("grace_hopper.jpg", asfileobj=False))) as hopper:
         portraits = {
@@ -87,20 +87,20 @@ def built_in_pictures(detector: Detector) -> list[Picture]:
     for person, rgb in portraits.items():
         found = detector.finder.detect_faces(np.ascontiguousarray(rgb))[0]
         pictures.append(
-            Picture(rgb, found.box_xyxy_px, found.landmarks_px, "built-in", person, "val", 0)
+            LabelledFace(rgb, found.box_xyxy_px, found.landmarks_px, "built-in", person, "val", 0)
         )
     return pictures
 
 
 def forge_pairs(
-    pictures: Sequence[Picture], count: int, rng: np.random.Generator
+    pictures: Sequence[LabelledFace], count: int, rng: np.random.Generator
 ) -> Iterator[Pair]:
     """`count` forgeries of the pictures, each cropped as the detector would crop it."""
     maker = PairMaker(pictures, FAMILIES)
     while count > 0:
         made = maker.make(maker.draw_family(rng), STRENGTH, rng)
         side = made.forged.shape[0]
-        reach = side / WORK_MARGIN / 2
+        reach = side / FORGING_MARGIN / 2
         box = (side / 2 - reach, side / 2 - reach, side / 2 + reach, side / 2 + reach)
         grey = np.rint(made.mask * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
         authentic, forged, mask = (

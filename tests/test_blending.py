@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.forgery import blending
+from detector.forgery import appearance, blending, occlusion, regions
 
 LANDMARKS = np.array([[80, 90], [130, 90], [105, 118], [84, 148], [126, 148]], np.float32)
 RNG = np.random.default_rng
@@ -18,13 +18,13 @@ def face() -> np.ndarray:
 
 
 def test_average_face_fits_its_own_landmarks() -> None:
-    affine = blending.face_affine(LANDMARKS)
-    placed = np.hstack([blending.FIVE_POINTS, np.ones((5, 1))]) @ affine.T
+    affine = regions.face_affine(LANDMARKS)
+    placed = np.hstack([regions.FIVE_POINTS, np.ones((5, 1))]) @ affine.T
     assert np.abs(placed - LANDMARKS).max() < 2.5
-    assert blending.eye_distance(LANDMARKS) == pytest.approx(50.2, abs=0.3)
+    assert regions.eye_distance(LANDMARKS) == pytest.approx(50.2, abs=0.3)
 
 
-@pytest.mark.parametrize("region", sorted(blending.REGIONS))
+@pytest.mark.parametrize("region", sorted(regions.REGIONS))
 def test_masks_lie_where_their_region_is(region: str) -> None:
     mask = blending.region_mask(
         (224, 224), LANDMARKS, blending.Blend(region=region, elastic=0.0), RNG(1)
@@ -39,7 +39,7 @@ def test_masks_lie_where_their_region_is(region: str) -> None:
 
 def test_self_blend_changes_inside_the_mask_only(face: np.ndarray) -> None:
     blend = blending.Blend(
-        region="mouth", blur=0.02, elastic=0.0, look=blending.Look(brightness=40.0)
+        region="mouth", blur=0.02, elastic=0.0, appearance=appearance.Appearance(brightness=40.0)
     )
     made = blending.self_blend(face, LANDMARKS, blend, RNG(2))
     changed = np.abs(made.forged.astype(int) - made.authentic).max(2)
@@ -49,7 +49,7 @@ def test_self_blend_changes_inside_the_mask_only(face: np.ndarray) -> None:
 
 
 def test_ratio_zero_is_no_forgery_and_more_ratio_is_more_change(face: np.ndarray) -> None:
-    blend = blending.Blend(look=blending.Look(rgb_shift=(30.0, -30.0, 10.0)))
+    blend = blending.Blend(appearance=appearance.Appearance(rgb_shift=(30.0, -30.0, 10.0)))
     change = [
         np.abs(
             blending.self_blend(face, LANDMARKS, replace(blend, ratio=r), RNG(3)).forged.astype(int)
@@ -61,12 +61,12 @@ def test_ratio_zero_is_no_forgery_and_more_ratio_is_more_change(face: np.ndarray
     assert change == sorted(change) and change[1] > 0
 
 
-def test_look_on_target_keeps_the_look_out_of_the_label(face: np.ndarray) -> None:
+def test_change_target_keeps_the_look_out_of_the_label(face: np.ndarray) -> None:
     blend = blending.Blend(
-        region="mouth", blur=0.02, elastic=0.0, look=blending.Look(brightness=40.0)
+        region="mouth", blur=0.02, elastic=0.0, appearance=appearance.Appearance(brightness=40.0)
     )
-    made = blending.self_blend(face, LANDMARKS, blend, RNG(2), look_on_target=True)
-    assert made.authentic.mean() > face.mean() + 30  # the authentic twin wears the look too
+    made = blending.self_blend(face, LANDMARKS, blend, RNG(2), change_target=True)
+    assert made.authentic.mean() > face.mean() + 30  # the authentic half has the appearance, too
     assert np.array_equal(made.authentic[made.mask == 0], made.forged[made.mask == 0])
 
 
@@ -89,7 +89,7 @@ def test_part_splice_moves_the_mouth(face: np.ndarray) -> None:
     assert made.family == "part splice"
 
 
-def test_softened_twin_is_as_sharp_as_the_redrawn_one(face: np.ndarray) -> None:
+def test_softened_half_is_as_sharp_as_the_redrawn_one(face: np.ndarray) -> None:
     import cv2
 
     redrawn = cv2.GaussianBlur(face, (0, 0), 1.0)
@@ -116,9 +116,9 @@ def test_a_forgery_of_mixed_sizes_cannot_be_made(face: np.ndarray) -> None:
         blending.Forgery(face, face[:100], np.zeros((224, 224), np.float32), "x")
 
 
-def test_an_occluder_covers_both_twins_alike_and_leaves_the_rest(face: np.ndarray) -> None:
+def test_an_occluder_covers_both_halves_alike_and_leaves_the_rest(face: np.ndarray) -> None:
     for seed in range(12):
-        cover, opacity = blending.draw_occluder(face, np.random.default_rng(seed))
+        cover, opacity = occlusion.draw_occluder(face, np.random.default_rng(seed))
         laid = blending.blend_in(face, cover, opacity, 1.0)
         assert cover.shape == face.shape and opacity.shape == face.shape[:2]
         assert np.array_equal(laid[opacity == 0], face[opacity == 0])

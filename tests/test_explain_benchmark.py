@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from explain_faces import BOX, LANDMARKS, astronaut, detector
 
-from detector.forgery.pictures import Picture
+from detector.forgery.pictures import LabelledFace
 from explain import benchmark
 from explain.benchmark import Row, claims, forge_pairs, summarise, table
 
-PICTURE = Picture(astronaut(), BOX, LANDMARKS, "built-in", "astronaut", "val", 0)
+PICTURE = LabelledFace(astronaut(), BOX, LANDMARKS, "built-in", "astronaut", "val", 0)
 
 
 def row(name: str, **values: float) -> Row:

@@ -1,4 +1,4 @@
-"""Pairs: two crops of one face under one nuisance, and a mask."""
+"""Pairs: two crops of one face under one augmentation, and a mask."""
 
 import csv
 from pathlib import Path
@@ -10,17 +10,17 @@ from skimage.data import astronaut
 
 from detector.errors import DataError
 from detector.forgery.pairs import PairMaker
-from detector.forgery.pictures import Picture, cut_work, load_pictures
+from detector.forgery.pictures import LabelledFace, cut_forging_crop, load_pictures
 
 FACE = astronaut()[30:190, 150:310]
 LANDMARKS = np.array([[57, 66], [92, 66], [75, 88], [60, 106], [90, 106]], np.float32)
 BOX = (45.0, 30.0, 105.0, 125.0)
 
 
-def picture(**changes: object) -> Picture:
+def picture(**changes: object) -> LabelledFace:
     plain = {"source": "a", "person": "p", "split": "train", "label": 0}
     rgb = FACE if not changes.get("label") else np.ascontiguousarray(FACE[:, ::-1])
-    return Picture(rgb, BOX, LANDMARKS, **{**plain, **changes})  # type: ignore[arg-type]
+    return LabelledFace(rgb, BOX, LANDMARKS, **{**plain, **changes})  # type: ignore[arg-type]
 
 
 def maker(**families: float) -> PairMaker:
@@ -51,20 +51,18 @@ def test_every_family_gives_a_pair_with_its_mask(family: str) -> None:
         assert 0 < masks[1].max() <= 1
 
 
-def test_twins_share_their_nuisance() -> None:
-    """Outside the mask a self-blend's twins stay the same through crop and nuisance, where nothing
-    spreads errors.
-    """
+def test_a_pair_shares_its_augmentation() -> None:
+    """Outside the mask both halves stay the same through the crop, where nothing spreads errors."""
     rng = np.random.default_rng(0)
     make = maker(**{"part splice": 1.0})
     forgery = make.make("part splice", 0.5, rng)
-    crops, masks = make.finish(forgery, (), 224, np.random.default_rng(1))
+    crops, masks = make.to_crops(forgery, (), 224, np.random.default_rng(1))
     far = cv2.resize(cv2.dilate(masks[1], np.ones((5, 5))), (224, 224)) == 0
     assert far.mean() > 0.3
     assert np.abs(crops[0][far].astype(int) - crops[1][far]).max() <= 1
 
 
-def test_retouched_apart_the_forged_twin_is_as_often_the_sharper_one() -> None:
+def test_retouched_apart_the_forged_half_is_as_often_the_sharper_one() -> None:
     def sharper_forged(p_retouched: float) -> float:
         make = PairMaker([picture()], {"part splice": 1.0}, p_retouched)
         pairs = [make.draw(np.random.default_rng(seed), 0.5, 0.0)[0] for seed in range(60)]
@@ -78,7 +76,7 @@ def test_retouched_apart_the_forged_twin_is_as_often_the_sharper_one() -> None:
 
 def test_a_generators_palette_does_not_tell_the_pair_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     warm = np.clip(FACE[:, ::-1] * np.array([1.2, 0.9, 0.6]), 0, 255).astype(np.uint8)
-    pictures = [picture(source="ffhq"), Picture(warm, BOX, LANDMARKS, "sfhq", "g", "train", 1)]
+    pictures = [picture(source="ffhq"), LabelledFace(warm, BOX, LANDMARKS, "sfhq", "g", "train", 1)]
 
     def apart(share: float) -> float:
         monkeypatch.setattr("detector.forgery.pairs.P_RECOLOURED", share)
@@ -104,7 +102,7 @@ def test_an_authentic_partner_may_have_skin_as_smooth_as_a_generators(
         )
         pairs = [make.draw(np.random.default_rng(seed), 0.5, 0.0)[0] for seed in range(8)]
         steps = [
-            [np.abs(np.diff(twin.astype(int), axis=1)).mean() for twin in pair] for pair in pairs
+            [np.abs(np.diff(half.astype(int), axis=1)).mean() for half in pair] for pair in pairs
         ]
         return float(np.mean([authentic / forged for authentic, forged in steps]))
 
@@ -121,7 +119,7 @@ def test_the_same_seed_draws_the_same_pair() -> None:
 
 
 def test_flipping_keeps_left_landmarks_left() -> None:
-    plain, flipped = cut_work(picture(), 150, False), cut_work(picture(), 150, True)
+    plain, flipped = cut_forging_crop(picture(), 150, False), cut_forging_crop(picture(), 150, True)
     assert np.array_equal(plain.rgb[:, ::-1], flipped.rgb)
     assert (flipped.landmarks_px[0, 0] < flipped.landmarks_px[1, 0]) and (
         flipped.landmarks_px[3, 0] < flipped.landmarks_px[4, 0]

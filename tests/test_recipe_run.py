@@ -198,15 +198,15 @@ def test_padded_frames_do_not_reach_the_loss() -> None:
     assert torch.equal(loss, again) and torch.equal(logit, same)
 
 
-def test_forged_faces_are_twins_and_fresh_each_epoch() -> None:
+def test_forged_faces_are_pairs_and_fresh_each_epoch() -> None:
     source = ForgedFaces([picture(k) for k in range(3)], pairs=2, seed=5)
     assert source.labels.tolist() == [0, 1, 0, 1]
     crops = [source.crops(i, 0) for i in range(4)]
     assert crops[0].shape == (1, 224, 224, 3)
     assert np.array_equal(crops[0], source.crops(0, 0))
     assert not np.array_equal(crops[0], source.crops(0, 1))
-    twins, strangers = (np.abs(crops[a].astype(int) - crops[b]).mean() for a, b in ((0, 1), (0, 2)))
-    assert 0 < twins < strangers
+    pair, strangers = (np.abs(crops[a].astype(int) - crops[b]).mean() for a, b in ((0, 1), (0, 2)))
+    assert 0 < pair < strangers
     clip = ForgedFaces([picture(0)], pairs=1, n_frames=3).crops(1, 0)
     assert clip.shape == (3, 224, 224, 3)
 

@@ -1,4 +1,4 @@
-"""Tracks for the temporal head: smooth motion, twins under one nuisance, and a head that learns
+"""Tracks for the temporal head: smooth motion, pairs under one augmentation, and a head that learns
 what moves.
 """
 
@@ -17,9 +17,9 @@ def test_a_still_face_moves_smoothly() -> None:
     assert np.abs(np.diff(noses, 2, axis=0)).max() < 3
 
 
-def test_twins_of_a_track_differ_inside_the_face_only() -> None:
+def test_a_pair_of_tracks_differs_inside_the_face_only() -> None:
     frames = animated(picture(0), 4, np.random.default_rng(0))
-    authentic, forged = forged_pair(frames, np.random.default_rng(1), nuisance=0.0)
+    authentic, forged = forged_pair(frames, np.random.default_rng(1), augmentation=0.0)
     assert authentic.shape == forged.shape == (4, 224, 224, 3)
     change = np.abs(authentic.astype(int) - forged).mean((0, 3))
     assert change[90:130, 90:130].mean() > 5 * change[:12].mean()

@@ -30,7 +30,7 @@ def tiny() -> DeepfakeNetwork:
 
 
 def batch(pairs: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Forged twins carry a bright square where the mask says."""
+    """Forged halves carry a bright square where the mask says."""
     rng = torch.Generator().manual_seed(1)
     crops = torch.randint(60, 120, (2 * pairs, 3, 64, 64), dtype=torch.uint8, generator=rng)
     masks = torch.zeros(2 * pairs, 8, 8)
@@ -110,10 +110,12 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_the_curriculum_and_the_rate_follow_the_time_spent(tmp_path: Path) -> None:
     trainer = Trainer(tiny(), TrainConfig(minutes=1), tmp_path)
     first = trainer.difficulty()
-    assert (first.strength, first.degradation, first.side_px) == (1.0, 0.2, 160)
+    assert (first.strength, first.augmentation, first.side_px) == (1.0, 0.2, 160)
     trainer.loop.spent_s = 40.0
     later = trainer.difficulty()
-    assert (later.strength, later.degradation) == pytest.approx((0.4, 1.0)) and later.side_px == 224
+    assert (later.strength, later.augmentation) == pytest.approx(
+        (0.4, 1.0)
+    ) and later.side_px == 224
     assert [round(schedule(s), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [0.1, 1.0, 0.51, 0.02]
     assert [round(schedule(s, constant=True), 2) for s in (0.0, 0.02, 0.51, 1.0)] == [
         0.1,
@@ -197,10 +199,10 @@ def test_logits_of_soft_crops_count_for_more_where_they_are_small() -> None:
 def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:
     from skimage.data import astronaut
 
-    from detector.forgery.pictures import Picture
+    from detector.forgery.pictures import LabelledFace
     from detector.nets.autoencoder import DenoisingAutoencoder
 
-    face = Picture(
+    face = LabelledFace(
         astronaut(), (170.0, 60.0, 280.0, 200.0), np.zeros((5, 2), np.float32), "s", "p", "val", 0
     )
     gains = gains_db(DenoisingAutoencoder((8, 8, 8, 8, 8)).eval(), [face])

@@ -45,7 +45,7 @@ def faces(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_recipes_see_the_same_twins() -> None:
+def test_all_recipes_see_the_same_pairs() -> None:
     made = [
         zoo.material([picture(k) for k in range(3)], 2, zoo.Budget(frames=2), 1) for _ in range(2)
     ]

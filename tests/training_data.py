@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from detector.forgery.pictures import Picture
+from detector.forgery.pictures import LabelledFace
 from detector.training.recipes.catalogue import Recipe, Stage, _network
 from detector.training.recipes.sources import Data, FixedCrops
 
 LANDMARKS = np.array([[80, 90], [130, 90], [105, 118], [84, 148], [126, 148]], np.float32)
 
 
-def picture(seed: int, split: str = "train", person: str = "") -> Picture:
+def picture(seed: int, split: str = "train", person: str = "") -> LabelledFace:
     """A blocky picture where a face would be."""
     noise = np.random.default_rng(seed).integers(60, 200, (28, 28, 3)).astype(np.uint8)
     rgb = np.ascontiguousarray(noise.repeat(8, 0).repeat(8, 1))
-    return Picture(
+    return LabelledFace(
         rgb, (45.0, 45.0, 165.0, 185.0), LANDMARKS, "made up", person or f"p{seed}", split, 0
     )
 

@@ -148,7 +148,7 @@ def add_zoo(commands: Any) -> None:
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="all without it")
     command.add_argument("--minutes", type=float, default=2.8, help="of training, for each recipe")
     command.add_argument(
-        "--pairs", type=int, default=100, help="tracks and their forged twins to train on"
+        "--pairs", type=int, default=100, help="pairs of authentic and forged tracks to train on"
     )
     command.add_argument("--backbone", help="the timm network of the recipe timm")
     command.add_argument(

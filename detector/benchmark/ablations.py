@@ -127,7 +127,7 @@ def _pairs(
     """
     rng, degrade = np.random.default_rng(seed), DEGRADATIONS[degradation]
     return np.concatenate([
-        maker.finish(maker.make(family or maker.draw_family(rng), 0.5, rng), degrade(rng), 224, rng)[0]
+        maker.to_crops(maker.make(family or maker.draw_family(rng), 0.5, rng), degrade(rng), 224, rng)[0]
         for _ in range(pairs)
     ])  # fmt: skip
 

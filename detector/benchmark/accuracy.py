@@ -75,7 +75,7 @@ def score_pairs(
         crops, masks = [], []
         for _ in range(per_family):
             forgery = maker.make(family, 0.5, rng)
-            pair, mask = maker.finish(forgery, DEGRADATIONS[degradation](rng), size_px, rng)
+            pair, mask = maker.to_crops(forgery, DEGRADATIONS[degradation](rng), size_px, rng)
             crops.append(pair)
             masks.append(mask)
         predictions = detector.predict(np.concatenate(crops), kind="image")

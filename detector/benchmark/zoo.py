@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from detector.benchmark.accuracy import write_rows
 from detector.errors import DataError, WeightsError
-from detector.forgery.pictures import Picture, load_pictures
+from detector.forgery.pictures import LabelledFace, load_pictures
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import Detector, bf16_pays
 from detector.training.recipes.catalogue import RECIPES, Recipe, Stage, find_recipe
@@ -52,9 +52,9 @@ class Budget:
     held_pairs: int = 10  # to choose a state by
     # to report: an AUC of .7 is known to about .06; more would take longer than the training
     test_pairs: int = 40
-    # forgeries that anybody sees, under little nuisance: minutes don't teach anything subtler
+    # forgeries that anybody sees, under little augmentation: minutes don't teach anything subtler
     strength: float = 2.0
-    nuisance: float = 0.1
+    augmentation: float = 0.1
 
 
 def compare_recipes(
@@ -137,9 +137,9 @@ def _gentler(stage: Stage, budget: Budget) -> Stage:
     return replace(stage, lr=min(stage.lr, budget.scratch_rates[stage.optimizer != "sgd"]))
 
 
-def material(pictures: Sequence[Picture], pairs: int, budget: Budget, seed: int) -> FixedCrops:
-    """Tracks and their forged twins, made once, so that all recipes see the same crops."""
-    source = ForgedFaces(pictures, pairs, budget.frames, seed, budget.nuisance, budget.strength)
+def material(pictures: Sequence[LabelledFace], pairs: int, budget: Budget, seed: int) -> FixedCrops:
+    """Pairs of tracks, made once, so that all recipes see the same crops."""
+    source = ForgedFaces(pictures, pairs, budget.frames, seed, budget.augmentation, budget.strength)
     crops = [
         crop for k in tqdm(range(pairs), desc="forging", disable=None) for crop in source.pair(k, 0)
     ]

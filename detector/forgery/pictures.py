@@ -20,13 +20,17 @@ from detector.faces import cut_square
 from detector.forgery.generators import load_generators, rebuild
 from detector.types import FaceTrack, Frame
 
-WORK_MARGIN = 1.7  # the forge works on this much of a face's surroundings
-WORK_PX = (120, 300)  # side of the picture the forge works on: a face of 70 to 176 px
+FORGING_MARGIN = 1.7  # side of a forging crop, in sides of the face's box
+FORGING_PX = (120, 300)  # side of a forging crop: a face of 70 to 176 px
+WIDE_PX = 320  # side of a picture that `wide_faces` keeps, padded where the face is smaller
+WIDE_LEAST_PX = 96
+MIRRORED = [1, 0, 2, 4, 3]  # landmarks of a mirrored face, left to right again
+REBUILT_SHARE = 0.2  # of the authentic faces, each by two generators: enough for an eighth of draws
 FOLDERS = ("faces", "faces_openimages", "faces_diverse", "faces_openforensics", "faces_generated")
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class LabelledFace:
     """A face picture in memory."""
 
     rgb: NDArray[np.uint8]  # (H, W, 3)
@@ -41,16 +45,16 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
-    """A face cut out for the forge: square picture, landmarks, and which Picture it came from."""
+class ForgingCrop:
+    """A square cut out of a picture, on which the face is forged."""
 
-    rgb: NDArray[np.uint8]
-    landmarks_px: NDArray[np.float32]
-    picture: Picture
-    rebuilt: NDArray[np.uint8] | None = None
+    rgb: NDArray[np.uint8]  # (S, S, 3)
+    landmarks_px: NDArray[np.float32]  # (5, 2) in the crop
+    picture: LabelledFace  # what it was cut from
+    rebuilt: NDArray[np.uint8] | None = None  # the same square of a copy by a small generator
 
 
-def load_pictures(folder: Path, splits: Sequence[str] = ("train", "val")) -> list[Picture]:
+def load_pictures(folder: Path, splits: Sequence[str] = ("train", "val")) -> list[LabelledFace]:
     """Pictures of one folder by the CSV of the same name beside it. Raises DataError when either is
     missing.
     """
@@ -66,7 +70,7 @@ def load_pictures(folder: Path, splits: Sequence[str] = ("train", "val")) -> lis
             if bgr is None:
                 continue
             pictures.append(
-                Picture(
+                LabelledFace(
                     rgb=cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),
                     box_xyxy_px=tuple(float(row[k]) for k in ("x0", "y0", "x1", "y1")),  # type: ignore[arg-type]
                     landmarks_px=np.array(
@@ -82,10 +86,12 @@ def load_pictures(folder: Path, splits: Sequence[str] = ("train", "val")) -> lis
     return pictures
 
 
-def load_clips(folder: Path, cache: Path, frames_per_clip: int = 12) -> list[Picture]:
-    """Face pictures (1.7 x box) from authentic clips, found once and kept in `cache`."""
+def load_clips(folder: Path, cache: Path, frames_per_clip: int = 12) -> list[LabelledFace]:
+    """Return face pictures with their surroundings from authentic clips, found once and kept in
+    `cache`.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    pictures: list[Picture] = []
+    pictures: list[LabelledFace] = []
     with folder.with_suffix(".csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -98,7 +104,7 @@ def load_clips(folder: Path, cache: Path, frames_per_clip: int = 12) -> list[Pic
             ):
                 person = row["person"] or row["file"]
                 pictures.append(
-                    Picture(
+                    LabelledFace(
                         rgb, tuple(box), landmarks, f"clip {row['set']}", person, row["split"], 0
                     )
                 )
@@ -119,30 +125,31 @@ def _cut_clip(path: Path, store: Path, n_frames: int) -> None:
 def wide_faces(
     track: FaceTrack | None, frames: Sequence[Frame]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-    """The detected faces of a track with their surroundings (1.7 x box): (T, 320, 320, 3), boxes
-    (T, 4), landmarks (T, 5, 2), both in the pictures' own pixels."""
+    """Return the detected faces of a track with their surroundings: (T, WIDE_PX, WIDE_PX, 3), boxes
+    (T, 4), landmarks (T, 5, 2), both in the pictures' own pixels.
+    """
     by_index = {frame.index: frame for frame in frames}
     rgb, boxes, landmarks = [], [], []
     for crop in track.crops if track is not None else ():
         if crop.confidence <= 0:
             continue
-        side = int(np.clip(WORK_MARGIN * crop.face_px, 96, 320))
+        side = int(np.clip(FORGING_MARGIN * crop.face_px, WIDE_LEAST_PX, WIDE_PX))
         cut, to_frame = cut_square(
-            by_index[crop.frame_index].rgb, crop.box_xyxy_px, side, WORK_MARGIN
+            by_index[crop.frame_index].rgb, crop.box_xyxy_px, side, FORGING_MARGIN
         )
         box, points = to_crop(to_frame, crop.box_xyxy_px, crop.landmarks_px)
         rgb.append(_padded(cut))
         boxes.append(box)
         landmarks.append(points)
     return (
-        np.array(rgb, np.uint8).reshape(-1, 320, 320, 3),
+        np.array(rgb, np.uint8).reshape(-1, WIDE_PX, WIDE_PX, 3),
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(landmarks, np.float32).reshape(-1, 5, 2),
     )
 
 
 def _padded(cut: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    missing = 320 - cut.shape[0]
+    missing = WIDE_PX - cut.shape[0]
     return cv2.copyMakeBorder(cut, 0, missing, 0, missing, cv2.BORDER_REPLICATE)
 
 
@@ -156,34 +163,37 @@ def to_crop(
     return tuple(box.ravel().tolist()), ((landmarks_px - offset) / scale).astype(np.float32)  # type: ignore[return-value]
 
 
-def cut_work(picture: Picture, side_px: int, flip: bool, rebuilt_index: int | None = None) -> Work:
-    """Cut the forge's square from a picture, mirrored or not; landmarks keep their left-to-right
+def cut_forging_crop(
+    picture: LabelledFace, side_px: int, flip: bool, rebuilt_index: int | None = None
+) -> ForgingCrop:
+    """Cut the forging crop out of a picture, mirrored or not; landmarks keep their left-to-right
     order.
     """
-    rgb, to_frame = cut_square(picture.rgb, picture.box_xyxy_px, side_px, WORK_MARGIN)
-    _, points = to_crop(to_frame, picture.box_xyxy_px, picture.landmarks_px)
+    box = picture.box_xyxy_px
+    rgb, to_frame = cut_square(picture.rgb, box, side_px, FORGING_MARGIN)
+    _, points = to_crop(to_frame, box, picture.landmarks_px)
     rebuilt = None
     if rebuilt_index is not None:
-        rebuilt, _ = cut_square(
-            picture.rebuilt[rebuilt_index], picture.box_xyxy_px, side_px, WORK_MARGIN
-        )
+        rebuilt, _ = cut_square(picture.rebuilt[rebuilt_index], box, side_px, FORGING_MARGIN)
     if flip:
         rgb = np.ascontiguousarray(rgb[:, ::-1])
         rebuilt = np.ascontiguousarray(rebuilt[:, ::-1]) if rebuilt is not None else None
-        points = (points[[1, 0, 2, 4, 3]] * [-1, 1] + [side_px - 1, 0]).astype(np.float32)
-    return Work(rgb, points, picture, rebuilt)
+        points = (points[MIRRORED] * [-1, 1] + [side_px - 1, 0]).astype(np.float32)
+    return ForgingCrop(rgb, points, picture, rebuilt)
 
 
-def draw_side(picture: Picture, rng: np.random.Generator, most: float = 1.0) -> int:
-    """Side of the forge's square: never above the picture's own resolution, often below it."""
+def draw_side(picture: LabelledFace, rng: np.random.Generator, scale: float = 1.0) -> int:
+    """Draw the side of a forging crop in px: never above the picture's own resolution, often below
+    it.
+    """
     x0, y0, x1, y1 = picture.box_xyxy_px
-    native = WORK_MARGIN * max(x1 - x0, y1 - y0)
-    return int(np.clip(native * rng.uniform(0.6, 1.0) * most, *WORK_PX))
+    native = FORGING_MARGIN * max(x1 - x0, y1 - y0)
+    return int(np.clip(native * rng.uniform(0.6, 1.0) * scale, *FORGING_PX))
 
 
 def load_all(
     data: Path, cache: Path, generators: Path | None, splits: tuple[str, ...] = ("train", "val")
-) -> list[Picture]:
+) -> list[LabelledFace]:
     """All pictures under a data folder, clip frames included; some authentic ones with their
     re-drawn copies.
     """
@@ -199,9 +209,7 @@ def load_all(
     rng = np.random.default_rng(7)
     out = []
     for picture in pictures:
-        # A fifth of the authentic faces, each through two of the generators: enough variety for an
-        # eighth of the draws.
-        if picture.label == 0 and rng.random() < 0.2:
+        if picture.label == 0 and rng.random() < REBUILT_SHARE:
             chosen = rng.choice(len(nets), size=min(2, len(nets)), replace=False)
             picture = replace(picture, rebuilt=tuple(rebuild(nets[i], picture.rgb) for i in chosen))
         out.append(picture)

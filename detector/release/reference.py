@@ -19,17 +19,17 @@ from detector.degrade import draw_training
 from detector.embeddings import REFERENCE, Index, build_index
 from detector.errors import DetectorError
 from detector.forgery.pairs import PairMaker
-from detector.forgery.pictures import Picture, load_all
+from detector.forgery.pictures import LabelledFace, load_all
 from detector.pipeline import Detector
 from detector.weights import SHIPPED
 
-NUISANCE = 0.3  # little: the map is to show faces and forgeries, not codecs
+AUGMENTATION = 0.3  # little: the map is to show faces and forgeries, not codecs
 
 
 def reference_index(
-    detector: Detector, pictures: Sequence[Picture], per_family: int, seed: int = 0
+    detector: Detector, pictures: Sequence[LabelledFace], per_family: int, seed: int = 0
 ) -> Index:
-    """`per_family` pairs of each family of forgeries: authentic twins as "authentic", forged ones
+    """`per_family` pairs of each family of forgeries: authentic halves as "authentic", forged ones
     by their family.
     """
     maker = PairMaker(pictures)
@@ -37,8 +37,8 @@ def reference_index(
     crops, kinds = [], []
     for family in maker.families:
         for _ in range(per_family):
-            pair, _ = maker.finish(
-                maker.make(family, 0.5, rng), draw_training(rng, NUISANCE), 224, rng
+            pair, _ = maker.to_crops(
+                maker.make(family, 0.5, rng), draw_training(rng, AUGMENTATION), 224, rng
             )
             crops.append(pair)
             kinds += ["authentic", family]

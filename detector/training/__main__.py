@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         "--retouched",
         type=float,
         default=P_RETOUCHED,
-        help="share of pairs with twins retouched apart",
+        help="share of pairs whose halves are retouched apart",
     )
     parser.add_argument("--without", choices=["noise", "map"], help="ablation: leave a part out")
     command.add_options(parser)

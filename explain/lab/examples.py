@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from detector.forgery.blending import Blend, Look, part_splice, self_blend
+from detector.forgery.appearance import Appearance
+from detector.forgery.blending import Blend, part_splice, self_blend
 from detector.media import write_video
 
 Rgb = NDArray[np.uint8]
@@ -65,15 +66,23 @@ def astronaut_swapped() -> Rgb:
     """The astronaut with her whole face blended in again, a little off in place, colour and
     sharpness.
     """
-    look = Look(rgb_shift=(14.0, -8.0, -12.0), contrast=1.12, down=0.45)
-    blend = Blend("face", ratio=1.0, shift_x=0.006, shift_y=0.004, scale=1.04, blur=0.06, look=look)
+    appearance = Appearance(rgb_shift=(14.0, -8.0, -12.0), contrast=1.12, down=0.45)
+    blend = Blend(
+        "face",
+        ratio=1.0,
+        shift_x=0.006,
+        shift_y=0.004,
+        scale=1.04,
+        blur=0.06,
+        appearance=appearance,
+    )
     return self_blend(astronaut(), ASTRONAUT_POINTS, blend, np.random.default_rng(7)).forged
 
 
 def hopper_mouth() -> Rgb:
     """The admiral with a re-drawn mouth, as after lip-sync."""
-    look = Look(rgb_shift=(6.0, -4.0, -4.0), down=0.4)
-    blend = Blend("mouth", ratio=1.0, grow=0.12, blur=0.1, look=look)
+    appearance = Appearance(rgb_shift=(6.0, -4.0, -4.0), down=0.4)
+    blend = Blend("mouth", ratio=1.0, grow=0.12, blur=0.1, appearance=appearance)
     return part_splice(hopper(), HOPPER_POINTS, blend, np.random.default_rng(3)).forged
 
 
@@ -112,7 +121,7 @@ def _camera(t: float) -> tuple[NDArray[np.float64], float]:
 
 
 def _flickering_blend(rng: np.random.Generator) -> Blend:
-    look = Look(
+    appearance = Appearance(
         rgb_shift=tuple(rng.normal((14, -6, -12), 5)),
         contrast=1.1,
         down=float(rng.uniform(0.3, 0.4)),
@@ -125,7 +134,7 @@ def _flickering_blend(rng: np.random.Generator) -> Blend:
         float(shift_y),
         float(rng.normal(1.03, 0.01)),
         blur=0.05,
-        look=look,
+        appearance=appearance,
     )
 
 

@@ -19,20 +19,11 @@ from numpy.typing import NDArray
 
 from detector.errors import MediaError
 from detector.faces import cut_square
-from detector.forgery.blending import (
-    REGIONS,
-    Blend,
-    Forgery,
-    Look,
-    Points,
-    Rgb,
-    eye_distance,
-    part_splice,
-    resynthesis,
-    self_blend,
-)
+from detector.forgery.appearance import Appearance
+from detector.forgery.blending import Blend, Forgery, part_splice, resynthesis, self_blend
 from detector.forgery.generators import rebuild
 from detector.forgery.pictures import load_pictures
+from detector.forgery.regions import REGIONS, Points, Rgb, eye_distance
 from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Label, Media
 from explain.cam import EVIDENCE_MAP, Heat, heats, layer_names
@@ -180,14 +171,16 @@ def _blend(subject: Subject, settings: ForgerySettings) -> Blend:
     height, width = subject.rgb.shape[:2]
     shift = settings.offset * eye_distance(subject.landmarks_px)
     red, green, blue = (settings.colour * TINT).tolist()
-    look = Look(rgb_shift=(red, green, blue), down=settings.detail, sharpen=settings.sharpen)
+    appearance = Appearance(
+        rgb_shift=(red, green, blue), down=settings.detail, sharpen=settings.sharpen
+    )
     return Blend(
         settings.region,
         settings.ratio,
         shift_x=shift / width,
         shift_y=shift / height,
         blur=settings.blur,
-        look=look,
+        appearance=appearance,
     )
 
 

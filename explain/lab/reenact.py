@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.forgery.blending import FIVE_POINTS, Points, Rgb, face_affine
+from detector.forgery.regions import FIVE_POINTS, Points, Rgb, face_affine
 from detector.pipeline import Progress
 from explain.lab.builtin import subjects
 from explain.lab.swap import watermarked

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from detector.forgery.blending import FIVE_POINTS, Points, Rgb, blend_in, match_colour
+from detector.forgery.appearance import match_colour
+from detector.forgery.blending import blend_in
+from detector.forgery.regions import FIVE_POINTS, Points, Rgb
 from detector.pipeline import Detector, Progress, bf16_pays
 from detector.types import Analysis, Frame, Media
 from explain.lab.builtin import pictures

@@ -14,7 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from detector.degrade import apply_preset, hue_saturation, jpeg, sharpen
-from detector.forgery.blending import Blend, Look, eye_distance, self_blend
+from detector.forgery.appearance import Appearance
+from detector.forgery.blending import Blend, self_blend
+from detector.forgery.regions import eye_distance
 from detector.pipeline import Detector, Progress
 from detector.types import Frame, Label, Media, Verdict
 from explain.figures import Rgb
@@ -84,15 +86,21 @@ def _blended(blend: Blend) -> Rgb:
 
 def coarse() -> Rgb:
     """The admiral's face pasted over itself carelessly: other colours, less sharp, a hard seam."""
-    look = Look(rgb_shift=(14.0, -8.0, -12.0), down=0.4)
-    return _blended(Blend("face", shift_x=0.006, shift_y=0.004, scale=1.04, blur=0.06, look=look))
+    appearance = Appearance(rgb_shift=(14.0, -8.0, -12.0), down=0.4)
+    return _blended(
+        Blend("face", shift_x=0.006, shift_y=0.004, scale=1.04, blur=0.06, appearance=appearance)
+    )
 
 
 def careful() -> Rgb:
     """The same with care: nearly the same colours, as sharp, a soft seam."""
     return _blended(
         Blend(
-            "face", shift_x=0.004, shift_y=0.003, blur=0.4, look=Look(rgb_shift=(3.0, -2.0, -2.0))
+            "face",
+            shift_x=0.004,
+            shift_y=0.003,
+            blur=0.4,
+            appearance=Appearance(rgb_shift=(3.0, -2.0, -2.0)),
         )
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from detector.forgery.blending import REGIONS
+from detector.forgery.regions import REGIONS
 from detector.media import open_media
 from explain import figures
 from explain.cam import Heat

@@ -14,7 +14,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 
 from detector.errors import DataError
-from detector.forgery.pictures import Picture, load_pictures
+from detector.forgery.pictures import LabelledFace, load_pictures
 from detector.profile import DEFAULT_PROFILES, Profiles, profiles_to_dict
 from detector.training import charts
 from detector.training.export import fit_calibration, write_model
@@ -147,7 +147,7 @@ def _listed_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def _load_listed(folder: Path) -> list[Picture]:
+def _load_listed(folder: Path) -> list[LabelledFace]:
     return [picture for faces in _listed_pictures(folder) for picture in load_pictures(faces)]
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from detector.errors import DetectorError
 from detector.faces import FaceFinder
-from detector.forgery.pictures import Picture, wide_faces
+from detector.forgery.pictures import LabelledFace, wide_faces
 from detector.media import open_media
 from detector.training.recipes.layouts import Item
 
@@ -93,12 +93,14 @@ def read_crops(stored: Stored) -> NDArray[np.uint8]:
     return _read(stored, "rgb")
 
 
-def read_pictures(stored: Stored) -> list[Picture]:
+def read_pictures(stored: Stored) -> list[LabelledFace]:
     """The wide pictures of one file's main face, for the forge."""
     item = stored.item
     columns = [_read(stored, name) for name in ("rgb", "box", "landmarks")]
     return [
-        Picture(rgb, tuple(box.tolist()), landmarks, "own", item.people[0], item.split, item.label)
+        LabelledFace(
+            rgb, tuple(box.tolist()), landmarks, "own", item.people[0], item.split, item.label
+        )
         for rgb, box, landmarks in zip(*columns, strict=True)
     ]
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from detector.degrade import SEVERITIES, apply_clip, draw_preset, draw_training
 from detector.forgery.pairs import PairMaker
-from detector.forgery.pictures import Picture
+from detector.forgery.pictures import LabelledFace
 from detector.forgery.tracks import animated, forged_pair
 from detector.training.recipes.catalogue import Recipe
 from detector.training.recipes.facecache import Stored, read_crops
@@ -59,22 +59,22 @@ class CachedFaces:
 
 
 class ForgedFaces:
-    """Authentic faces and forgeries made of them, in equal numbers: crop 2k and 2k + 1 are twins.
+    """Authentic faces and forgeries made of them, in equal numbers: crops 2k and 2k + 1 are a pair.
 
     With n_frames > 1 a face is animated and forged frame by frame.
     """
 
     def __init__(
         self,
-        pictures: Sequence[Picture],
+        pictures: Sequence[LabelledFace],
         pairs: int,
         n_frames: int = 1,
         seed: int = 0,
-        nuisance: float = 0.3,
+        augmentation: float = 0.3,
         strength: float = STRENGTH,
     ) -> None:
         self.maker, self.n_frames, self.seed = PairMaker(pictures), n_frames, seed
-        self.nuisance, self.strength = nuisance, strength
+        self.augmentation, self.strength = augmentation, strength
         self.labels = np.tile(np.array([0, 1], np.int64), pairs)
         self.originals: Sequence[str] = [f"pair {k}" for k in range(pairs) for _ in range(2)]
 
@@ -86,9 +86,9 @@ class ForgedFaces:
         rng = np.random.default_rng([self.seed, epoch, number])
         if self.n_frames > 1:
             frames = animated(self.maker.draw_picture(rng), self.n_frames, rng)
-            return forged_pair(frames, rng, self.nuisance, self.strength)
+            return forged_pair(frames, rng, self.augmentation, self.strength)
         forgery = self.maker.make(self.maker.draw_family(rng), self.strength, rng)
-        both, _ = self.maker.finish(forgery, draw_training(rng, self.nuisance), 224, rng)
+        both, _ = self.maker.to_crops(forgery, draw_training(rng, self.augmentation), 224, rng)
         return both[:1], both[1:]
 
 

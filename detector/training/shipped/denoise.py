@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from detector.degrade import apply_preset
 from detector.faces import CROP_MARGIN, cut_square
-from detector.forgery.pictures import Picture, load_pictures
+from detector.forgery.pictures import LabelledFace, load_pictures
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.network import NetworkConfig
 from detector.training.checkpoints import half, save_weights, widened
@@ -37,7 +37,7 @@ PEAK_LR = 1.5e-3
 CHECKPOINT_S = 300.0
 
 
-def clean_crop(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
+def clean_crop(picture: LabelledFace, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A crop to be restored. Faces shrink to 70-100% first, and their own JPEG's blocks with
     them.
     """
@@ -49,7 +49,7 @@ def clean_crop(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
 class Damaged(IterableDataset):  # type: ignore[type-arg]
     """Endless batches of (damaged, clean) patches, (2, N, P, P, 3) uint8."""
 
-    def __init__(self, pictures: Sequence[Picture], batch: int, seed: int) -> None:
+    def __init__(self, pictures: Sequence[LabelledFace], batch: int, seed: int) -> None:
         self.pictures, self.batch, self.seed = pictures, batch, seed
 
     def __iter__(self) -> Iterator[torch.Tensor]:
@@ -70,7 +70,7 @@ class Damaged(IterableDataset):  # type: ignore[type-arg]
 
 
 @torch.inference_mode()
-def gains_db(net: nn.Module, pictures: Sequence[Picture], seed: int = 5) -> dict[str, float]:
+def gains_db(net: nn.Module, pictures: Sequence[LabelledFace], seed: int = 5) -> dict[str, float]:
     """Mean PSNR(output, clean) - PSNR(input, clean) in dB per severity."""
     rng = np.random.default_rng(seed)
     gains = {}
@@ -90,7 +90,7 @@ def gains_db(net: nn.Module, pictures: Sequence[Picture], seed: int = 5) -> dict
 
 
 def train_denoiser(
-    pictures: Sequence[Picture],
+    pictures: Sequence[LabelledFace],
     out: Path,
     minutes: float,
     threads: int = 1,

@@ -22,7 +22,7 @@ class Difficulty:
     """What pairs are made at a point of the curriculum."""
 
     strength: float  # of the forgeries: 1 easy to see, 0 barely different
-    degradation: float  # share of the full degradation that both halves of a pair go through
+    augmentation: float  # of both halves of a pair alike, 0 to 1
     side_px: int  # of the crops
     emphasis: Mapping[str, float]  # family -> how much more often than by its weight it is drawn
 
@@ -36,7 +36,7 @@ class SharedDifficulty:
 
     def set(self, now: Difficulty) -> None:
         emphasis = [now.emphasis[family] for family in FAMILIES]
-        self._numbers[:] = [now.strength, now.degradation, now.side_px, *emphasis]
+        self._numbers[:] = [now.strength, now.augmentation, now.side_px, *emphasis]
 
     def get(self) -> Difficulty:
         strength, degradation, side_px, *emphasis = self._numbers[:]
@@ -64,7 +64,7 @@ class PairStream(IterableDataset[PairBatch]):
         while True:
             now = self.difficulty.get()
             drawn = [
-                self.maker.draw(rng, now.strength, now.degradation, now.side_px, now.emphasis)
+                self.maker.draw(rng, now.strength, now.augmentation, now.side_px, now.emphasis)
                 for _ in range(self.pairs)
             ]
             crops = torch.from_numpy(np.concatenate([d[0] for d in drawn])).permute(0, 3, 1, 2)

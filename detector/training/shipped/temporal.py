@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from detector.forgery.pictures import Picture, load_pictures
+from detector.forgery.pictures import LabelledFace, load_pictures
 from detector.forgery.tracks import animated, forged_pair
 from detector.nets.temporal import build_temporal, masked_mean
 from detector.pipeline import Detector
@@ -86,7 +86,7 @@ def _kept_frames(n_frames: int, rng: np.random.Generator | None) -> NDArray[np.i
 
 
 def make_tracks(
-    detector: Detector, groups: Sequence[Sequence[Picture]], rounds: int, seed: int
+    detector: Detector, groups: Sequence[Sequence[LabelledFace]], rounds: int, seed: int
 ) -> list[TrackFeatures]:
     """Authentic and forged tracks as the network sees them, `rounds` draws of every group of
     frames.
@@ -138,15 +138,17 @@ def compare(head: nn.Module, tracks: Sequence[TrackFeatures]) -> dict[str, float
     return {name: float(roc_auc_score(batch.labels, score)) for name, score in scores.items()}
 
 
-def clip_groups(cache: Path, table: Path) -> dict[str, list[list[Picture]]]:
+def clip_groups(cache: Path, table: Path) -> dict[str, list[list[LabelledFace]]]:
     """Frames of each authentic clip from the face cache, by split."""
-    groups: dict[str, list[list[Picture]]] = {"train": [], "val": []}
+    groups: dict[str, list[list[LabelledFace]]] = {"train": [], "val": []}
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         with np.load(cache / f"{row['file']}.npz") as data:
             frames = [
-                Picture(rgb, tuple(box.tolist()), points, row["set"], row["file"], row["split"], 0)
+                LabelledFace(
+                    rgb, tuple(box.tolist()), points, row["set"], row["file"], row["split"], 0
+                )
                 for rgb, box, points in zip(
                     data["rgb"], data["box"], data["landmarks"], strict=True
                 )

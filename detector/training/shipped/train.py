@@ -1,7 +1,7 @@
 """Train the shipped network on pairs made from authentic faces.
 
 A run is measured in minutes rather than epochs, so that it ends when the time given ends: the
-learning rate, the curriculum (strong forgeries and little degradation first) and the crop size (160
+learning rate, the curriculum (strong forgeries and little augmentation first) and the crop size (160
 px, then 224) follow the share of time spent. Checkpoints every few minutes; the same command
 resumes.
 """
@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detector.forgery.pairs import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMaker
-from detector.forgery.pictures import Picture
+from detector.forgery.pictures import LabelledFace
 from detector.nets.network import DeepfakeNetwork
 from detector.training.checkpoints import half, load_state, save_state, save_weights
 from detector.training.loop import Learner, Loop, cosine
@@ -51,7 +51,7 @@ class TrainConfig:
     workers: int = 1
     threads: int = 1
     small_until: float = 0.35  # share of the run with crops of SMALL_PX
-    # share of the run over which the curriculum rises to full degradation
+    # share of the run over which the curriculum rises to full augmentation
     gentle_until: float = 0.12
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 12.0
@@ -159,7 +159,7 @@ class Trainer:
 
 
 def train(
-    net: DeepfakeNetwork, pictures: Sequence[Picture], config: TrainConfig, out: Path
+    net: DeepfakeNetwork, pictures: Sequence[LabelledFace], config: TrainConfig, out: Path
 ) -> Trainer:
     """Run, or go on with, one training run until its minutes are spent."""
     torch.set_num_threads(config.threads)

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from detector.degrade import draw_training
 from detector.forgery.pairs import PairMaker
-from detector.forgery.pictures import Picture
+from detector.forgery.pictures import LabelledFace
 from detector.types import CROP_PX, MAP_SIZE
 
 VALIDATION_PAIRS = 300
@@ -30,16 +30,16 @@ class ValidationSet:
 
 
 def make_validation(
-    pictures: Sequence[Picture], pairs: int = VALIDATION_PAIRS, seed: int = 1234
+    pictures: Sequence[LabelledFace], pairs: int = VALIDATION_PAIRS, seed: int = 1234
 ) -> ValidationSet:
-    """Return pairs of pictures of the `val` split, under the full degradation of training."""
+    """Return pairs of pictures of the `val` split, under the full augmentation of training."""
     maker = PairMaker([p for p in pictures if p.split == "val"])
     rng = np.random.default_rng(seed)
     crops, masks, families = [], [], []
     for _ in range(pairs):
         family = maker.draw_family(rng)
         forgery = maker.make(family, STRENGTH, rng)
-        pair, mask = maker.finish(forgery, draw_training(rng, 1.0), CROP_PX, rng)
+        pair, mask = maker.to_crops(forgery, draw_training(rng, 1.0), CROP_PX, rng)
         crops.append(pair)
         masks.append(mask)
         families.append(family)
