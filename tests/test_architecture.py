@@ -105,7 +105,6 @@ def test_rooms_do_not_stand_in_a_circle() -> None:
     assert circle(between) == []
 
 
-@pytest.mark.xfail(reason="media and sandbox import each other", strict=False)
 def test_modules_do_not_stand_in_a_circle() -> None:
     assert circle(arrows(modules())) == []
 
