@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.commandline import add_detector_options, add_version, at_least_one, load_torch
 from detector.errors import DetectorError
+from detector.manifest import find_model
 
 if TYPE_CHECKING:
     from detector.pipeline import Detector
@@ -55,9 +56,11 @@ def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool)
 
 def run_analyze(args: argparse.Namespace) -> int:
     """Exit status of `analyze`."""
-    from detector.pipeline import DEFAULT_FRAMES, Detector
-
     try:
+        find_model(args.model)  # told before torch is loaded
+        load_torch()
+        from detector.pipeline import DEFAULT_FRAMES, Detector
+
         detector = Detector(args.model, args.device)
     except DetectorError as err:
         print(err, file=sys.stderr)
@@ -67,6 +70,7 @@ def run_analyze(args: argparse.Namespace) -> int:
 
 def run_scan(args: argparse.Namespace) -> int:
     """Exit status of `scan`."""
+    load_torch()
     from detector.pipeline import DEFAULT_FRAMES
     from detector.scan import Job, run
 
@@ -110,7 +114,6 @@ def main(argv: list[str] | None = None) -> int:
     add_version(parser)
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
     args = parser.parse_args(argv)
-    load_torch()
     return int(args.run(args))
 
 

@@ -43,7 +43,6 @@ STABILITY_QUALITY = 75  # the mild JPEG of the stability check
 STABILITY_CROPS = 4  # crops of a track that are scored again after it
 
 Progress = Callable[[float, str], None]
-Function = TypeVar("Function", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
@@ -293,17 +292,6 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not there:
         raise DeviceError("No CUDA device is available on this machine.")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
-
-
-def on_gpu(seconds: int) -> Callable[[Function], Function]:
-    """Decorator: on a Hugging Face Space with ZeroGPU a card is lent to the call for so long;
-    elsewhere nothing.
-    """
-    try:
-        import spaces
-    except ImportError:
-        return lambda function: function
-    return spaces.GPU(duration=seconds)
 
 
 _default_lock = threading.Lock()

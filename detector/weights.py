@@ -1,13 +1,7 @@
-"""Weights: manifest -> sha256 -> safetensors -> network. Nothing is unpickled anywhere.
-
-A model folder holds `manifest.json` and the safetensors files it names. The shipped folder is
-`weights/`.
-"""
+"""Weights: manifest -> sha256 -> safetensors -> network. Nothing is unpickled anywhere."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,12 +15,11 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detector.errors import WeightsError
+from detector.manifest import find_model, sha256_of
 from detector.nets.embedder import TwoStream
 from detector.nets.network import DeepfakeNetwork, GlobalBranch, NetworkConfig
 from detector.profile import Profiles, profiles_from_dict
 from detector.types import ModelInfo
-
-SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,57 +30,13 @@ class LoadedModel:
     entry: Mapping[str, Any]  # the manifest's entry, for the model card
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a model folder. Raises WeightsError when it is missing or not a manifest."""
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise WeightsError(f"There is no manifest.json in the model folder {folder.name}.") from err
-    except ValueError as err:
-        raise WeightsError(
-            f"The manifest of the model folder {folder.name} is not valid JSON."
-        ) from err
-    if (
-        not isinstance(manifest, dict)
-        or not isinstance(manifest.get("models"), dict)
-        or not manifest["models"]
-    ):
-        raise WeightsError(f"The manifest of the model folder {folder.name} names no model.")
-    return manifest
-
-
-def model_names(folder: Path = SHIPPED) -> list[str]:
-    """Names of the models in a folder, the default first."""
-    manifest = read_manifest(folder)
-    default = manifest.get("default")
-    return sorted(manifest["models"], key=lambda name: (name != default, name))
-
-
 def load_model(model: str | Path | None = None) -> LoadedModel:
     """Load a model by its name in the shipped manifest, or from a folder with a manifest; None is
     the default.
 
     Raises WeightsError with one sentence when anything is missing, damaged or of another shape.
     """
-    folder, name = SHIPPED, None
-    if model is not None and Path(model).is_dir():
-        folder = Path(model)
-    elif model is not None:
-        name = str(model)
-    manifest = read_manifest(folder)
-    name = name or manifest.get("default") or next(iter(manifest["models"]))
-    if name not in manifest["models"]:
-        raise WeightsError(
-            f"No model is called {name!r}; there are {', '.join(model_names(folder))}."
-        )
-    entry = manifest["models"][name]
+    folder, name, entry = find_model(model)
     state: dict[str, torch.Tensor] = {}
     for file in entry["files"]:
         state.update(read_verified(folder / file["name"], file["sha256"]))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from detector.commandline import add_detector_options, add_version, load_torch
 from detector.errors import DetectorError
+from detector.manifest import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,20 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report; 0 on success, 1 with one sentence on stderr."""
-    from detector.pipeline import DEFAULT_FRAMES, Detector
-    from explain.pipeline import Settings
-    from explain.report import build_report, write_report
-
-    settings = Settings(
-        methods=tuple(args.methods),
-        lime=not args.no_lime,
-        check=not args.no_check,
-        seed=args.seed,
-    )
     try:
-        detector = Detector(args.model, args.device)
-        analysis = detector.analyze(args.path, n_frames=args.frames or DEFAULT_FRAMES)
-        for file in write_report(build_report(detector, analysis, args.path, settings), args.out):
+        find_model(args.model)  # told before torch is loaded
+        for file in _written(args):
             print(file)
     except (DetectorError, ValueError) as err:
         print(err, file=sys.stderr)
@@ -68,6 +58,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _written(args: argparse.Namespace) -> list[Path]:
+    load_torch()
+    from detector.pipeline import DEFAULT_FRAMES, Detector
+    from explain.pipeline import Settings
+    from explain.report import build_report, write_report
+
+    settings = Settings(
+        methods=tuple(args.methods),
+        lime=not args.no_lime,
+        check=not args.no_check,
+        seed=args.seed,
+    )
+    detector = Detector(args.model, args.device)
+    analysis = detector.analyze(args.path, n_frames=args.frames or DEFAULT_FRAMES)
+    return write_report(build_report(detector, analysis, args.path, settings), args.out)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status; wrong usage ends in SystemExit(2)."""
     parser = argparse.ArgumentParser(
@@ -76,7 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_version(parser)
     add_arguments(parser)
     args = parser.parse_args(arguments)
-    load_torch()
     return int(args.run(args))
 
 

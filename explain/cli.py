@@ -34,6 +34,7 @@ def run_serve(args: argparse.Namespace) -> int:
     if not port.isdecimal():
         print(f"GRADIO_SERVER_PORT must be a number, not {port!r}.", file=sys.stderr)
         return 2
+    half_the_cores()
     from explain import page
 
     page.serve(args.models, host, int(port))
@@ -60,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="model folders that the page offers beside the shipped models",
     )
     args = parser.parse_args(arguments)
-    half_the_cores()
     return int(args.run(args))
 
 

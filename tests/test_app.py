@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import Mock
 
 import gradio as gr
@@ -20,16 +22,17 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from detector.errors import MediaError, WeightsError
+from detector.manifest import model_names
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import analysis_json
 from detector.profile import Thresholds
 from detector.training.export import write_model
 from detector.types import Label, ModelInfo, Verdict
-from detector.weights import model_names
 from explain.cam import EVIDENCE_MAP
 from explain.faithfulness import Grade, ReportCard
 from explain.page import build_app
 from explain.server import markup
+from explain.server.api import on_gpu
 from explain.server.faults import UNEXPECTED, spoken
 from explain.server.service import (
     GONE,
@@ -431,6 +434,20 @@ def test_the_api_has_its_endpoints_and_no_inner_ones(client):
         <= {"/analyze", "/explain", "/degrade", "/forge"}
     )
     assert endpoints["unnamed_endpoints"] == {}
+
+
+def test_a_lent_gpu_is_asked_for_only_where_there_is_one_to_lend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "spaces", None)  # not installed
+    assert on_gpu(30)(len) is len
+    asked: list[int] = []
+    lender = ModuleType("spaces")
+    lender.GPU = lambda duration: (
+        asked.append(duration) or (lambda function: lambda *args: ("lent", function(*args)))
+    )
+    monkeypatch.setitem(sys.modules, "spaces", lender)
+    assert on_gpu(30)(len)("abc") == ("lent", 3) and asked == [30]
 
 
 def test_the_api_answers_with_the_contracts_object(client, photos):

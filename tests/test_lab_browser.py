@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_page_browser import CHROMIUM, PHONE, QUIET, SLOW_MS, leaves, sync_api
 
-from detector.weights import SHIPPED
+from detector.manifest import SHIPPED
 from explain.lab import colour
 from explain.lab.examples import EXAMPLES, write_example
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from detector.weights import SHIPPED
+from detector.manifest import SHIPPED
 from explain.lab import autoencoder, gan
 from explain.lab.autoencoder import holed, noisy, not_digits, pca_error, train
 from explain.lab.digits import digits, split

@@ -9,8 +9,8 @@ import pytest
 from explain_faces import detector
 
 from detector.forgery.generators import rebuild
+from detector.manifest import SHIPPED
 from detector.types import Label
-from detector.weights import SHIPPED
 from explain.lab import builtin, colour, fingerprints, guess, reenact, swap
 from explain.lab.fingerprints import dots, spectrum
 from explain.lab.generators import generators

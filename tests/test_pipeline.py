@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from detector.__main__ import main
 from detector.decide import sharpness
 from detector.errors import DeviceError, MediaError
 from detector.media import write_video
-from detector.pipeline import Detector, analysis_json, on_gpu, pick_device
+from detector.pipeline import Detector, analysis_json, pick_device
 from detector.profile import DEFAULT_PROFILES, Profile, SharpnessCalibration
 from detector.types import Label
 from explain.pipeline import Settings, explain_face
@@ -171,20 +170,6 @@ def test_devices_are_checked() -> None:
     assert pick_device("cpu").type == "cpu"
     with pytest.raises(DeviceError, match="must be auto, cpu or cuda"):
         pick_device("tpu")
-
-
-def test_a_lent_gpu_is_asked_for_only_where_there_is_one_to_lend(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "spaces", None)  # not installed
-    assert on_gpu(30)(len) is len
-    asked: list[int] = []
-    lender = ModuleType("spaces")
-    lender.GPU = lambda duration: (
-        asked.append(duration) or (lambda function: lambda *args: ("lent", function(*args)))
-    )
-    monkeypatch.setitem(sys.modules, "spaces", lender)
-    assert on_gpu(30)(len)("abc") == ("lent", 3) and asked == [30]
 
 
 def test_a_broken_file_is_one_sentence_without_its_folder(

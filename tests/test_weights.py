@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from detector.errors import WeightsError
+from detector.manifest import SHIPPED, model_names, sha256_of
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.profile import (
     DEFAULT_PROFILES,
@@ -20,7 +21,7 @@ from detector.profile import (
     profiles_to_dict,
 )
 from detector.release.ship import write_model
-from detector.weights import SHIPPED, load_model, model_names, sha256_of
+from detector.weights import load_model
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from detector.embeddings import REFERENCE, Index, build_index
 from detector.errors import DetectorError
 from detector.forgery.pairs import PairMaker
 from detector.forgery.pictures import LabelledFace, load_all
+from detector.manifest import SHIPPED
 from detector.pipeline import Detector
-from detector.weights import SHIPPED
 
 AUGMENTATION = 0.3  # little: the map is to show faces and forgeries, not codecs
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from detector.manifest import sha256_of
 from detector.nets.network import DeepfakeNetwork
 from detector.profile import Calibration, SharpnessCalibration, Thresholds
 from detector.training.checkpoints import full, half, save_weights
-from detector.weights import sha256_of
 
 FPR_TARGET = 0.05  # share of authentic material that may be called forged
 ANSWERED = 0.70  # share of calibration material outside the abstention band

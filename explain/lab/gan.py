@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from detector.manifest import SHIPPED
 from detector.pipeline import Progress, bf16_pays
-from detector.weights import SHIPPED
 from explain.lab import store
 from explain.lab.digits import digits
 

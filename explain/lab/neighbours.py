@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from detector.embeddings import REFERENCE, Index, Vectors, embed
 from detector.errors import MediaError, WeightsError
+from detector.manifest import SHIPPED
 from detector.pipeline import Detector
-from detector.weights import SHIPPED
 from explain.figures import Rgb, drawn
 
 NEIGHBOURS = 10

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from detector.errors import WeightsError
-from detector.weights import SHIPPED, read_verified, sha256_of
+from detector.manifest import SHIPPED, sha256_of
+from detector.weights import read_verified
 
 SUMS = "lessons.json"
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from detector.errors import DetectorError
-from detector.pipeline import analysis_json, on_gpu
+from detector.pipeline import analysis_json
 from explain.report import build_report
 from explain.server.faults import UNEXPECTED, log_fault
 from explain.server.service import Service
 
 # for which a Space asks for a card: several times what a clip takes on one
 ANALYZE_S, EXPLAIN_S = 30, 60
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def on_gpu(seconds: int) -> Callable[[Function], Function]:
+    """Decorator: on a Hugging Face Space with ZeroGPU a card is lent to the call for so long;
+    elsewhere nothing.
+    """
+    try:
+        import spaces
+    except ImportError:
+        return lambda function: function
+    return spaces.GPU(duration=seconds)
 
 
 class CallerError(Exception):

@@ -20,9 +20,9 @@ from typing import Any
 import gradio as gr
 
 from detector.errors import DetectorError, WeightsError
+from detector.manifest import model_names
 from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Analysis
-from detector.weights import model_names
 from explain.report import write_whole
 
 # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos

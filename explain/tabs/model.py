@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from detector.weights import SHIPPED
+from detector.manifest import SHIPPED
 from explain.lab import neighbours, weaknesses
 from explain.lab.examples import EXAMPLES
 from explain.server import markup
