@@ -1,0 +1,147 @@
+"""The second network: CLIP's ViT-B/16 image tower with tuned layer norms and two small heads.
+
+CLIP (Radford et al. 2021, arXiv:2103.00020) has seen far more pictures than any set of forgeries
+holds. Tuning nothing but its layer norms on pairs (0.04% of the weights) keeps what it knows and
+carries over to unseen forgeries (Yermakov et al. 2025, arXiv:2508.06248). Two heads answer two
+questions: was something put into this face (`manipulated`), and was the picture made as a whole
+(`generated`)? The first also reads a map of 14 x 14 patches that masks supervised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from detector.nets.backbones import create_timm, timm_config
+
+TOWER = "vit_base_patch16_clip_quickgelu_224.openai"
+LEVELS = (6, 9, 12)  # blocks whose tokens are read, counted from 1
+TOP_PATCHES = 6  # of 196: their mean goes to the logit, as a forged mouth fills no more
+QUICK_GELU = 1.702  # CLIP's activation is x * sigmoid(1.702 x)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipOutput:
+    """Per crop: logits (B,) of both questions and map_logits (B, 14, 14) of the first."""
+
+    manipulated: Tensor
+    generated: Tensor
+    map_logits: Tensor
+
+
+class ClipExpert(nn.Module):
+    """Input (B, 3, 224, 224) RGB in [0, 1]; normalisation to CLIP's statistics happens inside."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, pretrained: bool = False, map_width: int = 96) -> None:
+        """pretrained=True fetches the tower through timm and so needs a network. Raises
+        WeightsError where it cannot be had."""
+        super().__init__()
+        config = timm_config(TOWER)
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        self.tower = create_timm(TOWER, pretrained, num_classes=0)
+        width = self.tower.embed_dim
+        self.level_norms = nn.ModuleList(nn.LayerNorm(width) for _ in LEVELS)
+        self.laterals = nn.ModuleList(
+            nn.Linear(width, map_width, bias=level == LEVELS[0]) for level in LEVELS
+        )
+        self.map_head = nn.Sequential(nn.SiLU(), nn.Linear(map_width, 1))
+        features = 2 * width * len(LEVELS)
+        self.manipulated = nn.Linear(features + 2, 1)
+        self.generated = nn.Linear(features, 1)
+
+    def forward(self, images: Tensor) -> ClipOutput:
+        x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
+        levels = self.tower.forward_intermediates(
+            x,
+            indices=[level - 1 for level in LEVELS],
+            return_prefix_tokens=True,
+            output_fmt="NLC",
+            intermediates_only=True,
+        )
+        pooled = []
+        places = torch.zeros((), device=images.device)
+        for (patches, prefix), norm, lateral in zip(
+            levels, self.level_norms, self.laterals, strict=True
+        ):
+            patches = norm(patches.float())
+            pooled += [norm(prefix[:, 0].float()), patches.mean(1)]
+            places = places + lateral(patches)
+        features = torch.cat(pooled, dim=1)
+        map_logits = self.map_head(places).squeeze(-1)
+        top = map_logits.topk(TOP_PATCHES, dim=1).values.mean(1, keepdim=True)
+        count = torch.tensor(float(map_logits.shape[1]), device=images.device)
+        spread = torch.logsumexp(map_logits, dim=1, keepdim=True) - torch.log(count)
+        side = round(map_logits.shape[1] ** 0.5)
+        return ClipOutput(
+            self.manipulated(torch.cat([features, top, spread], dim=1)).squeeze(1),
+            self.generated(features).squeeze(1),
+            map_logits.unflatten(1, (side, side)),
+        )
+
+    def in_precision(self, dtype: torch.dtype) -> ClipExpert:
+        """The tower's matrices in `dtype`, norms and heads in float32, which they need."""
+        self.tower.to(dtype)
+        for module in self.tower.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.float()
+        return self
+
+
+def decode_base(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tower's float32 state from how it is stored.
+
+    A matrix is int8 under `name.weight` with a scale per output channel under `name.scale`
+    (weight = int8 * scale); everything else is a float. CLIP's projection into the space of texts
+    ("head") is left out: nothing here reads it.
+    """
+    state = {}
+    for name, tensor in stored.items():
+        if name.endswith(".scale") or name.startswith("head."):
+            continue
+        value = tensor.float()
+        if tensor.dtype == torch.int8:
+            value = value * stored[name.removesuffix("weight") + "scale"].float()[:, None]
+        state[name] = value
+    return state
+
+
+def encode_base(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a tower's state as it is stored: matrices of blocks in int8 per output channel."""
+    stored = {}
+    for name, value in state.items():
+        if value.ndim == 2 and name.startswith("blocks."):
+            scale = value.float().abs().amax(1).clamp(min=1e-12) / 127
+            stored[name] = (value.float() / scale[:, None]).round().to(torch.int8)
+            stored[name.removesuffix("weight") + "scale"] = scale
+        else:
+            stored[name] = value.half()
+    return stored
+
+
+def fold_quick_gelu(tower: nn.Module) -> None:
+    """Turn QuickGELU into SiLU, in place: silu(1.702 x) / 1.702 is the same and one pass cheaper.
+
+    The factor goes into the layers before and after.
+    """
+    for block in tower.blocks:  # type: ignore[union-attr]
+        with torch.no_grad():
+            block.mlp.fc1.weight.mul_(QUICK_GELU)
+            block.mlp.fc1.bias.mul_(QUICK_GELU)
+            block.mlp.fc2.weight.div_(QUICK_GELU)
+        block.mlp.act = nn.SiLU(inplace=True)
+
+
+def tuned_state(expert: ClipExpert) -> dict[str, Tensor]:
+    """What is trained and ships in a file of its own: the tower's layer norms and all heads."""
+    return {
+        name: value.detach().clone().contiguous()
+        for name, value in expert.state_dict().items()
+        if not name.startswith("tower.") or "norm" in name
+    }
