@@ -20,6 +20,7 @@ from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
 from detector.media import open_media
+from detector.nets.clip import ClipExpert
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.profile import DEFAULT_PROFILES, Profile, Profiles
 from detector.types import (
@@ -32,7 +33,7 @@ from detector.types import (
     Media,
     ModelInfo,
 )
-from detector.weights import frozen, load_model
+from detector.weights import ClipFiles, bf16_pays, frozen, load_model
 
 # sampled frames of a clip: twice as many move the score by less than its own noise
 DEFAULT_FRAMES = 24
@@ -40,6 +41,7 @@ BATCH = 16  # crops at a time: on one and on two threads about the fastest of 8 
 # below this batch bf16 gains little on the CPUs measured, and a photo's few crops keep all digits
 BF16_FROM = 8
 STABILITY_QUALITY = 75  # the mild JPEG of the stability check
+MOST_CLIP_CROPS = 32  # of a file: with many faces CLIP sees fewer frames of each
 STABILITY_CROPS = 4  # crops of a track that are scored again after it
 
 Progress = Callable[[float, str], None]
@@ -47,9 +49,27 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
+class ClipLogits:
+    """CLIP's answers for N crops, (N,) float32 each."""
+
+    manipulated: NDArray[np.float32]
+    generated: NDArray[np.float32]
+
+    def at(self, where: NDArray, there: NDArray) -> ClipLogits:
+        """Return the answers at positions `where`, linearly between those known at `there`."""
+        columns = (self.manipulated, self.generated)
+        return ClipLogits(*(np.interp(where, there, c).astype(np.float32) for c in columns))
+
+    def part(self, start: int, count: int) -> ClipLogits:
+        """The answers for `count` of the crops, from number `start` on."""
+        own = slice(start, start + count)
+        return ClipLogits(self.manipulated[own], self.generated[own])
+
+
+@dataclass(frozen=True, eq=False)
 class Predictions:
-    """The network's answer for N crops: logits (N,), maps (N, MAP_SIZE, MAP_SIZE), embeddings
-    (N, D), all float32.
+    """The two-stream network's answer for N crops: logits (N,), maps (N, MAP_SIZE, MAP_SIZE),
+    embeddings (N, D), all float32.
     """
 
     logits: NDArray[np.float32]
@@ -65,6 +85,9 @@ class Predictions:
 class Detector:
     """One loaded model on one device. Safe to share between threads."""
 
+    _clip_files: ClipFiles | None
+    _clip: ClipExpert | None
+
     def __init__(self, model: str | Path | None = None, device: str = "auto") -> None:
         """model: a name in the shipped manifest or a model folder; None is the default. device:
         auto, cpu or cuda.
@@ -74,6 +97,7 @@ class Detector:
         loaded = load_model(model)
         self._set(loaded.network, loaded.info, loaded.profiles, pick_device(device))
         self.entry = loaded.entry
+        self._clip_files = loaded.clip
 
     @classmethod
     def untrained(cls, seed: int = 0) -> Detector:
@@ -102,6 +126,8 @@ class Detector:
         self.info, self.profiles = info, profiles
         self.finder = FaceFinder(device=str(device))
         self.lock = threading.RLock()  # for work that hooks the network or needs its gradients
+        self._clip_files = None
+        self._clip = None
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +139,18 @@ class Detector:
         twin = copy.copy(self)
         twin.network = network
         return twin
+
+    @property
+    def clip(self) -> ClipExpert | None:
+        """The second network, read when first asked for; None where the model has one network.
+
+        Raises WeightsError.
+        """
+        if self._clip is None and self._clip_files is not None:
+            with self.lock:
+                if self._clip is None:
+                    self._clip = self._clip_files.load(self.device)
+        return self._clip
 
     def tensor(self, crops: NDArray[np.uint8]) -> torch.Tensor:
         """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in [0, 1] on the device, channels last."""
@@ -153,6 +191,37 @@ class Detector:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
 
     @torch.inference_mode()
+    def predict_clip(self, crops: NDArray[np.uint8]) -> ClipLogits:
+        """CLIP's logits of (N, CROP_PX, CROP_PX, 3) uint8 crops.
+
+        Raises ValueError without a crop and RuntimeError where the model has one network.
+        """
+        if len(crops) == 0:
+            raise ValueError("expected at least one crop, but got none")
+        if (clip := self.clip) is None:
+            raise RuntimeError("This model has one network.")
+
+        def answer(batch: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
+            with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+                out = clip(self.tensor(batch).contiguous())
+            return out.manipulated.float().cpu().numpy(), out.generated.float().cpu().numpy()
+
+        columns = zip(*self._in_batches(answer, crops), strict=True)
+        return ClipLogits(*(np.concatenate(column) for column in columns))
+
+    def score(self, crops: NDArray[np.uint8], *, kind: Kind) -> NDArray[np.float32]:
+        """Logits (N,) of (N, CROP_PX, CROP_PX, 3) uint8 crops: of both networks, where the model
+        has two, as the verdict reads them.
+
+        `predict` gives the two-stream network's alone, which is what its maps explain.
+        """
+        own = self.predict(crops, kind=kind).logits
+        if (fusion := self.profiles[kind].fusion) is None:
+            return own
+        clip = self.predict_clip(crops)
+        return fusion.fuse(own, clip.manipulated, clip.generated)
+
+    @torch.inference_mode()
     def reconstruct(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Denoised crops, (N, S, S, 3) uint8 -> same."""
         return np.concatenate(self._in_batches(self._reconstruct_batch, crops))
@@ -186,6 +255,8 @@ class Detector:
     def _leave_gpu(self) -> None:
         """Go on with the CPU: something else fills the GPU's memory."""
         self.network = self.network.to(torch.device("cpu"))
+        if self._clip is not None:
+            self._clip = self._clip.to(torch.device("cpu"))
         self.finder = FaceFinder(device="cpu")
 
     @torch.inference_mode()
@@ -247,28 +318,64 @@ class Detector:
         ]
         # in one go: full batches are cheaper
         predictions = self.predict(np.stack(crops + resaved), kind=kind)
+        second = self._clip_of(tracks, self.profiles[kind])
         faces, start, start_resaved = [], 0, len(crops)
-        for track, some in zip(tracks, checked, strict=True):
+        for track, some, clip in zip(tracks, checked, second, strict=True):
             own = predictions.part(start, len(track.crops))
             again = predictions.part(start_resaved, len(some))
             start += len(track.crops)
             start_resaved += len(some)
             shift = float(np.mean(again.logits - own.logits[some]))
-            faces.append(self._judge_track(track, own, shift, self.profiles[kind]))
+            faces.append(self._judge_track(track, own, clip, shift, self.profiles[kind]))
         return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
 
+    def _clip_of(
+        self, tracks: Sequence[FaceTrack], profile: Profile
+    ) -> list[ClipLogits] | list[None]:
+        """CLIP's logits for every crop of every track; None each where the model has one network.
+
+        CLIP is slower than the two-stream network, so it sees some crops of a track, and the
+        others are interpolated in time.
+        """
+        if profile.fusion is None:
+            return [None] * len(tracks)
+        most = max(2, min(profile.fusion.clip_frames, MOST_CLIP_CROPS // len(tracks)))
+        chosen = [_spread(track, most) for track in tracks]
+        crops = [t.crops[i].rgb for t, some in zip(tracks, chosen, strict=True) for i in some]
+        seen, start, answers = self.predict_clip(np.stack(crops)), 0, []
+        for track, some in zip(tracks, chosen, strict=True):
+            t = np.array([crop.t for crop in track.crops])
+            answers.append(seen.part(start, len(some)).at(t, t[some]))
+            start += len(some)
+        return answers
+
     def _judge_track(
-        self, track: FaceTrack, own: Predictions, shift: float, profile: Profile
+        self,
+        track: FaceTrack,
+        own: Predictions,
+        clip: ClipLogits | None,
+        shift: float,
+        profile: Profile,
     ) -> FaceAnalysis:
-        """Judge one person. shift: by how many logits a mild JPEG moves the score."""
-        probability, logit = profile.calibration.probability, self.track_logit(own)
-        p_frames = tuple(probability(float(frame)) for frame in own.logits)
+        """Judge one person. shift: by how many logits a mild JPEG moves the two-stream network."""
+        probability, fusion = profile.calibration.probability, profile.fusion
+        logits, logit, parts = own.logits, self.track_logit(own), {}
+        if fusion is not None and clip is not None:
+            logits = fusion.fuse(own.logits, clip.manipulated, clip.generated)
+            put_in = fusion.put_in(logit, float(np.mean(clip.manipulated)))
+            made = float(np.mean(clip.generated))
+            logit, shift = put_in + fusion.generated * made, fusion.two_stream * shift
+            parts = {
+                "manipulated": fusion.manipulated_calibration.probability(put_in),
+                "generated": fusion.generated_calibration.probability(made),
+            }
+        p_frames = tuple(probability(float(frame)) for frame in logits)
         verdict = judge_face(logit, track.crops, profile, probability(logit + shift), p_frames)
         evidence = tuple(
             Evidence(float(frame), heat, embedding)
-            for frame, heat, embedding in zip(own.logits, own.maps, own.embeddings, strict=True)
+            for frame, heat, embedding in zip(logits, own.maps, own.embeddings, strict=True)
         )
-        return FaceAnalysis(track, evidence, p_frames, verdict)
+        return FaceAnalysis(track, evidence, p_frames, verdict, **parts)
 
 
 def _spread(track: FaceTrack, most: int) -> list[int]:
@@ -276,12 +383,6 @@ def _spread(track: FaceTrack, most: int) -> list[int]:
     return sorted(
         {round(i) for i in np.linspace(0, len(track.crops) - 1, min(most, len(track.crops)))}
     )
-
-
-@lru_cache(maxsize=1)
-def bf16_pays() -> bool:
-    """Whether this CPU multiplies bf16 natively; elsewhere emulation makes it slower."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def pick_device(name: str) -> torch.device:
@@ -323,6 +424,10 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
                 "track": face.track.track,
                 "p_fake": _rounded(face.verdict.p_fake),
                 "logit": _rounded(face.verdict.logit),
+                "evidence": {
+                    "manipulated": _rounded(face.manipulated),
+                    "generated": _rounded(face.generated),
+                },
                 "frames": [
                     {
                         "index": crop.frame_index,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.types import KINDS, Kind
@@ -19,6 +20,8 @@ from detector.types import KINDS, Kind
 MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 
 Numbers = TypeVar("Numbers", Tensor, np.ndarray)
+Array = NDArray[np.float32]
+Logits = TypeVar("Logits", float, Array)
 
 
 def _expect(ok: bool, what: str, got: object) -> None:
@@ -73,6 +76,38 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class ExpertFusion:
+    """How the logits of the two networks become one (late fusion, a weighted sum).
+
+    The two-stream network and CLIP's first head answer whether something was put into the face,
+    CLIP's second head whether the picture was generated as a whole.
+    """
+
+    two_stream: float  # weights of the three logits
+    manipulated: float
+    generated: float
+    # each question by itself: of the two-stream and the manipulation logit's sum, and of the other
+    manipulated_calibration: Calibration = field(default_factory=Calibration)
+    generated_calibration: Calibration = field(default_factory=Calibration)
+    clip_frames: int = 8  # sampled frames of a track that CLIP sees; the others are interpolated
+
+    def __post_init__(self) -> None:
+        for name in ("two_stream", "manipulated", "generated"):
+            value = getattr(self, name)
+            _expect(math.isfinite(value), f"a finite weight of {name}", value)
+        _expect(self.clip_frames >= 1, "clip_frames of at least 1", self.clip_frames)
+
+    def put_in(self, two_stream: Logits, manipulated: Logits) -> Logits:
+        """Return the logits (N,) that something was put into the face."""
+        return self.two_stream * two_stream + self.manipulated * manipulated
+
+    def fuse(self, two_stream: Array, manipulated: Array, generated: Array) -> Array:
+        """Return the fused logits (N,) of three (N,) float32 arrays."""
+        fused = self.put_in(two_stream, manipulated) + self.generated * generated
+        return fused.astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Thresholds:
     """Where the answers part, as calibrated probabilities; between the two nothing is said."""
 
@@ -95,6 +130,7 @@ class Profile:
     sharpness: SharpnessCalibration | None = None
     calibration: Calibration = field(default_factory=Calibration)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    fusion: ExpertFusion | None = None  # None: the two-stream network alone
     min_frames: int = 1  # sampled frames with a face that an answer needs
 
     def __post_init__(self) -> None:
@@ -107,6 +143,8 @@ class Profile:
     def from_dict(cls, stored: Mapping[str, Any]) -> Profile:
         """Return the profile that `asdict` made. Raises TypeError or ValueError for any other."""
         parts = dict(stored)
+        if parts.get("fusion") is not None:
+            parts["fusion"] = _fusion_from_dict(parts["fusion"])
         for name, part in (
             ("sharpness", SharpnessCalibration),
             ("calibration", Calibration),
@@ -115,6 +153,14 @@ class Profile:
             if parts.get(name) is not None:
                 parts[name] = part(**parts[name])
         return cls(**parts)
+
+
+def _fusion_from_dict(stored: Mapping[str, Any]) -> ExpertFusion:
+    parts = dict(stored)
+    for name in ("manipulated_calibration", "generated_calibration"):
+        if parts.get(name) is not None:
+            parts[name] = Calibration(**parts[name])
+    return ExpertFusion(**parts)
 
 
 Profiles = Mapping[Kind, Profile]

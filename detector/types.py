@@ -174,6 +174,9 @@ class FaceAnalysis:
     evidence: tuple[Evidence, ...]  # one per crop of the track
     p_frames: tuple[float, ...]  # calibrated probability per crop
     verdict: Verdict
+    # calibrated, each question by itself; None where the model has one network
+    manipulated: float | None = None  # probability that something was put into this face
+    generated: float | None = None  # probability that the picture was generated as a whole
 
     def __post_init__(self) -> None:
         _expect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,60 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detector.errors import WeightsError
 from detector.manifest import find_model, sha256_of
+from detector.nets.clip import ClipExpert, decode_base, fold_quick_gelu, tuned_state
 from detector.nets.embedder import TwoStream
 from detector.nets.network import DeepfakeNetwork, GlobalBranch, NetworkConfig
 from detector.profile import Profiles, profiles_from_dict
 from detector.types import ModelInfo
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """The files of the second network: its base (fetched through timm when empty), and what was
+    tuned. Names and sums as in the manifest."""
+
+    folder: Path
+    base: tuple[tuple[str, str], ...]  # file name, sha256
+    tuned: tuple[str, str]
+
+    @classmethod
+    def from_entry(cls, folder: Path, stored: Mapping[str, Any]) -> ClipFiles:
+        """Read a manifest's description. Raises WeightsError for what is none or is not there."""
+        try:
+            base = tuple((file["name"], file["sha256"]) for file in stored["base"])
+            found = cls(folder, base, (stored["tuned"]["name"], stored["tuned"]["sha256"]))
+        except (KeyError, TypeError) as err:
+            raise WeightsError(
+                "The manifest describes no second network that can be read."
+            ) from err
+        for name, _ in (*found.base, found.tuned):
+            if not (folder / name).is_file():
+                raise WeightsError(f"The weights file {name} is missing.")
+        return found
+
+    def load(self, device: torch.device) -> ClipExpert:
+        """Return the network on a device, in bf16 where the processor has it. Raises WeightsError.
+
+        On a GPU everything stays in float32, for autocast.
+        """
+        expert = ClipExpert(pretrained=not self.base)
+        state: dict[str, torch.Tensor] = {}
+        for name, digest in self.base:
+            state.update(read_verified(self.folder / name, digest))
+        tuned = read_verified(self.folder / self.tuned[0], self.tuned[1])
+        try:
+            if state:
+                expert.tower.load_state_dict(decode_base(state))
+            unknown = expert.load_state_dict(tuned, strict=False).unexpected_keys
+        except (RuntimeError, KeyError) as err:
+            raise WeightsError("The weights of the second network do not fit it.") from err
+        if unknown or set(tuned) != set(tuned_state(expert)):
+            raise WeightsError("The weights of the second network do not fit it.")
+        fold_quick_gelu(expert.tower)
+        expert.eval().requires_grad_(False)
+        if device.type == "cpu" and bf16_pays():
+            expert.in_precision(torch.bfloat16)
+        return expert.to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +79,7 @@ class LoadedModel:
     info: ModelInfo
     profiles: Profiles
     entry: Mapping[str, Any]  # the manifest's entry, for the model card
+    clip: ClipFiles | None = None  # where CLIP's weights lie; read when it is first asked
 
 
 def load_model(model: str | Path | None = None) -> LoadedModel:
@@ -52,7 +104,11 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
     if isinstance(network.embedder, TwoStream):
         fold_batch_norm(network.embedder.eval())
     info = ModelInfo(name, entry["files"][0]["sha256"])
-    return LoadedModel(frozen(network), info, read_profiles(entry.get("profiles", {})), entry)
+    profiles = read_profiles(entry.get("profiles", {}))
+    clip = ClipFiles.from_entry(folder, entry["clip"]) if entry.get("clip") else None
+    if clip is None and any(profile.fusion for profile in profiles.values()):
+        raise WeightsError(f"The manifest of {name} weighs a second network that it does not name.")
+    return LoadedModel(frozen(network), info, profiles, entry, clip)
 
 
 def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
@@ -76,6 +132,12 @@ def read_profiles(stored: Mapping[str, Any]) -> Profiles:
         return profiles_from_dict(stored)
     except (TypeError, ValueError) as err:
         raise WeightsError(f"The manifest holds a profile that cannot be read: {err}") from err
+
+
+@lru_cache(maxsize=1)
+def bf16_pays() -> bool:
+    """Whether this CPU multiplies bf16 natively; elsewhere emulation makes it slower."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def frozen(network: DeepfakeNetwork) -> DeepfakeNetwork:
