@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.profile import Profile, Thresholds
-from detector.types import FaceAnalysis, FaceCrop, Label, Verdict
+from detector.profile import Calibration, Profile, Thresholds
+from detector.types import FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
 MIN_JUDGED_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
 # Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
 MIN_SHARPNESS = 4.0
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
-MIN_RUN = 3  # sampled frames in a row that look forged before a clip counts as forged in part
-MIN_STRETCH = 6  # or in a row whose mean leans towards forged: a quarter of a clip's
-# faces smaller than this share of the largest are listed but cannot disagree with it
+MIN_STRETCH = 6  # sampled frames in a row that can be called a forged part: a quarter of a clip's
+# faces smaller than this share of the largest are listed but have no say in the file's answer
 MAIN_FACE = 0.4
+AS_KNOWN = "like those of the forgeries this detector was trained on"
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Each question by itself, as calibrated probabilities."""
+
+    manipulated: float  # that something was put into this face
+    generated: float  # that the picture was generated as a whole
+
+    @property
+    def in_words(self) -> str:
+        """What the stronger of the two is a trace of."""
+        if self.generated > self.manipulated:
+            return "traces of a picture generated as a whole"
+        return "traces of a face that was put in"
 
 
 def sharpness(rgb: NDArray[np.uint8]) -> float:
@@ -32,26 +48,35 @@ def judge_face(
     crops: Sequence[FaceCrop],
     profile: Profile,
     p_reencoded: float | None = None,
-    p_frames: Sequence[float] = (),
+    frame_logits: Sequence[float] = (),
+    traces: Traces | None = None,
+    faces: int = 1,
 ) -> Verdict:
     """Return the verdict on one person: three-way, and with a reason where there is no answer.
 
-    p_reencoded: probability of the same face after a mild JPEG, when it was measured. p_frames:
-    probability per crop of a clip; a stretch of forged-looking frames in a clip that as a whole
-    looks authentic is said, not averaged away.
+    p_reencoded: probability of the same face after a mild JPEG, when it was measured. frame_logits:
+    one per crop of a clip; where only a stretch of them looks forged, that part is called forged
+    and the verdict's score is the part's. traces: which of two questions the evidence answers.
+    faces: how many faces of the file are asked; each must then clear a higher threshold.
     """
-    p, thresholds = profile.calibration.probability(logit), profile.thresholds
+    calibration, thresholds = profile.calibration, profile.thresholds.for_faces(faces)
+    p = calibration.probability(logit)
 
     def answer(label: Label, reason: str) -> Verdict:
         return Verdict(label, reason, p, logit)
 
     if (unfit := _unfit(crops, profile.min_frames)) is not None:
         return answer(Label.UNCERTAIN, unfit)
-    if p <= thresholds.forged_above and _forged_in_part(p_frames, thresholds):
-        return answer(
-            Label.UNCERTAIN,
-            "Part of the clip looks forged and the rest does not: the timeline shows where.",
-        )
+    found = traces.in_words if traces else "traces"
+    if p <= thresholds.forged_above:
+        times = [crop.t for crop in crops]
+        part = forged_part(times, frame_logits, calibration, thresholds)
+        if part is not None:
+            reason = (
+                f"This part carries {found}, {AS_KNOWN}; over the whole clip the score is {p:.2f}."
+            )
+            of_part = calibration.probability(part.logit)
+            return Verdict(Label.FORGED, reason, of_part, part.logit, (part.from_s, part.to_s))
     if thresholds.authentic_below <= p <= thresholds.forged_above:
         return answer(
             Label.UNCERTAIN, "The score lies in the band where this detector is often wrong."
@@ -62,14 +87,8 @@ def judge_face(
             "The score changes a lot when the picture is saved once more as a JPEG.",
         )
     if p > thresholds.forged_above:
-        return answer(
-            Label.FORGED,
-            "The face carries traces like those of the forgeries this detector was trained on.",
-        )
-    return answer(
-        Label.AUTHENTIC,
-        "No trace like those of the forgeries this detector was trained on was found.",
-    )
+        return answer(Label.FORGED, f"The face carries {found}, {AS_KNOWN}.")
+    return answer(Label.AUTHENTIC, f"No trace {AS_KNOWN} was found.")
 
 
 def _unfit(crops: Sequence[FaceCrop], min_frames: int) -> str | None:
@@ -86,53 +105,77 @@ def _unfit(crops: Sequence[FaceCrop], min_frames: int) -> str | None:
     return None
 
 
-def _forged_in_part(p_frames: Sequence[float], thresholds: Thresholds) -> bool:
-    leaning = (thresholds.authentic_below + thresholds.forged_above) / 2
-    return (
-        longest_run(p_frames, thresholds.forged_above) >= MIN_RUN
-        or highest_stretch(p_frames) > leaning
-    )
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a clip in seconds, and the mean logit of its frames."""
+
+    from_s: float
+    to_s: float
+    logit: float
 
 
-def longest_run(values: Sequence[float], above: float) -> int:
-    """How many values in a row lie above a bound, at most."""
-    longest = run = 0
-    for value in values:
-        run = run + 1 if value > above else 0
-        longest = max(longest, run)
-    return longest
+def forged_part(
+    times: Sequence[float],
+    frame_logits: Sequence[float],
+    calibration: Calibration,
+    thresholds: Thresholds,
+) -> Part | None:
+    """Return the stretch of a clip that looks forged; None where there is none.
+
+    A stretch counts when its MIN_STRETCH frames in a row have a mean logit whose probability lies
+    above `stretch_above`. It then reaches as far to both sides as single frames are more likely
+    forged than not.
+    """
+    if thresholds.stretch_above is None or len(frame_logits) < MIN_STRETCH:
+        return None
+    means = np.convolve(frame_logits, np.full(MIN_STRETCH, 1 / MIN_STRETCH), mode="valid")
+    best = int(means.argmax())
+    if calibration.probability(float(means[best])) <= thresholds.stretch_above:
+        return None
+    looks_forged = [calibration.probability(float(value)) > 0.5 for value in frame_logits]
+    inside = [i for i in range(best, best + MIN_STRETCH) if looks_forged[i]]
+    first, last = inside[0], inside[-1]
+    while first > 0 and looks_forged[first - 1]:
+        first -= 1
+    while last + 1 < len(looks_forged) and looks_forged[last + 1]:
+        last += 1
+    mean = float(np.mean(frame_logits[first : last + 1]))
+    return Part(float(times[first]), float(times[last]), mean)
 
 
 def highest_stretch(values: Sequence[float], length: int = MIN_STRETCH) -> float:
-    """The highest mean of `length` values in a row; 0 where there are fewer."""
-    return max(
-        (fmean(values[k : k + length]) for k in range(len(values) - length + 1)), default=0.0
-    )
+    """The highest mean of `length` values in a row; of all of them where there are fewer."""
+    length = min(length, len(values))
+    return max(fmean(values[k : k + length]) for k in range(len(values) - length + 1))
 
 
 def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
-    """The file's verdict: that of its largest face, the subject; none without a face.
+    """The file's verdict: that of its most forged-looking main face where one is called forged,
+    else that of its largest; none without a face.
 
-    The most forged-looking of several faces is one too often by chance: on authentic group photos
-    the highest of k scores grows with k (measured on genuine forgeries: AUC of stills .646 by the
-    highest score, .675 by the largest face). Where another face of comparable size carries traces
-    that the subject lacks, the faces disagree and the file gets no answer; each face keeps its own.
+    The highest of several scores is high too often by chance: on authentic group photos it grows
+    with the number of faces. So each face had to clear a threshold raised for their number.
     """
     if not faces:
         return Verdict(Label.NO_FACE, "No face was found, and this detector judges faces only.")
-    largest = subject(faces)
-    verdict = largest.verdict
-    main = [face for face in faces if _size(face) >= MAIN_FACE * _size(largest)]
-    forged = sum(face.verdict.label is Label.FORGED for face in main)
-    if len(main) == 1 or not forged:
-        return verdict
-    traces = f"{forged} of {len(main)} faces carr{'ies' if forged == 1 else 'y'} traces like those of known forgeries"
-    if verdict.label is Label.FORGED:
-        return Verdict(
-            Label.FORGED, f"{traces}, the largest among them.", verdict.p_fake, verdict.logit
-        )
-    reason = f"The faces disagree: {traces}, but not the largest. Each face has its own score."
-    return Verdict(Label.UNCERTAIN, reason, verdict.p_fake, verdict.logit)
+    main = main_faces(faces)
+    forged = [face.verdict for face in main if face.verdict.label is Label.FORGED]
+    if not forged:
+        return subject(faces).verdict
+    worst = max(forged, key=lambda verdict: verdict.p_fake or 0.0)
+    return worst if len(main) == 1 else replace(worst, faces=(len(forged), len(main)))
+
+
+def main_faces(faces: Sequence[FaceAnalysis]) -> list[FaceAnalysis]:
+    """The faces that have a say in the file's answer: at least MAIN_FACE of the largest."""
+    largest = _size(subject(faces))
+    return [face for face in faces if _size(face) >= MAIN_FACE * largest]
+
+
+def count_main(tracks: Sequence[FaceTrack]) -> int:
+    """How many tracks will be main faces."""
+    sizes = [_track_size(track) for track in tracks]
+    return sum(size >= MAIN_FACE * max(sizes) for size in sizes)
 
 
 def subject(faces: Sequence[FaceAnalysis]) -> FaceAnalysis:
@@ -141,4 +184,8 @@ def subject(faces: Sequence[FaceAnalysis]) -> FaceAnalysis:
 
 
 def _size(face: FaceAnalysis) -> float:
-    return float(np.median([crop.face_px for crop in face.track.crops]))
+    return _track_size(face.track)
+
+
+def _track_size(track: FaceTrack) -> float:
+    return float(np.median([crop.face_px for crop in track.crops]))

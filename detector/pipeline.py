@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.decide import judge_face, judge_file
+from detector.decide import Traces, count_main, judge_face, judge_file
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
@@ -32,6 +32,7 @@ from detector.types import (
     Kind,
     Media,
     ModelInfo,
+    Verdict,
 )
 from detector.weights import ClipFiles, bf16_pays, frozen, load_model
 
@@ -319,14 +320,14 @@ class Detector:
         # in one go: full batches are cheaper
         predictions = self.predict(np.stack(crops + resaved), kind=kind)
         second = self._clip_of(tracks, self.profiles[kind])
-        faces, start, start_resaved = [], 0, len(crops)
+        faces, start, start_resaved, asked = [], 0, len(crops), count_main(tracks)
         for track, some, clip in zip(tracks, checked, second, strict=True):
             own = predictions.part(start, len(track.crops))
             again = predictions.part(start_resaved, len(some))
             start += len(track.crops)
             start_resaved += len(some)
             shift = float(np.mean(again.logits - own.logits[some]))
-            faces.append(self._judge_track(track, own, clip, shift, self.profiles[kind]))
+            faces.append(self._judge_track(track, own, clip, shift, self.profiles[kind], asked))
         return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
 
     def _clip_of(
@@ -356,26 +357,33 @@ class Detector:
         clip: ClipLogits | None,
         shift: float,
         profile: Profile,
+        asked: int,
     ) -> FaceAnalysis:
-        """Judge one person. shift: by how many logits a mild JPEG moves the two-stream network."""
+        """Judge one person of `asked`. shift: by how many logits a mild JPEG moves the two-stream network."""
         probability, fusion = profile.calibration.probability, profile.fusion
-        logits, logit, parts = own.logits, self.track_logit(own), {}
+        logits, logit, traces = own.logits, self.track_logit(own), None
         if fusion is not None and clip is not None:
             logits = fusion.fuse(own.logits, clip.manipulated, clip.generated)
             put_in = fusion.put_in(logit, float(np.mean(clip.manipulated)))
             made = float(np.mean(clip.generated))
             logit, shift = put_in + fusion.generated * made, fusion.two_stream * shift
-            parts = {
-                "manipulated": fusion.manipulated_calibration.probability(put_in),
-                "generated": fusion.generated_calibration.probability(made),
-            }
+            traces = Traces(
+                fusion.manipulated_calibration.probability(put_in),
+                fusion.generated_calibration.probability(made),
+            )
         p_frames = tuple(probability(float(frame)) for frame in logits)
-        verdict = judge_face(logit, track.crops, profile, probability(logit + shift), p_frames)
+        p_reencoded = probability(logit + shift)
+        frames = logits.tolist()
+        verdict = judge_face(logit, track.crops, profile, p_reencoded, frames, traces, asked)
         evidence = tuple(
             Evidence(float(frame), heat, embedding)
             for frame, heat, embedding in zip(logits, own.maps, own.embeddings, strict=True)
         )
-        return FaceAnalysis(track, evidence, p_frames, verdict, **parts)
+        if traces is None:
+            return FaceAnalysis(track, evidence, p_frames, verdict)
+        return FaceAnalysis(
+            track, evidence, p_frames, verdict, traces.manipulated, traces.generated
+        )
 
 
 def _spread(track: FaceTrack, most: int) -> list[int]:
@@ -419,9 +427,11 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
         "p_fake": _rounded(analysis.verdict.p_fake),
         "logit": _rounded(analysis.verdict.logit),
         "reason": analysis.verdict.reason,
+        "part": _part_json(analysis.verdict),
         "faces": [
             {
                 "track": face.track.track,
+                "label": str(face.verdict.label),
                 "p_fake": _rounded(face.verdict.p_fake),
                 "logit": _rounded(face.verdict.logit),
                 "evidence": {
@@ -443,6 +453,12 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
         "model": {"name": analysis.model.name, "sha256": analysis.model.sha256},
         "timing_s": {stage: round(seconds, 4) for stage, seconds in analysis.timing_s.items()},
     }
+
+
+def _part_json(verdict: Verdict) -> dict[str, float] | None:
+    if verdict.part is None:
+        return None
+    return {"from_s": round(verdict.part[0], 3), "to_s": round(verdict.part[1], 3)}
 
 
 def _rounded(value: float | None) -> float | None:

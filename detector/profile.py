@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -113,10 +113,35 @@ class Thresholds:
 
     authentic_below: float = 0.4
     forged_above: float = 0.6
+    # mean of a stretch of a clip's frames above which that part is called forged; None: never
+    stretch_above: float | None = None
+    # log-odds added per e-fold of faces asked: the scale of authentic faces' upper tail
+    tail: float = 0.0
 
     def __post_init__(self) -> None:
         ordered = 0 <= self.authentic_below <= self.forged_above <= 1
         _expect(ordered, "0 <= authentic_below <= forged_above <= 1", self)
+        _expect(0 <= self.tail < math.inf, "a finite tail of at least 0", self.tail)
+        if self.stretch_above is not None:
+            inside = 0 < self.stretch_above < 1
+            _expect(inside, "stretch_above between 0 and 1", self.stretch_above)
+
+    def for_faces(self, count: int) -> Thresholds:
+        """Return the thresholds of each of `count` faces, so that the file's false positives stay
+        at the rate of one face's.
+
+        Scores of authentic faces fall off exponentially above the threshold, so that the highest
+        of n lies `tail * log(n)` higher.
+        """
+        if count <= 1 or not self.tail:
+            return self
+
+        def raised(p: float) -> float:
+            z = math.log(p / (1 - p)) + self.tail * math.log(count)
+            return 1 / (1 + math.exp(-z))
+
+        stretch = None if self.stretch_above is None else raised(self.stretch_above)
+        return replace(self, forged_above=raised(self.forged_above), stretch_above=stretch)
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,21 @@ class Verdict:
     reason: str  # one sentence; why this label, or why none
     p_fake: float | None = None  # calibrated probability; None without a face
     logit: float | None = None  # before calibration; None without a face
+    part: tuple[float, float] | None = None  # from, to in seconds: only this part looks forged
+    faces: tuple[int, int] | None = None  # of several faces: how many look forged, of how many
+
+    @property
+    def headline(self) -> str:
+        """The answer in a few words, the same on the page, in reports and on the command line."""
+        if self.faces is not None:
+            forged, count = self.faces
+            where = (
+                "" if self.part is None else f", from {self.part[0]:.1f} to {self.part[1]:.1f} s"
+            )
+            return f"{forged} of {count} faces look{'s' if forged == 1 else ''} forged{where}"
+        if self.part is not None:
+            return f"Part of this clip looks forged: {self.part[0]:.1f}-{self.part[1]:.1f} s"
+        return self.label.headline
 
     def __post_init__(self) -> None:
         _expect(bool(self.reason), "a reason", repr(self.reason))

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from detector.decide import (
+    Traces,
     highest_stretch,
     judge_face,
     judge_file,
-    longest_run,
 )
 from detector.profile import Calibration, Profile, Thresholds
 from detector.types import Evidence, FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
 CALIBRATION = Calibration(scale=2.0, bias=-1.0)
 STILL = Profile(calibration=CALIBRATION, thresholds=Thresholds(0.4, 0.7))
-CLIP = replace(STILL, min_frames=3)
+CLIP = replace(STILL, min_frames=3, thresholds=Thresholds(0.4, 0.7, stretch_above=0.8))
 
 
 def crop(side: float = 120, sharp: bool = True, t: float = 0.0) -> FaceCrop:
@@ -67,26 +67,66 @@ def test_it_abstains_on_a_small_a_blurred_and_an_unstable_face_and_says_why() ->
     assert small.p_fake is not None  # the number stays visible, the label does not lean on it
 
 
-def test_a_forged_stretch_is_said_and_not_averaged_away() -> None:
-    crops = [crop(t=t / 5) for t in range(10)]
-    stretch, flicker = [0.1] * 6 + [0.9] * 4, [0.1, 0.9] * 5
-    partly = judge_face(-1.0, crops, CLIP, p_frames=stretch)
-    assert partly.label is Label.UNCERTAIN
-    assert (
-        partly.reason
-        == "Part of the clip looks forged and the rest does not: the timeline shows where."
+def test_a_forged_stretch_is_called_forged_with_its_seconds_and_its_own_score() -> None:
+    crops = [crop(t=t / 5) for t in range(12)]
+    # p = sigmoid(2 x - 1): .018 at -1.5, .982 at 2.5
+    stretch = [-1.5] * 5 + [2.5] * 6 + [-1.5]
+    partly = judge_face(0.5, crops, CLIP, frame_logits=stretch)
+    assert partly.label is Label.FORGED and partly.part == (1.0, 2.0)
+    assert partly.headline == "Part of this clip looks forged: 1.0-2.0 s"
+    assert partly.p_fake == pytest.approx(0.982014) and partly.logit == pytest.approx(2.5)
+    assert partly.reason == (
+        "This part carries traces, like those of the forgeries this detector was trained on; "
+        "over the whole clip the score is 0.50."
     )
-    assert judge_face(-1.0, crops, CLIP, p_frames=flicker).label is Label.AUTHENTIC
-    assert judge_face(2.0, crops, CLIP, p_frames=stretch).label is Label.FORGED
-    # leaning to forged throughout, never sure of it
-    uneven = [0.1] * 4 + [0.6, 0.65, 0.6, 0.65, 0.6, 0.65]
-    assert judge_face(-1.0, crops, CLIP, p_frames=uneven).reason == partly.reason
-    assert judge_face(-1.0, crops, CLIP, p_frames=uneven[:-2]).label is Label.AUTHENTIC
-    assert (
-        highest_stretch([0.0, 0.3, 0.6, 0.0], 2) == pytest.approx(0.45)
-        and highest_stretch([0.9], 2) == 0
-    )
-    assert [longest_run(v, 0.7) for v in (stretch, flicker, [])] == [4, 1, 0]
+
+
+def test_a_clip_forged_throughout_has_no_part() -> None:
+    crops = [crop(t=t / 5) for t in range(12)]
+    verdict = judge_face(2.0, crops, CLIP, frame_logits=[2.0] * 12)
+    assert verdict.label is Label.FORGED and verdict.part is None
+    assert verdict.headline == "forged-looking"
+
+
+@pytest.mark.parametrize(
+    "frame_logits",
+    [
+        [-1.5, 2.5] * 6,  # flicker: no six frames in a row have a high mean
+        [-1.5] * 8 + [2.5] * 4,  # too short
+        [1.0] * 12,  # .73 throughout: below stretch_above
+        [2.5] * 5,  # fewer frames than a stretch
+    ],
+)
+def test_what_is_no_stretch_is_not_called_one(frame_logits: list[float]) -> None:
+    crops = [crop(t=t / 5) for t in range(len(frame_logits))]
+    assert judge_face(-1.0, crops, CLIP, frame_logits=frame_logits).part is None
+
+
+def test_without_a_calibrated_stretch_no_part_is_called_forged() -> None:
+    crops = [crop(t=t / 5) for t in range(12)]
+    assert judge_face(-1.0, crops, STILL, frame_logits=[2.5] * 12).label is Label.AUTHENTIC
+
+
+def test_the_highest_stretch_is_the_best_of_all_windows() -> None:
+    assert highest_stretch([0.0, 0.3, 0.6, 0.0], 2) == pytest.approx(0.45)
+    assert highest_stretch([0.9], 2) == 0.9
+
+
+def test_the_reason_says_which_of_two_questions_was_answered() -> None:
+    swapped = judge_face(2.0, [crop()], STILL, traces=Traces(0.9, 0.2))
+    made = judge_face(2.0, [crop()], STILL, traces=Traces(0.2, 0.9))
+    assert swapped.reason.startswith("The face carries traces of a face that was put in,")
+    assert made.reason.startswith("The face carries traces of a picture generated as a whole,")
+
+
+def test_with_several_faces_each_must_clear_a_higher_threshold() -> None:
+    strict = replace(STILL, thresholds=Thresholds(0.4, 0.7, tail=1.0))
+    # log-odds .847 + log(4): .903
+    assert strict.thresholds.for_faces(4).forged_above == pytest.approx(0.903226)
+    assert strict.thresholds.for_faces(1).forged_above == 0.7
+    assert judge_face(1.5, [crop()], strict).label is Label.FORGED  # p = .88
+    assert judge_face(1.5, [crop()], strict, faces=4).label is Label.UNCERTAIN
+    assert judge_face(1.7, [crop()], strict, faces=4).label is Label.FORGED  # p = .917
 
 
 def test_no_face_is_an_answer_without_a_number() -> None:
@@ -94,21 +134,26 @@ def test_no_face_is_an_answer_without_a_number() -> None:
     assert verdict.label is Label.NO_FACE and verdict.p_fake is None and verdict.logit is None
 
 
-def test_the_largest_face_is_the_subject_and_decides() -> None:
-    verdict = judge_file([analysis(0.9, Label.FORGED, side=200), analysis(0.1, Label.AUTHENTIC)])
-    assert verdict.label is Label.FORGED and verdict.p_fake == 0.9
-    assert (
-        verdict.reason
-        == "1 of 2 faces carries traces like those of known forgeries, the largest among them."
-    )
-    alone = judge_file([analysis(0.1, Label.AUTHENTIC, side=200), analysis(0.5, Label.UNCERTAIN)])
-    assert alone.label is Label.AUTHENTIC and alone.p_fake == 0.1
-
-
-def test_faces_that_disagree_get_no_common_answer() -> None:
+def test_one_forged_face_of_two_makes_the_file_forged_and_gives_its_score() -> None:
     verdict = judge_file([analysis(0.9, Label.FORGED), analysis(0.1, Label.AUTHENTIC, side=200)])
-    assert verdict.label is Label.UNCERTAIN and verdict.p_fake == 0.1
-    assert verdict.reason.startswith("The faces disagree: 1 of 2 faces carries traces")
+    assert verdict.label is Label.FORGED and verdict.p_fake == 0.9
+    assert verdict.faces == (1, 2) and verdict.headline == "1 of 2 faces looks forged"
+
+
+def test_several_forged_faces_are_counted_and_the_worst_gives_the_score() -> None:
+    faces = [analysis(p, Label.FORGED) for p in (0.8, 0.95)] + [analysis(0.2, Label.UNCERTAIN)]
+    verdict = judge_file(faces)
+    assert verdict.p_fake == 0.95 and verdict.headline == "2 of 3 faces look forged"
+
+
+def test_without_a_forged_face_the_largest_is_the_subject() -> None:
+    alone = judge_file([analysis(0.1, Label.AUTHENTIC, side=200), analysis(0.5, Label.UNCERTAIN)])
+    assert alone.label is Label.AUTHENTIC and alone.p_fake == 0.1 and alone.faces is None
+
+
+def test_a_single_forged_face_needs_no_count() -> None:
+    verdict = judge_file([analysis(0.9, Label.FORGED)])
+    assert verdict.headline == "forged-looking" and verdict.faces is None
 
 
 def test_a_small_bystander_does_not_disagree() -> None:

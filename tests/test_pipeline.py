@@ -28,6 +28,7 @@ GOLDEN_KEYS = [
     "p_fake",
     "logit",
     "reason",
+    "part",
     "faces",
     "model",
     "timing_s",
@@ -106,7 +107,8 @@ def test_the_contract_for_a_clip(untrained: Detector, files: dict[str, Path]) ->
         result["file"] == "clip.mp4" and result["kind"] == "video" and len(result["sha256"]) == 64
     )
     (face,) = result["faces"]
-    assert list(face) == ["track", "p_fake", "logit", "frames"]
+    assert list(face) == ["track", "label", "p_fake", "logit", "evidence", "frames"]
+    assert face["evidence"] == {"manipulated": None, "generated": None}  # one network: one question
     assert [list(frame) for frame in face["frames"]] == [["index", "t", "p_fake", "box_xyxy"]] * 5
     assert [frame["t"] for frame in face["frames"]] == sorted(
         frame["t"] for frame in face["frames"]
