@@ -23,7 +23,10 @@ from pyarrow import parquet
 from detector.__main__ import main
 from detector.errors import ScanError
 from detector.pipeline import Detector
-from detector.scan import FIELDS, Job, Row, find_files, local, look_at, on_ray, scan
+from detector.scan import Job, scan
+from detector.scan.engines import local, on_ray
+from detector.scan.files import find_files
+from detector.scan.rows import FIELDS, Row, scan_file
 
 COMMAND = [sys.executable, "-m", "detector", "scan"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +45,7 @@ def table(path: Path) -> list[Row]:
 
 
 def named(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
-    """An engine that looks at nothing."""
+    """An engine that opens nothing."""
     for path in paths:
         yield dict.fromkeys(FIELDS) | {
             "path": path,
@@ -81,7 +84,7 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
     (dot,) = dots(tmp_path / "dots", 1).iterdir()
     (tmp_path / "notes.txt").write_text("no picture")
     detector = Detector.untrained()
-    row = look_at(detector, str(dot), 5)
+    row = scan_file(detector, str(dot), 5)
     assert list(row) == list(FIELDS)
     assert (row["path"], row["file"], row["kind"], row["label"]) == (
         str(dot),
@@ -95,7 +98,7 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
         None,
         "untrained",
     )
-    row = look_at(detector, str(tmp_path / "notes.txt"), 5)
+    row = scan_file(detector, str(tmp_path / "notes.txt"), 5)
     assert (row["error_type"], row["label"], row["sha256"]) == ("MediaError", None, None)
     assert row["error_message"] == "notes.txt is not a picture or a clip that can be read."
 
@@ -105,7 +108,7 @@ def test_what_nobody_thought_of_is_a_row_too(
 ) -> None:
     detector = Detector.untrained()
     monkeypatch.setattr(detector, "analyze", lambda path, n_frames: 1 / 0)
-    row = look_at(detector, str(tmp_path / "odd.jpg"), 5)
+    row = scan_file(detector, str(tmp_path / "odd.jpg"), 5)
     assert (row["error_type"], row["error_message"]) == (
         "ZeroDivisionError",
         "odd.jpg could not be analysed.",
@@ -147,20 +150,20 @@ def test_what_cannot_be_scanned_is_one_sentence(
     def rival(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
         with pytest.raises(ScanError, match="another scan is writing it"):
             scan([str(folder)], out, Job(), named, 1)
-        yield from look(paths, job)
+        yield from here(paths, job)
 
-    def look(paths: Iterator[str], job: Job, workers: int = 1) -> Iterator[Row]:
+    def here(paths: Iterator[str], job: Job, workers: int = 1) -> Iterator[Row]:
         detector = Detector()
-        return (look_at(detector, path, job.frames) for path in paths)
+        return (scan_file(detector, path, job.frames) for path in paths)
 
     assert scan([str(folder)], out, Job(frames=4), rival, 1) == 0
     with pytest.raises(ScanError, match="begun with another model or --frames"):
-        scan([str(folder)], out, Job(frames=5), look, 1)
+        scan([str(folder)], out, Job(frames=5), here, 1)
     out.write_text("not a table")
     with pytest.raises(
         ScanError, match=r"^out\.parquet is there already and is not a table of a scan\.$"
     ):
-        scan([str(folder)], out, Job(), look, 1)
+        scan([str(folder)], out, Job(), here, 1)
 
 
 def test_a_file_that_ends_its_worker_is_a_row(tmp_path: Path) -> None:
@@ -213,7 +216,7 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(tmp_path: Path) -> 
     assert f"{len(kept)}/600" in told  # it goes on from there
     rows = table(out)
     assert [row["path"] for row in rows] == sorted(str(path) for path in folder.iterdir())
-    # none was looked at again
+    # none was analysed again
     assert {row["path"]: row["seconds"] for row in rows if row["path"] in kept} == kept
 
 

@@ -1,0 +1,167 @@
+"""Engines: what analyses the files, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from detector.errors import ScanError
+from detector.pipeline import Detector
+from detector.scan.rows import FIELDS, Job, Row, blank_row, scan_file
+
+RAY_FILES = 10_000  # handed to Ray at a time, so that a million paths are never one object
+RAY_BATCH = 8  # files of one call on a Ray worker: what is lost at most when a worker goes
+
+# (paths, job, workers) -> rows, in any order
+Engine = Callable[[Iterator[str], Job, int], Iterator[Row]]
+
+
+def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+    """Rows from processes of this machine, each with a detector of its own and its share of the
+    cores.
+
+    A file that takes its worker down is a row with an error, and another worker takes the place.
+    Raises ScanError if a worker does not even start.
+    """
+    # read when a worker imports torch
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    team = {worker.connection: worker for worker in (_Worker(job) for _ in range(workers))}
+    busy = dict(team)  # every worker's first message is that it is ready
+    try:
+        while busy:
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                worker = busy.pop(connection)
+                try:
+                    row = connection.recv()
+                except (EOFError, OSError):
+                    if worker.path is None:
+                        raise ScanError("A worker process could not be started.") from None
+                    row = blank_row(worker.path, job.frames) | {
+                        "error_type": "WorkerError",
+                        "error_message": f"{os.path.basename(worker.path)} ended the process that was reading it.",
+                    }
+                    team.pop(connection).stop()
+                    worker = _Worker(job)
+                    team[worker.connection] = busy[worker.connection] = worker
+                else:
+                    worker.path = next(paths, None)
+                    if worker.path is not None:
+                        connection.send(worker.path)
+                        busy[connection] = worker
+                if row is not None:
+                    yield row
+    finally:
+        for worker in team.values():
+            worker.stop()
+
+
+class _Worker:
+    """A process that is sent paths and answers with rows."""
+
+    def __init__(self, job: Job) -> None:
+        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        self.connection, theirs = spawn.Pipe()
+        self.path: str | None = None  # in work
+        self.process = spawn.Process(target=_work, args=(theirs, job))
+        self.process.start()
+        theirs.close()
+
+    def stop(self) -> None:
+        """Close the pipe, at which the worker ends after the file in work."""
+        self.connection.close()
+        self.process.join()
+
+
+def _work(connection: Connection, job: Job) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one in charge
+    detector = Detector(job.model, job.device)
+    try:
+        connection.send(None)
+        while True:
+            connection.send(scan_file(detector, connection.recv(), job.frames))
+    except (EOFError, OSError):
+        return  # nobody is listening any more
+
+
+def on_ray(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+    """Rows from at most so many workers of a Ray cluster, RAY_ADDRESS or one started here; all must
+    see the files.
+
+    Raises ScanError when there is no Ray, when the cluster does not answer, or when it gives up.
+    """
+    try:
+        import ray
+        import ray.data
+        from ray.exceptions import RayError
+    except ImportError as err:
+        raise ScanError("The engine is not installed: pip install 'deepfake-lens[ray]'.") from err
+    try:
+        _join_ray(workers)
+        ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        # a smaller cluster does it too, more slowly
+        team = ray.data.ActorPoolStrategy(min_size=1, max_size=workers)
+        while some := [{"path": path} for path in islice(paths, RAY_FILES)]:
+            files = ray.data.from_items(
+                some, override_num_blocks=max(workers, len(some) // (4 * RAY_BATCH))
+            )
+            yield from files.map_batches(
+                _RayWorker,
+                fn_constructor_args=(job,),
+                compute=team,
+                batch_size=RAY_BATCH,
+                num_cpus=1,
+            ).iter_rows()
+    except (RayError, ConnectionError) as err:
+        raise ScanError(
+            "The Ray cluster does not answer. The same command goes on from here."
+        ) from err
+
+
+def _join_ray(workers: int) -> None:
+    """Connect to the cluster at RAY_ADDRESS, or start one of so many cores on this machine."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"address": "local", "num_cpus": workers}
+    if address := os.environ.get("RAY_ADDRESS"):
+        options = {"address": address}
+        # tries, of 40 s each; 20 without it
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    environment = {
+        # the checkout, or where the packages are installed
+        "working_dir": str(Path(__file__).resolve().parents[2]),
+        # code and weights are all that workers need
+        "excludes": ["/*", "!/detector", "!/weights"],
+        "env_vars": {"OMP_NUM_THREADS": "1"},
+    }
+    ray.init(
+        **options,
+        runtime_env=environment,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+class _RayWorker:
+    """Ray's name for the same: a batch of paths in, a batch of rows out."""
+
+    def __init__(self, job: Job) -> None:
+        self.detector, self.frames = Detector(job.model, job.device), job.frames
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        rows = [scan_file(self.detector, str(path), self.frames) for path in batch["path"]]
+        return {name: [row[name] for row in rows] for name in FIELDS}
+
+
+ENGINES: dict[str, Engine] = {"local": local, "ray": on_ray}
