@@ -172,6 +172,11 @@ def main_faces(faces: Sequence[FaceAnalysis]) -> list[FaceAnalysis]:
     return [face for face in faces if _size(face) >= MAIN_FACE * largest]
 
 
+def largest_track(tracks: Sequence[FaceTrack]) -> FaceTrack:
+    """The track of the largest face: the one that a file is about."""
+    return max(tracks, key=_track_size)
+
+
 def count_main(tracks: Sequence[FaceTrack]) -> int:
     """How many tracks will be main faces."""
     sizes = [_track_size(track) for track in tracks]

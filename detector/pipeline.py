@@ -86,7 +86,7 @@ class Predictions:
 class Detector:
     """One loaded model on one device. Safe to share between threads."""
 
-    _clip_files: ClipFiles | None
+    clip_files: ClipFiles | None
     _clip: ClipExpert | None
 
     def __init__(self, model: str | Path | None = None, device: str = "auto") -> None:
@@ -98,7 +98,7 @@ class Detector:
         loaded = load_model(model)
         self._set(loaded.network, loaded.info, loaded.profiles, pick_device(device))
         self.entry = loaded.entry
-        self._clip_files = loaded.clip
+        self.clip_files = loaded.clip
 
     @classmethod
     def untrained(cls, seed: int = 0) -> Detector:
@@ -127,7 +127,7 @@ class Detector:
         self.info, self.profiles = info, profiles
         self.finder = FaceFinder(device=str(device))
         self.lock = threading.RLock()  # for work that hooks the network or needs its gradients
-        self._clip_files = None
+        self.clip_files = None
         self._clip = None
 
     @property
@@ -147,10 +147,10 @@ class Detector:
 
         Raises WeightsError.
         """
-        if self._clip is None and self._clip_files is not None:
+        if self._clip is None and self.clip_files is not None:
             with self.lock:
                 if self._clip is None:
-                    self._clip = self._clip_files.load(self.device)
+                    self._clip = self.clip_files.load(self.device)
         return self._clip
 
     def tensor(self, crops: NDArray[np.uint8]) -> torch.Tensor:
@@ -216,11 +216,16 @@ class Detector:
 
         `predict` gives the two-stream network's alone, which is what its maps explain.
         """
-        own = self.predict(crops, kind=kind).logits
+        return self.fuse(self.predict(crops, kind=kind).logits, crops, kind=kind)
+
+    def fuse(
+        self, logits: NDArray[np.float32], crops: NDArray[np.uint8], *, kind: Kind
+    ) -> NDArray[np.float32]:
+        """The two-stream network's logits (N,) of crops with CLIP's added, where there is CLIP."""
         if (fusion := self.profiles[kind].fusion) is None:
-            return own
+            return logits
         clip = self.predict_clip(crops)
-        return fusion.fuse(own, clip.manipulated, clip.generated)
+        return fusion.fuse(logits, clip.manipulated, clip.generated)
 
     @torch.inference_mode()
     def reconstruct(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -319,7 +324,7 @@ class Detector:
         ]
         # in one go: full batches are cheaper
         predictions = self.predict(np.stack(crops + resaved), kind=kind)
-        second = self._clip_of(tracks, self.profiles[kind])
+        second = self.clip_of_tracks(tracks, self.profiles[kind])
         faces, start, start_resaved, asked = [], 0, len(crops), count_main(tracks)
         for track, some, clip in zip(tracks, checked, second, strict=True):
             own = predictions.part(start, len(track.crops))
@@ -330,7 +335,7 @@ class Detector:
             faces.append(self._judge_track(track, own, clip, shift, self.profiles[kind], asked))
         return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
 
-    def _clip_of(
+    def clip_of_tracks(
         self, tracks: Sequence[FaceTrack], profile: Profile
     ) -> list[ClipLogits] | list[None]:
         """CLIP's logits for every crop of every track; None each where the model has one network.

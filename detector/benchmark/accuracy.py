@@ -79,7 +79,8 @@ def score_pairs(
             crops.append(pair)
             masks.append(mask)
         predictions = detector.predict(np.concatenate(crops), kind="image")
-        logits.append(predictions.logits.reshape(-1, 2))
+        fused = detector.fuse(predictions.logits, np.concatenate(crops), kind="image")
+        logits.append(fused.reshape(-1, 2))
         detail.append(np.reshape([sharpness(crop) for crop in np.concatenate(crops)], (-1, 2)))
         families += [family] * per_family
         known = ~np.isnan(np.array(masks)[:, 1]).any((1, 2))
