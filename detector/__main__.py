@@ -79,7 +79,7 @@ def run_scan(args: argparse.Namespace) -> int:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `analyze` and `scan` to a parser's subcommands; each leaves its function in `args.run`."""
+    """Add `analyze` and `scan` to a parser's subcommands; each leaves a function in `args.run`."""
     command = commands.add_parser("analyze", help="analyse photos and clips")
     command.set_defaults(run=run_analyze)
     command.add_argument("paths", nargs="+", type=Path, metavar="PATH")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from detector.profile import Calibration, Profile, Thresholds
 from detector.types import FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
-MIN_JUDGED_FACE_PX = 48  # below this a 224 px crop is mostly interpolation
-# Laplacian spread (grey levels) of the 224 px crop under which no detail is left to judge
+MIN_JUDGED_FACE_PX = 48  # below this a face crop is mostly interpolation
+# spread of the crop's Laplacian (grey levels) under which no detail is left to judge
 MIN_SHARPNESS = 4.0
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
 MIN_STRETCH = 6  # sampled frames in a row that can be called a forged part: a quarter of a clip's

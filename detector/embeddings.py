@@ -1,8 +1,7 @@
-"""Embeddings for people: files in, one vector each out; what is like a face, and how unlike
-everything known it is.
+"""Embeddings of files, and a reference index that a face is compared with.
 
-A reference index holds embeddings only, never pictures: vectors of unit length, a label and a kind
-for each.
+`embeddings-anti-media` in docs/SOURCES.md. The index holds no pictures: vectors of unit length, a
+label and a kind for each.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ Vectors = NDArray[np.float32]
 def embed(
     paths: Sequence[str | Path], detector: Detector | None = None, n_frames: int = DEFAULT_FRAMES
 ) -> Vectors:
-    """(N, D) float32, one unit vector per file: the mean over the main face's frames; NaN where
-    there is no face.
+    """Return (N, D) float32, one unit vector per file: the mean over the first face's frames.
 
-    Without a detector the shipped one is used. Raises MediaError for a file that cannot be read.
+    NaN where there is no face. Without a detector the shipped one is used. Raises MediaError for a
+    file that cannot be read.
     """
     detector = detector or default_detector()
     rows: list[Vectors] = []
@@ -49,6 +48,7 @@ def embed(
 
 
 def dimension(detector: Detector) -> int:
+    """Return how long the detector's embeddings are."""
     return int(detector.network.embedder.dim)  # type: ignore[arg-type]
 
 
@@ -56,14 +56,6 @@ def unit(vectors: Vectors) -> Vectors:
     """Rows scaled to length 1; NaN rows stay NaN."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-
-
-def frame_similarity(embeddings: Vectors) -> Vectors:
-    """(T, D) in time -> (T - 1,) cosine of each frame with the next: a sudden fall is an
-    inconsistency.
-    """
-    vectors = unit(embeddings)
-    return np.sum(vectors[1:] * vectors[:-1], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +66,8 @@ class Index:
     labels: NDArray[np.int64]  # (N,), 1 forged
     kinds: tuple[str, ...]  # N: "authentic", or the family a forgery is from
     model_sha256: str  # of the weights that made them; vectors of two models cannot be compared
-    mean: Vectors  # (D,) and
-    axes: Vectors  # (2, D): the plane in which the entries spread most
+    mean: Vectors  # (D,): the origin of the plane
+    axes: Vectors  # (2, D): the plane's axes, along which the entries spread most
 
     def __post_init__(self) -> None:
         if not len(self.vectors) == len(self.labels) == len(self.kinds) > 0:
@@ -84,7 +76,7 @@ class Index:
             )
         if self.axes.shape != (2, *self.mean.shape) or self.mean.shape != self.vectors.shape[1:]:
             raise ValueError(
-                f"expected a plane among the vectors, but got {self.mean.shape} and {self.axes.shape}"
+                f"expected a plane of the vectors, but got {self.mean.shape} and {self.axes.shape}"
             )
 
     @classmethod
@@ -106,8 +98,9 @@ class Index:
         return nearest, np.take_along_axis(similarity, nearest, 1)
 
     def anomaly(self, query: Vectors, k: int = 5) -> Vectors:
-        """(M, D) -> (M,) mean cosine distance to the k nearest authentic entries: 0 known, towards
-        2 never seen.
+        """(M, D) -> (M,) mean cosine distance to the k nearest authentic entries.
+
+        0 is a known face; 2 at most.
         """
         similarity = unit(query) @ self.vectors[self.labels == 0].T
         return np.asarray(1 - np.sort(similarity, axis=1)[:, -k:].mean(1), np.float32)
@@ -121,9 +114,7 @@ class Index:
         return float((own < score).mean())
 
     def on_map(self, query: Vectors) -> Vectors:
-        """(M, D) -> (M, 2) coordinates on the plane; of the entries themselves with
-        query=index.vectors.
-        """
+        """(M, D) -> (M, 2) coordinates on the plane; `index.vectors` gives the entries' own."""
         return np.asarray((unit(query) - self.mean) @ self.axes.T, np.float32)
 
     def save(self, path: Path) -> None:
@@ -138,9 +129,7 @@ class Index:
 
     @classmethod
     def load(cls, path: Path, detector: Detector | None = None) -> Index:
-        """Raises WeightsError when there is no such file or it is none, or was made with another
-        model's weights.
-        """
+        """Read an index. Raises WeightsError for what is none, or is of another model's weights."""
         if not path.is_file():
             raise WeightsError(f"There is no index of embeddings {path.name}.")
         try:
@@ -160,7 +149,8 @@ class Index:
             raise WeightsError(f"{path.name} is not an index of embeddings.") from err
         if detector is not None and index.model_sha256 != detector.info.sha256:
             raise WeightsError(
-                f"The index {path.name} was made with other weights than those of {detector.info.name}."
+                f"The index {path.name} was made with other weights than "
+                f"those of {detector.info.name}."
             )
         return index
 
@@ -168,7 +158,7 @@ class Index:
 def build_index(
     detector: Detector, crops: NDArray[np.uint8], labels: Sequence[int], kinds: Sequence[str]
 ) -> Index:
-    """An index of (N, 224, 224, 3) uint8 crops; the pictures are not kept."""
+    """Return an index of (N, S, S, 3) uint8 crops; the pictures are not kept."""
     with torch.inference_mode():
         vectors = unit(detector.predict(crops, kind="image").embeddings)
     return Index.of(vectors, labels, kinds, detector.info.sha256)

@@ -1,10 +1,11 @@
 """The errors this package raises, one tree:
 
-DetectorError ├── MediaError       the file cannot be read as a picture or a clip, or is beyond a
-stated limit ├── WeightsError     weights are missing, damaged, or of another shape than the network
-├── DataError        a training data set does not have the layout that was named ├── ScanError
-a scan of many files cannot begin: nothing to scan, a table of another scan, a missing package └──
-DeviceError      the device asked for is not there
+    DetectorError
+    ├── MediaError    the file cannot be read as a picture or a clip, or is beyond a stated limit
+    ├── WeightsError  weights are missing, damaged, or of another shape than the network
+    ├── DataError     a training data set does not have the layout that was named
+    ├── ScanError     a scan of many files cannot begin or go on
+    └── DeviceError   the device asked for is not there
 
 Every message is one plain sentence that can be shown to a user as it is.
 """

@@ -21,7 +21,8 @@ CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam 
 
 # longer side MTCNN sees: 32 frames of 720p take 1.5 s of one core; at 1280 four times that
 DETECT_PX = 640
-# the same of a photo: one more look costs little there, and group pictures are full of small faces
+# the same in a second search of a photo: it costs little there, and group pictures are full of
+# small faces
 FINE_PX = 1600
 # longer side of a face in frame px; smaller ones are no more than a dozen pixels of features
 MIN_FACE_PX = 32

@@ -1,4 +1,4 @@
-"""Model folders: `manifest.json`, and the safetensors files it names. The shipped one is `weights/`.
+"""Model folders: `manifest.json` and the safetensors files it names. `weights/` is the shipped one.
 
 Read without torch: what is offered, and whether a name is known, is told at once.
 """

@@ -39,7 +39,7 @@ from detector.weights import ClipFiles, bf16_pays, frozen, load_model
 # sampled frames of a clip: twice as many move the score by less than its own noise
 DEFAULT_FRAMES = 24
 BATCH = 16  # crops at a time: on one and on two threads about the fastest of 8 to 32
-# below this batch bf16 gains little on the CPUs measured, and a photo's few crops keep all digits
+# below this batch bf16 gains little on the CPUs measured, and fp32 keeps a photo's digits
 BF16_FROM = 8
 STABILITY_QUALITY = 75  # the mild JPEG of the stability check
 MOST_CLIP_CROPS = 32  # of a file: with many faces CLIP sees fewer frames of each
@@ -73,9 +73,9 @@ class Predictions:
     embeddings (N, D), all float32.
     """
 
-    logits: NDArray[np.float32]
-    maps: NDArray[np.float32]
-    embeddings: NDArray[np.float32]
+    logits: NDArray[np.float32]  # (N,)
+    maps: NDArray[np.float32]  # (N, MAP_SIZE, MAP_SIZE) logits
+    embeddings: NDArray[np.float32]  # (N, D)
 
     def part(self, start: int, count: int) -> Predictions:
         """The answer for `count` of the crops, from number `start` on."""
@@ -102,8 +102,9 @@ class Detector:
 
     @classmethod
     def untrained(cls, seed: int = 0) -> Detector:
-        """A detector with random weights and the shipped network's shape, for tests of everything
-        but its judgement.
+        """Return a detector with random weights and the shipped network's shape.
+
+        For tests of everything but its judgement.
         """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -132,14 +133,14 @@ class Detector:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are: detectors that share them never differ about it."""
+        """Where the weights are."""
         return next(self.network.parameters()).device
 
     def with_network(self, network: DeepfakeNetwork) -> Detector:
         """The same detector around another network."""
-        twin = copy.copy(self)
-        twin.network = network
-        return twin
+        other = copy.copy(self)
+        other.network = network
+        return other
 
     @property
     def clip(self) -> ClipExpert | None:
@@ -183,7 +184,7 @@ class Detector:
         with self._autocast(len(crops)):
             out = self.network.frames(self.tensor(crops), profile)
         maps = out.map_logits
-        if maps is None:  # a model without a map head says nothing about where
+        if maps is None:  # a model without a map head knows no places
             maps = torch.zeros(len(crops), MAP_SIZE, MAP_SIZE)
         return tuple(t.float().cpu().numpy() for t in (out.logit, maps, out.embedding))  # type: ignore[return-value]
 
@@ -240,8 +241,9 @@ class Detector:
     def _in_batches(
         self, work: Callable[[NDArray[np.uint8]], T], crops: NDArray[np.uint8]
     ) -> list[T]:
-        """`work` on batch after batch: on smaller ones where the GPU's memory runs out, and at last
-        on the CPU.
+        """Call `work` on batch after batch.
+
+        Where the GPU's memory runs out the batches get smaller; at last the CPU goes on.
         """
         done: list[T] = []
         start, size = 0, min(BATCH, len(crops))
@@ -259,7 +261,7 @@ class Detector:
         return done
 
     def _leave_gpu(self) -> None:
-        """Go on with the CPU: something else fills the GPU's memory."""
+        """Go on with the CPU, since something else fills the GPU's memory."""
         self.network = self.network.to(torch.device("cpu"))
         if self._clip is not None:
             self._clip = self._clip.to(torch.device("cpu"))
@@ -364,7 +366,10 @@ class Detector:
         profile: Profile,
         asked: int,
     ) -> FaceAnalysis:
-        """Judge one person of `asked`. shift: by how many logits a mild JPEG moves the two-stream network."""
+        """Judge one person of `asked`.
+
+        shift: by how many logits a mild JPEG moves the two-stream network.
+        """
         probability, fusion = profile.calibration.probability, profile.fusion
         logits, logit, traces = own.logits, self.track_logit(own), None
         if fusion is not None and clip is not None:

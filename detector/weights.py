@@ -120,8 +120,8 @@ def build_network(description: Mapping[str, Any]) -> DeepfakeNetwork:
         options["denoiser_widths"] = tuple(options.get("denoiser_widths", ()))
         if options.get("global_branch") is not None:
             options["global_branch"] = GlobalBranch(**options["global_branch"])
-        # Bare: a manifest from elsewhere has no say in what else is read or fetched.
-        return DeepfakeNetwork(NetworkConfig(**options).bare())
+        # A manifest from elsewhere must not make other files be read or fetched.
+        return DeepfakeNetwork(NetworkConfig(**options).without_pretrained())
     except (TypeError, ValueError, KeyError, AttributeError) as err:
         raise WeightsError(f"The manifest describes a network that cannot be built: {err}") from err
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from training_data import picture
 
 import detector
-from detector.embeddings import Index, build_index, embed, frame_similarity, unit
+from detector.embeddings import Index, build_index, embed, unit
 from detector.errors import MediaError, WeightsError
 from detector.pipeline import Detector
 from detector.release.reference import reference_index
@@ -70,11 +70,6 @@ def test_the_map_separates_what_differs_most(index: Index) -> None:
     assert places.shape == (4, 2)
     assert abs(places[0, 0] - places[2, 0]) > 1.2 and abs(places[0, 0] - places[1, 0]) < 0.2
     assert np.allclose(index.on_map(3 * index.vectors), places, atol=1e-6)
-
-
-def test_a_jump_between_frames_is_seen() -> None:
-    track = np.array([[1, 0], [2, 0], [0, 1], [0, 3]], np.float32)
-    assert frame_similarity(track).tolist() == [1.0, 0.0, 1.0]
 
 
 def test_an_index_holds_no_pictures_and_knows_its_model(

@@ -189,9 +189,9 @@ def test_a_stored_configuration_forgets_where_the_weights_came_from() -> None:
     config = NetworkConfig(
         "timm", {"name": TINY, "pretrained": True, "weights": "x.pth"}, denoiser_widths=()
     )
-    assert config.bare().embedder_options == {"name": TINY}
+    assert config.without_pretrained().embedder_options == {"name": TINY}
     # reads no file and fetches nothing
-    assert build_network(asdict(config)).config == config.bare()
+    assert build_network(asdict(config)).config == config.without_pretrained()
 
 
 def test_a_manifest_that_describes_no_network_is_said() -> None:

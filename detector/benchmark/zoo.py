@@ -162,7 +162,9 @@ def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
     own, at its own side."""
     last = [row for row in run.history if row["stage"] == run.history[-1]["stage"]]
     own_side = {
-        k: v for k, v in run.recipe.network.bare().embedder_options.items() if k != "input_px"
+        k: v
+        for k, v in run.recipe.network.without_pretrained().embedder_options.items()
+        if k != "input_px"
     }
     full = DeepfakeNetwork(replace(run.recipe.network, embedder_options=own_side)).eval()
     own = [row for row in run.history if "val_auc" in row]  # a denoiser's stage has another loss

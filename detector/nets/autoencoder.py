@@ -2,8 +2,8 @@
 
 Five stride-2 convolutions down to (B, latent, 7, 7) and five transposed ones back. The bottleneck
 alone gives back a picture blurrier than the compressed input, so the shipped configuration carries
-skip connections and predicts the residual; `skips=False` is the user's document's network to the
-letter.
+skip connections and predicts the residual. `skips=False` is the network of `compression-resilient`
+(docs/SOURCES.md) to the letter.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class DenoisingAutoencoder(nn.Module):
         self.refine = (
             nn.Sequential(
                 nn.Conv2d(16 + 3, 16, 3, padding=1), nn.ReLU(inplace=True),
-                nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(16, 3, 3, padding=1),
+                nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(inplace=True),
+                nn.Conv2d(16, 3, 3, padding=1),
             )
             if skips
             else None

@@ -1,4 +1,4 @@
-"""Frame embedders with one stream: a trunk of a known network, or the article's small CNN.
+"""Frame embedders with one stream: a trunk of a known network, or a small CNN.
 
 All take (B, 3, H, W) RGB in [0, 1] of any size: they resize to their own side and normalise with
 their own statistics. The embedding is the mean over places of the last feature map, so a heat map
@@ -176,9 +176,9 @@ def facenet_embedder(
 
 
 def baseline_cnn(input_px: int = CROP_PX) -> SingleStream:
-    """The article's CNN: Conv64 7x7, MaxPool, Conv128 twice, MaxPool, Flatten, then Dense 128 and
-    64 with Dropout .5.
+    """The baseline CNN of `cnn-rnn-article` (docs/SOURCES.md).
 
+    Conv64 7x7, MaxPool, Conv128 twice, MaxPool, Flatten, then Dense 128 and 64 with Dropout .5.
     Its Dense 1 is the network's frame head. Nearly all of its 51 million parameters sit behind
     Flatten.
     """
@@ -228,7 +228,8 @@ def load_weights(module: nn.Module, path: str | Path, name: str) -> None:
         raise WeightsError(f"The weights file {path.name} does not fit {name}.") from err
     if missing:
         raise WeightsError(
-            f"The weights file {path.name} lacks {len(missing)} tensors of {name}, {missing[0]} first."
+            f"The weights file {path.name} lacks {len(missing)} tensors of {name}, "
+            f"{missing[0]} first."
         )
 
 

@@ -1,9 +1,9 @@
 """Frame embedders: (B, 3, H, W) RGB in [0, 1] -> embedding and, for the shipped one, an evidence
 map.
 
-Two streams look at each crop. The RGB stream sees what is there; the noise-residual stream sees
-what a camera and a codec left on it, after the picture itself is taken away (x minus its Gaussian
-blur). A registry maps a name to a builder, so that a recipe is a name and a few numbers.
+Two streams see each crop. The RGB stream sees what is there; the noise-residual stream sees what a
+camera and a codec left on it, after the picture itself is taken away (x minus its Gaussian blur). A
+registry maps a name to a builder, so that a recipe is a name and a few numbers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from detector.nets.backbones import (
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# twice what a cell at stride 16 of the noise stream sees, so that its middle knows no border
-SILENCE_PX = 96
+# side of an all-zero residual: twice the receptive field at stride 16, so that the middle of the
+# response knows no border
+ZERO_RESIDUAL_PX = 96
 
 
 class NoiseResidual(nn.Module):
-    """x minus its Gaussian blur: (B, 3, H, W) -> same shape, roughly in [-1, 1], amplified to unit
-    order.
+    """x minus its Gaussian blur, amplified: (B, 3, H, W) -> same shape, roughly in [-1, 1].
 
     A fixed 5x5 kernel, sigma 1.0 px: wide enough to remove content, narrow enough to keep blending
     and codec traces.
@@ -62,7 +62,7 @@ class NoiseResidual(nn.Module):
 
 
 def conv_block(c_in: int, c_out: int, activation: type[nn.Module]) -> nn.Sequential:
-    """The user's documents' block: 3x3 convolution, batch norm, activation, 2x2 max pooling."""
+    """The block of `compression-resilient`: 3x3 convolution, norm, activation, 2x2 max pooling."""
     return nn.Sequential(
         nn.Conv2d(c_in, c_out, 3, padding=1, bias=False),
         nn.BatchNorm2d(c_out),
@@ -171,8 +171,10 @@ class TwoStream(nn.Module):
         )  # fmt: skip
 
     def forward(self, images: Tensor, residual: bool = True) -> FrameFeatures:
-        """residual False takes the noise residual for zero: cheaper, and nearly true, for pictures
-        without detail.
+        """Embed (B, 3, H, W).
+
+        residual=False takes the noise residual for zero: cheaper, and nearly true of pictures
+        without fine detail.
         """
         rgb8, rgb16 = self.rgb((images - self.mean) / self.std)
         parts = [self.rgb_head(rgb16)]
@@ -181,7 +183,7 @@ class TwoStream(nn.Module):
             if residual:
                 noise8, noise16 = self.noise(self.residual(images))
             else:
-                noise8, noise16 = self._silence(images, rgb8, rgb16)
+                noise8, noise16 = self._zero_residual_response(images, rgb8, rgb16)
             parts.append(self.noise_head(noise16))
             at8.append(noise8)
             at16.append(noise16)
@@ -193,20 +195,19 @@ class TwoStream(nn.Module):
         joined = fine + F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")
         return FrameFeatures(embedding, self.map_head(joined).squeeze(1))
 
-    def _silence(self, images: Tensor, *rgb: Tensor) -> list[Tensor]:
-        """What the noise stream says to a residual of zero, far from the borders, spread to the
-        size of `rgb`.
+    def _zero_residual_response(self, images: Tensor, *rgb: Tensor) -> list[Tensor]:
+        """The noise stream's constant response to an all-zero residual.
+
+        Taken far from the borders and broadcast to the RGB feature sizes.
         """
         assert self.noise is not None
-        said = []
-        for answer, like in zip(
-            self.noise(images.new_zeros(1, 3, SILENCE_PX, SILENCE_PX)), rgb, strict=True
-        ):
-            middle = answer.shape[-1] // 2
-            said.append(
-                answer[..., middle, None, middle, None].expand(len(like), -1, *like.shape[-2:])
-            )
-        return said
+        zero = images.new_zeros(1, 3, ZERO_RESIDUAL_PX, ZERO_RESIDUAL_PX)
+        broadcast = []
+        for response, like in zip(self.noise(zero), rgb, strict=True):
+            middle = response.shape[-1] // 2
+            cell = response[..., middle, None, middle, None]
+            broadcast.append(cell.expand(len(like), -1, *like.shape[-2:]))
+        return broadcast
 
 
 def _pooled_head(channels: int, out: int) -> nn.Sequential:
@@ -220,8 +221,9 @@ def _pooled_head(channels: int, out: int) -> nn.Sequential:
 
 
 class ResilientEmbedder(nn.Module):
-    """The two-stream embedder exactly as the user's document describes it: both streams from
-    scratch, no map head.
+    """The embedder of `compression-resilient` (docs/SOURCES.md) to the letter.
+
+    Both streams from scratch, no map head.
     """
 
     dim = 512

@@ -49,7 +49,7 @@ class NetworkConfig:
     denoiser_skips: bool = True
     global_branch: GlobalBranch | None = None
 
-    def bare(self) -> NetworkConfig:
+    def without_pretrained(self) -> NetworkConfig:
         """Return the same network without where its weights start from.
 
         That is what is stored beside trained weights.

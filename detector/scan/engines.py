@@ -44,10 +44,7 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
                 except (EOFError, OSError):
                     if worker.path is None:
                         raise ScanError("A worker process could not be started.") from None
-                    row = blank_row(worker.path, job.frames) | {
-                        "error_type": "WorkerError",
-                        "error_message": f"{os.path.basename(worker.path)} ended the process that was reading it.",
-                    }
+                    row = _lost_row(worker.path, job.frames)
                     team.pop(connection).stop()
                     worker = _Worker(job)
                     team[worker.connection] = busy[worker.connection] = worker
@@ -61,6 +58,13 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
     finally:
         for worker in team.values():
             worker.stop()
+
+
+def _lost_row(path: str, frames: int) -> Row:
+    """The row of a file that took its worker down."""
+    message = f"{os.path.basename(path)} ended the process that was reading it."
+    error = {"error_type": "WorkerError", "error_message": message}
+    return blank_row(path, frames) | error
 
 
 class _Worker:

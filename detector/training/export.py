@@ -97,7 +97,7 @@ def write_model(
         else {"default": name, "models": {}}
     )
     manifest["models"][name] = {
-        "files": files, "network": asdict(network.config.bare()), **_input_of(network),
+        "files": files, "network": asdict(network.config.without_pretrained()), **_input_of(network),
         "classes": ["authentic", "forged"], **facts,
     }  # fmt: skip
     manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")

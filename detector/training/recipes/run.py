@@ -87,7 +87,9 @@ class Run:
         self.optimizer_state: dict[str, Any] | None = None
         stored = load_state(out / "last.pt")
         # What is about to be filled from a checkpoint needs no start of its own.
-        self.network = DeepfakeNetwork(recipe.network if stored is None else recipe.network.bare())
+        self.network = DeepfakeNetwork(
+            recipe.network if stored is None else recipe.network.without_pretrained()
+        )
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if stored is not None:
             self._resume(stored)
