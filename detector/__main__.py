@@ -23,16 +23,23 @@ from detector.manifest import find_model
 
 if TYPE_CHECKING:
     from detector.pipeline import Detector
-    from detector.types import Analysis
+    from detector.types import Analysis, Verdict
 
 ENGINES = ("local", "ray")  # of scan
 
 
 def in_words(analysis: Analysis) -> str:
-    """One line for people."""
+    """One line for people: the headline, its score and its reason, then each of several faces."""
     verdict = analysis.verdict
-    chance = "" if verdict.p_fake is None else f" (score {verdict.p_fake:.2f})"
-    return f"{analysis.media.name}: {verdict.label.headline}{chance}. {verdict.reason}"
+    line = f"{analysis.media.name}: {_scored(verdict)}. {verdict.reason}"
+    if len(analysis.faces) > 1:
+        each = [f"face {face.track.track} {_scored(face.verdict)}" for face in analysis.faces]
+        line += f" By face: {'; '.join(each)}."
+    return line
+
+
+def _scored(verdict: Verdict) -> str:
+    return verdict.headline + ("" if verdict.p_fake is None else f" (score {verdict.p_fake:.2f})")
 
 
 def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool) -> int:

@@ -166,6 +166,21 @@ def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
     return worst if len(main) == 1 else replace(worst, faces=(len(forged), len(main)))
 
 
+def deciding_face(faces: Sequence[FaceAnalysis], verdict: Verdict) -> FaceAnalysis | None:
+    """The face whose score is the file's; None without a face."""
+    return next((face for face in faces if face.verdict.logit == verdict.logit), None)
+
+
+def asked_thresholds(
+    thresholds: Thresholds, faces: Sequence[FaceAnalysis], verdict: Verdict
+) -> Thresholds:
+    """The thresholds that the verdict's score was compared with: raised for several faces, those
+    of a stretch where a part of a clip is called forged.
+    """
+    asked = thresholds.for_faces(count_main([face.track for face in faces]))
+    return asked if verdict.part is None else asked.of_part()
+
+
 def main_faces(faces: Sequence[FaceAnalysis]) -> list[FaceAnalysis]:
     """The faces that have a say in the file's answer: at least MAIN_FACE of the largest."""
     largest = _size(subject(faces))
@@ -179,6 +194,8 @@ def largest_track(tracks: Sequence[FaceTrack]) -> FaceTrack:
 
 def count_main(tracks: Sequence[FaceTrack]) -> int:
     """How many tracks will be main faces."""
+    if not tracks:
+        return 0
     sizes = [_track_size(track) for track in tracks]
     return sum(size >= MAIN_FACE * max(sizes) for size in sizes)
 

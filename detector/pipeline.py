@@ -434,6 +434,7 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
         "sha256": analysis.media.sha256,
         "kind": analysis.media.kind,
         "label": str(analysis.verdict.label),
+        "headline": analysis.verdict.headline,
         "p_fake": _rounded(analysis.verdict.p_fake),
         "logit": _rounded(analysis.verdict.logit),
         "reason": analysis.verdict.reason,
@@ -442,8 +443,11 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
             {
                 "track": face.track.track,
                 "label": str(face.verdict.label),
+                "headline": face.verdict.headline,
                 "p_fake": _rounded(face.verdict.p_fake),
                 "logit": _rounded(face.verdict.logit),
+                "reason": face.verdict.reason,
+                "part": _part_json(face.verdict),
                 "evidence": {
                     "manipulated": _rounded(face.manipulated),
                     "generated": _rounded(face.generated),

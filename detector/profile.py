@@ -143,6 +143,13 @@ class Thresholds:
         stretch = None if self.stretch_above is None else raised(self.stretch_above)
         return replace(self, forged_above=raised(self.forged_above), stretch_above=stretch)
 
+    def of_part(self) -> Thresholds:
+        """Return the thresholds that the score of a part of a clip is compared with."""
+        if self.stretch_above is None:
+            return self
+        low = min(self.authentic_below, self.stretch_above)
+        return replace(self, authentic_below=low, forged_above=self.stretch_above)
+
 
 @dataclass(frozen=True)
 class Profile:

@@ -25,6 +25,7 @@ GOLDEN_KEYS = [
     "sha256",
     "kind",
     "label",
+    "headline",
     "p_fake",
     "logit",
     "reason",
@@ -107,7 +108,9 @@ def test_the_contract_for_a_clip(untrained: Detector, files: dict[str, Path]) ->
         result["file"] == "clip.mp4" and result["kind"] == "video" and len(result["sha256"]) == 64
     )
     (face,) = result["faces"]
-    assert list(face) == ["track", "label", "p_fake", "logit", "evidence", "frames"]
+    assert list(face) == [
+        "track", "label", "headline", "p_fake", "logit", "reason", "part", "evidence", "frames",
+    ]  # fmt: skip
     assert face["evidence"] == {"manipulated": None, "generated": None}  # one network: one question
     assert [list(frame) for frame in face["frames"]] == [["index", "t", "p_fake", "box_xyxy"]] * 5
     assert [frame["t"] for frame in face["frames"]] == sorted(
