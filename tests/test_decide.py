@@ -7,6 +7,8 @@ import pytest
 
 from detector.decide import (
     Traces,
+    asked_thresholds,
+    deciding_face,
     highest_stretch,
     judge_face,
     judge_file,
@@ -161,3 +163,27 @@ def test_a_small_bystander_does_not_disagree() -> None:
         [analysis(0.1, Label.AUTHENTIC, side=300), analysis(0.9, Label.FORGED, side=60)]
     )
     assert verdict.label is Label.AUTHENTIC and verdict.p_fake == 0.1
+
+
+def test_a_score_is_shown_beside_the_thresholds_that_it_was_compared_with() -> None:
+    clip = Thresholds(0.4, 0.9, stretch_above=0.8, tail=1.0)
+    one = [analysis(0.85, Label.FORGED)]
+    part = Verdict(Label.FORGED, "So.", 0.85, 1.7, (1.0, 2.0))
+    assert asked_thresholds(clip, one, part).forged_above == 0.8
+    assert asked_thresholds(clip, one, one[0].verdict).forged_above == 0.9
+    # log-odds 2.197 + log(2)
+    two = asked_thresholds(clip, one * 2, one[0].verdict)
+    assert two.forged_above == pytest.approx(0.947368) and two.authentic_below == 0.4
+    assert asked_thresholds(clip, [], judge_file([])) == clip
+
+
+def test_the_deciding_face_is_the_one_whose_score_the_file_has() -> None:
+    small = replace(
+        analysis(0.9, Label.FORGED, side=60), verdict=Verdict(Label.FORGED, "a", 0.9, 3.0)
+    )
+    large = replace(
+        analysis(0.1, Label.AUTHENTIC, side=300), verdict=Verdict(Label.AUTHENTIC, "b", 0.1, -3.0)
+    )
+    faces = [small, large]
+    assert deciding_face(faces, judge_file(faces)) is large
+    assert deciding_face([], judge_file([])) is None

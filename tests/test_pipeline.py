@@ -3,21 +3,23 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from explain_faces import analysis_of
 from PIL import Image
 from skimage.data import astronaut
 
-from detector.__main__ import main
+from detector.__main__ import in_words, main
 from detector.decide import sharpness
 from detector.errors import DeviceError, MediaError
 from detector.media import write_video
 from detector.pipeline import Detector, analysis_json, pick_device
 from detector.profile import DEFAULT_PROFILES, Profile, SharpnessCalibration
-from detector.types import Label
+from detector.types import Label, Verdict
 from explain.pipeline import Settings, explain_face
 
 GOLDEN_KEYS = [
@@ -211,3 +213,16 @@ def test_labels_are_the_contracts() -> None:
     assert [str(label) for label in Label] == ["forged", "authentic", "uncertain", "no_face"]
     headlines = [label.headline for label in Label]
     assert headlines == ["forged-looking", "authentic-looking", "cannot say", "no face"]
+
+
+def test_the_command_line_says_the_headline_its_score_and_every_face() -> None:
+    one = analysis_of([astronaut()] * 3, p_fake=0.9, name="clip.mp4")
+    part = Verdict(Label.FORGED, "It looks so.", 0.97, 3.0, (1.5, 2.9))
+    assert in_words(replace(one, verdict=part)) == (
+        "clip.mp4: Part of this clip looks forged: 1.5-2.9 s (score 0.97). It looks so."
+    )
+    two = replace(one, faces=one.faces * 2, verdict=replace(one.verdict, faces=(1, 2)))
+    assert in_words(two) == (
+        "clip.mp4: 1 of 2 faces looks forged (score 0.90). Told so by the test. "
+        "By face: face 0 forged-looking (score 0.90); face 0 forged-looking (score 0.90)."
+    )

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from explain_faces import analysis_of, astronaut
 from PIL import Image
 
 pytest.importorskip("pyarrow", reason="tables need the extra 'scan'")
@@ -103,6 +105,22 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
     assert row["error_message"] == "notes.txt is not a picture or a clip that can be read."
 
 
+def test_a_row_names_the_part_and_the_question_that_was_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = analysis_of([astronaut()] * 3, p_fake=0.9, name="clip.mp4")
+    part = replace(whole.verdict, part=(0.0, 2.0))
+    face = replace(whole.faces[0], verdict=part, manipulated=0.8, generated=0.1)
+    told = replace(whole, faces=(face,), verdict=part)
+    detector = Detector.untrained()
+    monkeypatch.setattr(detector, "analyze", lambda path, n_frames: told)
+    row = scan_file(detector, "clip.mp4", 5)
+    assert row["headline"] == "Part of this clip looks forged: 0.0-2.0 s"
+    assert (row["part_from_s"], row["part_to_s"]) == (0.0, 2.0)
+    assert (row["manipulated"], row["generated"], row["faces"]) == (0.8, 0.1, 1)
+    assert list(row) == list(FIELDS)
+
+
 def test_what_nobody_thought_of_is_a_row_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +179,8 @@ def test_what_cannot_be_scanned_is_one_sentence(
         scan([str(folder)], out, Job(frames=5), here, 1)
     out.write_text("not a table")
     with pytest.raises(
-        ScanError, match=r"^out\.parquet is there already and is not a table of a scan\.$"
+        ScanError,
+        match=r"^out\.parquet is there already and is not a table of this version's scan\.$",
     ):
         scan([str(folder)], out, Job(), here, 1)
 

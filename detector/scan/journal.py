@@ -62,7 +62,7 @@ class Journal:
                 self.db.execute("COMMIT")
         except (pa.ArrowException, KeyError) as err:
             raise ScanError(
-                f"{self.out.name} is there already and is not a table of a scan."
+                f"{self.out.name} is there already and is not a table of this version's scan."
             ) from err
 
     def expect(self, model_sha256: str, frames: int) -> None:

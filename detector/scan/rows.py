@@ -7,8 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from detector.decide import deciding_face
 from detector.errors import DetectorError
 from detector.pipeline import DEFAULT_FRAMES, Detector, analysis_json
+from detector.types import Analysis
 
 Row = dict[str, Any]
 
@@ -19,9 +21,14 @@ FIELDS = {
     "sha256": "TEXT",
     "kind": "TEXT",
     "label": "TEXT",
+    "headline": "TEXT",
     "p_fake": "REAL",
     "logit": "REAL",
     "reason": "TEXT",
+    "part_from_s": "REAL",  # where only a part of a clip looks forged
+    "part_to_s": "REAL",
+    "manipulated": "REAL",  # of the face that decides; empty where the model has one network
+    "generated": "REAL",
     "faces": "INTEGER",
     "error_type": "TEXT",
     "error_message": "TEXT",
@@ -46,11 +53,7 @@ def scan_file(detector: Detector, path: str, frames: int) -> Row:
     start = time.perf_counter()
     row = blank_row(path, frames, detector.info.name, detector.info.sha256)
     try:
-        found = analysis_json(detector.analyze(path, frames))
-        row |= {
-            name: found[name] for name in ("sha256", "kind", "label", "p_fake", "logit", "reason")
-        }
-        row["faces"] = len(found["faces"])
+        row |= _answer(detector.analyze(path, frames))
     except DetectorError as err:
         row |= {"error_type": type(err).__name__, "error_message": str(err)}
     # among a million files one meets an error that nobody foresaw; the others still want rows
@@ -60,6 +63,19 @@ def scan_file(detector: Detector, path: str, frames: int) -> Row:
             "error_message": f"{row['file']} could not be analysed.",
         }
     return row | {"seconds": round(time.perf_counter() - start, 4)}
+
+
+def _answer(analysis: Analysis) -> Row:
+    """The columns of the answer, rounded as in the file's JSON."""
+    found = analysis_json(analysis)
+    names = ("sha256", "kind", "label", "headline", "p_fake", "logit", "reason")
+    row: Row = {name: found[name] for name in names} | {"faces": len(found["faces"])}
+    if found["part"] is not None:
+        row |= {f"part_{end}": second for end, second in found["part"].items()}
+    deciding = deciding_face(analysis.faces, analysis.verdict)
+    if deciding is not None:
+        row |= found["faces"][analysis.faces.index(deciding)]["evidence"]
+    return row
 
 
 def blank_row(
