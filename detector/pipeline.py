@@ -6,7 +6,6 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from detector.faces import FaceFinder
 from detector.media import open_media
 from detector.nets.clip import ClipExpert
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
+from detector.predictions import ClipLogits, Predictions
 from detector.profile import DEFAULT_PROFILES, Profile, Profiles
 from detector.types import (
     MAP_SIZE,
@@ -47,40 +47,6 @@ STABILITY_CROPS = 4  # crops of a track that are scored again after it
 
 Progress = Callable[[float, str], None]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class ClipLogits:
-    """CLIP's answers for N crops, (N,) float32 each."""
-
-    manipulated: NDArray[np.float32]
-    generated: NDArray[np.float32]
-
-    def at(self, where: NDArray, there: NDArray) -> ClipLogits:
-        """Return the answers at positions `where`, linearly between those known at `there`."""
-        columns = (self.manipulated, self.generated)
-        return ClipLogits(*(np.interp(where, there, c).astype(np.float32) for c in columns))
-
-    def part(self, start: int, count: int) -> ClipLogits:
-        """The answers for `count` of the crops, from number `start` on."""
-        own = slice(start, start + count)
-        return ClipLogits(self.manipulated[own], self.generated[own])
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """The two-stream network's answer for N crops: logits (N,), maps (N, MAP_SIZE, MAP_SIZE),
-    embeddings (N, D), all float32.
-    """
-
-    logits: NDArray[np.float32]  # (N,)
-    maps: NDArray[np.float32]  # (N, MAP_SIZE, MAP_SIZE) logits
-    embeddings: NDArray[np.float32]  # (N, D)
-
-    def part(self, start: int, count: int) -> Predictions:
-        """The answer for `count` of the crops, from number `start` on."""
-        own = slice(start, start + count)
-        return Predictions(self.logits[own], self.maps[own], self.embeddings[own])
 
 
 class Detector:

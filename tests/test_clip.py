@@ -13,7 +13,8 @@ from detector.errors import WeightsError
 from detector.nets import clip
 from detector.nets.clip import ClipExpert, decode_base, encode_base, fold_quick_gelu, tuned_state
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
-from detector.pipeline import ClipLogits, Detector
+from detector.pipeline import Detector
+from detector.predictions import ClipLogits
 from detector.profile import Calibration, ExpertFusion, Profile, profiles_to_dict
 from detector.release.fusion import (
     Scored,

@@ -34,7 +34,8 @@ from detector.forgery.pairs import PairMaker
 from detector.forgery.pictures import load_all
 from detector.manifest import sha256_of
 from detector.nets.clip import encode_base
-from detector.pipeline import DEFAULT_FRAMES, ClipLogits, Detector
+from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.predictions import ClipLogits
 from detector.profile import Calibration, ExpertFusion, Profile, Thresholds, profiles_to_dict
 from detector.release.ship import CALIBRATION_MIX
 from detector.training.export import fit_calibration
