@@ -15,6 +15,7 @@ from facenet_pytorch.models.utils.detect_face import detect_face
 from numpy.typing import NDArray
 
 from detector.tracking import MAX_FACES, Box, Detection, Place, people, places_between
+from detector.turning import best_turn, track_turned_back, turned
 from detector.types import CROP_PX, FaceCrop, FaceTrack, Frame
 
 CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam of a swap
@@ -70,9 +71,21 @@ class FaceFinder:
         empty without a face.
 
         frames in ascending time, as Media holds them. Short gaps are filled with interpolated boxes
-        (confidence 0.0); a face that comes back after RETURN_S is a new track.
+        (confidence 0.0); a face that comes back after RETURN_S is a new track. Where nobody stands
+        upright, the frames are turned (FaceCrop.turned_deg).
         """
-        return tracks_of(self.detect(frames), frames, max_faces)
+        upright = tracks_of(self.detect(frames), frames, max_faces)
+        return upright or self._find_lying(frames, max_faces)
+
+    def _find_lying(self, frames: Sequence[Frame], max_faces: int) -> tuple[FaceTrack, ...]:
+        """The people of a clip in which nobody was found upright."""
+        quarters = best_turn(frames, lambda pictures: self._detect(pictures, 0.0))
+        if quarters is None:
+            return ()
+        stood = [Frame(frame.index, frame.t, turned(frame.rgb, quarters)) for frame in frames]
+        found = tracks_of(self.detect(stood), stood, max_faces)
+        sizes_px = {frame.index: frame.rgb.shape[:2] for frame in frames}
+        return tuple(track_turned_back(track, quarters, sizes_px) for track in found)
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         """Return the faces of every frame, in no particular order.

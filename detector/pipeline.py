@@ -6,6 +6,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -277,7 +278,10 @@ class Detector:
         timing["embed"] = time.perf_counter() - clock
         timing["total"] = sum(timing.values())
         report(1.0, "Done")
-        return Analysis(media, faces, judge_file(faces), self.info, timing)
+        verdict = judge_file(faces)
+        if faces and (turned_deg := faces[0].track.crops[0].turned_deg):
+            verdict = _noted(verdict, turned_deg)
+        return Analysis(media, faces, verdict, self.info, timing)
 
     def judge_tracks(self, tracks: Sequence[FaceTrack], *, kind: Kind) -> tuple[FaceAnalysis, ...]:
         """Score and judge the people of one file of a kind, the most forged-looking first."""
@@ -360,6 +364,12 @@ class Detector:
         return FaceAnalysis(
             track, evidence, p_frames, verdict, traces.manipulated, traces.generated
         )
+
+
+def _noted(verdict: Verdict, turned_deg: int) -> Verdict:
+    """The verdict on a file whose faces stand upright only after a turn, which it says."""
+    note = f"Found after turning the picture by {turned_deg} degrees clockwise."
+    return replace(verdict, reason=f"{verdict.reason} {note}")
 
 
 def _spread(track: FaceTrack, most: int) -> list[int]:

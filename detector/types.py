@@ -118,6 +118,12 @@ class FaceCrop:
         x0, y0, x1, y1 = self.box_xyxy_px
         return max(x1 - x0, y1 - y0)
 
+    @property
+    def turned_deg(self) -> int:
+        """By how many degrees clockwise the frame was turned for this face to stand upright."""
+        angle = np.degrees(np.arctan2(self.to_frame[1, 0], self.to_frame[0, 0]))
+        return -round(float(angle)) % 360
+
 
 @dataclass(frozen=True, eq=False)
 class FaceTrack:

@@ -1,0 +1,69 @@
+"""Faces that lie sideways: found after a turn, said, and mapped back to the frame as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage import data
+
+from detector.faces import FaceFinder
+from detector.pipeline import Detector
+from detector.types import Frame, Media
+
+# of the upright astronaut, x and y in px
+LEFT_EYE, UPRIGHT_BOX = (205, 101), (179, 64, 268, 174)
+
+
+@pytest.fixture(scope="module")
+def untrained() -> Detector:
+    return Detector.untrained()
+
+
+def media(rgb: np.ndarray, *times_s: float) -> Media:
+    frames = tuple(Frame(i, t, rgb) for i, t in enumerate(times_s or (0.0,)))
+    height, width = rgb.shape[:2]
+    kind = "video" if times_s else "image"
+    return Media("lying.png", "ab" * 32, kind, width, height, 0.0, frames)
+
+
+def test_a_lying_face_is_found_said_and_mapped_back(untrained: Detector) -> None:
+    upright = data.astronaut()[:460]  # not square: width and height must not swap
+    lying = np.ascontiguousarray(np.rot90(upright))  # its top is at the left
+    analysis = untrained.analyze_media(media(lying))
+    (face,) = analysis.faces
+    crop = face.track.crops[0]
+    assert crop.turned_deg == 90
+    assert analysis.verdict.reason.endswith(
+        "Found after turning the picture by 90 degrees clockwise."
+    )
+    x, y = LEFT_EYE
+    assert np.abs(crop.landmarks_px[0] - (y, 511 - x)).max() < 5
+    x0, y0, x1, y1 = UPRIGHT_BOX
+    assert crop.box_xyxy_px == pytest.approx((y0, 512 - x1, y1, 512 - x0), abs=6)
+    # the crop's pixels are the upright ones, and the affine finds them in the lying frame
+    (known,) = untrained.analyze_media(media(upright)).faces
+    assert known.track.crops[0].turned_deg == 0 and "turning" not in known.verdict.reason
+    assert np.abs(crop.rgb.astype(float) - known.track.crops[0].rgb).mean() < 4
+    for u, v in ((60, 80), (150, 120)):
+        column, row = np.round(crop.to_frame @ np.array([u, v, 1.0])).astype(int)
+        near = lying[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3).mean(axis=0)
+        assert np.abs(near - crop.rgb[v, u]).max() < 25
+
+
+def test_upside_down_in_a_clip(untrained: Detector) -> None:
+    lying = np.ascontiguousarray(data.astronaut()[::-1, ::-1])
+    (track,) = untrained.finder.find_tracks(media(lying, 0.0, 0.1, 0.2).frames)
+    assert [crop.turned_deg for crop in track.crops] == [180] * 3
+    x, y = LEFT_EYE
+    assert np.abs(track.crops[1].landmarks_px[0] - (511 - x, 511 - y)).max() < 5
+
+
+def test_upright_faces_cost_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    finder, searched = FaceFinder(), []
+    original = finder._search
+    monkeypatch.setattr(
+        finder, "_search", lambda rgb, px: (searched.append(rgb.shape), original(rgb, px))[1]
+    )
+    (track,) = finder.find_tracks([Frame(0, 0.0, data.astronaut())])
+    assert track.crops[0].turned_deg == 0
+    assert searched == [(1, 512, 512, 3)]
