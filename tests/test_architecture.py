@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # room -> the rooms right below it; a module may import modules of its own room and of every room
-# that is reached from there. A module belongs to the room with the longest name that it starts with.
+# that is reached from there. A module belongs to the room with the longest name that fits.
 BELOW: dict[str, tuple[str, ...]] = {
     "app": ("explain.cli",),
     "explain.cli": ("explain.page",),

@@ -13,13 +13,14 @@ from detector.benchmark import ablations
 from detector.benchmark.ablations import generator_rows, residual_features
 from detector.benchmark.accuracy import PairScores, map_figures, write_rows
 from detector.benchmark.metrics import (
+    LabelledScores,
     auc_interval,
     equal_error_rate,
-    error_at,
     expected_calibration_error,
     figures,
     reliability,
     risk_coverage,
+    selective_risk,
 )
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
 from detector.benchmark.shortcuts import shortcut_rows, skin_tone, thirds, widest
@@ -35,7 +36,7 @@ def test_figures_by_hand() -> None:
     found = figures(LABELS, P, P, forged_above=0.55)
     assert found["auc"] == pytest.approx(15 / 16)
     assert found["accuracy"] == 0.75
-    assert found["false_positives"] == 0.25 and found["found"] == 0.75
+    assert found["false_positives"] == 0.25 and found["recall"] == 0.75
     assert found["auc_low"] <= 15 / 16 <= found["auc_high"]
 
 
@@ -67,7 +68,7 @@ def test_risk_falls_when_only_sure_answers_count() -> None:
     coverage, risk = risk_coverage(LABELS, P)
     assert coverage[-1] == 1.0 and risk[-1] == 0.25
     assert risk[3] == 0.0  # the four surest answers are all right
-    assert error_at(LABELS, P, 0.5) == 0.0 and error_at(LABELS, P, 1.0) == 0.25
+    assert selective_risk(LABELS, P, 0.5) == 0.0 and selective_risk(LABELS, P, 1.0) == 0.25
 
 
 def test_intervals_narrow_with_more_material() -> None:
@@ -96,11 +97,11 @@ def test_rows_become_a_table_and_a_picture(tmp_path: Path) -> None:
     rows = [
         {"set": "validation faces", "family": "all", "degradation": "none", "auc": 0.8, **base},
         {
-            "set": "devset",
+            "set": "genuine forgeries",
             "family": "Deepfakes",
             "degradation": "as found",
             "auc": 0.7,
-            "found": 0.5,
+            "recall": 0.5,
             **base,
         },
     ]
@@ -111,8 +112,8 @@ def test_rows_become_a_table_and_a_picture(tmp_path: Path) -> None:
 
 
 def test_curves_of_what_was_answered_become_pictures() -> None:
-    answers = {"stills": (LABELS, P), "clips": (LABELS, P)}
-    for png in (draw_reliability(answers, bins=4), draw_risk_coverage(answers)):
+    scores = dict.fromkeys(("stills", "clips"), LabelledScores(LABELS, P))
+    for png in (draw_reliability(scores, bins=4), draw_risk_coverage(scores)):
         assert png[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -136,14 +137,19 @@ def test_false_positives_are_counted_by_group_at_the_shipped_threshold(
     monkeypatch.setattr(detector, "predict", lambda crops, kind: Always)
     rows = shortcut_rows(detector, faces)
     whole = [r for r in rows if r["kind"] == "set" and r["degradation"] == "none"]
-    assert whole == [{"kind": "set", "group": "made up", "degradation": "none", "n": 4, "logit": 0.0, "spread": 9.0,
-                      "false_positives": 0.5}]  # fmt: skip
+    figures = {"n": 4, "logit": 0.0, "spread": 9.0, "false_positives": 0.5}
+    assert whole == [{"kind": "set", "group": "made up", "degradation": "none", **figures}]
     assert {r["group"] for r in rows if r["kind"] == "format"} == {
         "as found", "JPEG quality 85", "WebP quality 85", "H.264 crf 23", "half size",
     }  # fmt: skip
     assert {r["group"] for r in rows if r["kind"] == "editing"} == {
-        "untouched", "skin smoothed", "noise reduced", "sharpened", "corners darkened", "black and white",
-    }  # fmt: skip
+        "untouched",
+        "skin smoothed",
+        "noise reduced",
+        "sharpened",
+        "corners darkened",
+        "black and white",
+    }
     assert next(r for r in widest(rows) if r["kind"] == "format")["apart"] == 0.0
 
 

@@ -26,7 +26,7 @@ from detector.release.fusion import (
     stretch_ceiling,
     upper_tail,
 )
-from detector.release.ship import write_model
+from detector.training.export import write_model
 
 FUSION = ExpertFusion(0.5, 2.0, 1.0, Calibration(1.0, 0.5), Calibration(3.0, -0.5), clip_frames=2)
 

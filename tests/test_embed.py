@@ -97,8 +97,8 @@ def test_an_index_holds_no_pictures_and_knows_its_model(
 
 def test_the_reference_index_knows_the_families(untrained: Detector) -> None:
     made = reference_index(untrained, [picture(k) for k in range(3)], per_family=2)
-    assert made.kinds == tuple(k for f in ("self-blend", "cross-blend", "part splice") for _ in range(2)
-                               for k in ("authentic", f))  # fmt: skip
+    families = ("self-blend", "cross-blend", "part splice")
+    assert made.kinds == tuple(k for f in families for k in 2 * ("authentic", f))
     assert made.labels.tolist() == [0, 1] * 6
     assert np.allclose(np.linalg.norm(made.vectors, axis=1), 1, atol=1e-5)
 

@@ -118,8 +118,10 @@ def test_faceforensics(tmp_path: Path) -> None:
 def test_plain_folders_and_real_faces(tmp_path: Path) -> None:
     touch(tmp_path, "real/anna/1.jpg", "real/2.png", "fake/anna/1.mp4", "fake/notes.txt")
     assert short(read_items(f"plain:{tmp_path}")) == [
-        ("1.mp4", 1, ("anna",), "anna", ""), ("2.png", 0, ("2",), "2", ""), ("1.jpg", 0, ("anna",), "anna", ""),
-    ]  # fmt: skip
+        ("1.mp4", 1, ("anna",), "anna", ""),
+        ("2.png", 0, ("2",), "2", ""),
+        ("1.jpg", 0, ("anna",), "anna", ""),
+    ]
     assert {i.label for i in read_items(f"real-faces:{tmp_path}")} == {0}
     touch(tmp_path / "split", "train/real/a.jpg", "val/fake/b.jpg")
     assert [(i.label, i.split) for i in read_items(f"plain:{tmp_path / 'split'}")] == [

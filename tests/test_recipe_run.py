@@ -287,9 +287,11 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from training_data import easy_data, tiny_recipe\n"
         "from detector.training.recipes.run import RunConfig, train_recipe\n"
-        "run = train_recipe(tiny_recipe(), easy_data(16), Path(sys.argv[3]), RunConfig(workers=0))\n"
+        "out = Path(sys.argv[3])\n"
+        "run = train_recipe(tiny_recipe(), easy_data(16), out, RunConfig(workers=0))\n"
         "assert run.accelerator.num_processes == 2\n"
-        "torch.save(run.network.state_dict(), f'{sys.argv[3]}/state-{run.accelerator.process_index}.pt')\n"
+        "path = out / f'state-{run.accelerator.process_index}.pt'\n"
+        "torch.save(run.network.state_dict(), path)\n"
     )
     env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""The documents' systems as configurations: their numbers; each is trained, saved, loaded and
+"""The sources' systems as configurations: their numbers; each is trained, saved, loaded and
 explained.
 """
 
@@ -21,7 +21,15 @@ from detector.nets.temporal import build_temporal
 from detector.pipeline import Detector
 from detector.profile import Profile
 from detector.training.recipes import command
-from detector.training.recipes.catalogue import ALL, DENOISER, HEADS, RECIPES, Stage, find_recipe
+from detector.training.recipes.catalogue import (
+    ALL,
+    DENOISER,
+    HEADS,
+    OURS,
+    RECIPES,
+    Stage,
+    find_recipe,
+)
 from detector.training.recipes.objective import free
 from detector.training.recipes.run import RunConfig, train_recipe
 from explain.cam import EVIDENCE_MAP, capture_pass, heat, layer_names, method_names
@@ -68,12 +76,21 @@ def test_the_documents_heads(shapes: dict[str, DeepfakeNetwork]) -> None:
         0.5,
     )
     assert [str(m) for m in b.out] == [
-        "Linear(in_features=512, out_features=256, bias=True)", "ReLU()", "Dropout(p=0.5, inplace=False)",
+        "Linear(in_features=512, out_features=256, bias=True)",
+        "ReLU()",
+        "Dropout(p=0.5, inplace=False)",
         "Linear(in_features=256, out_features=1, bias=True)",
-    ]  # fmt: skip
+    ]
     assert [(r.input_size, r.hidden_size) for r in (e.rnn, *e.deeper)] == [(2048, 16), (16, 8)]
     assert [type(m).__name__ for m in e.out] == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]
     assert (e.out[0].p, e.out[1].out_features, e.out[3].p) == (0.4, 8, 0.0)
+
+
+def test_every_recipe_names_its_source() -> None:
+    sources = (Path(__file__).parent.parent / "docs" / "SOURCES.md").read_text(encoding="utf-8")
+    for name, recipe in RECIPES.items():
+        assert recipe.source == OURS or f"\n## {recipe.source}\n" in sources, name
+        assert recipe.summary, name
 
 
 def test_every_stage_names_parts_that_exist_and_sizes_are_as_known(
@@ -84,8 +101,15 @@ def test_every_stage_names_parts_that_exist_and_sizes_are_as_known(
         for stage in recipe.stages:
             assert free(shapes[name], stage), name
     millions = {n: sum(p.numel() for p in s.embedder.parameters()) / 1e6 for n, s in shapes.items()}
-    expected = {"resnet50": 23.5, "inception-resnet-lstm": 23.5, "xception": 20.8, "inception-gru": 21.8,
-                "efficientnet-b4": 17.5, "baseline-cnn": 51.6, "vit-transformer": 21.7}  # fmt: skip
+    expected = {
+        "resnet50": 23.5,
+        "inception-resnet-lstm": 23.5,
+        "xception": 20.8,
+        "inception-gru": 21.8,
+        "efficientnet-b4": 17.5,
+        "baseline-cnn": 51.6,
+        "vit-transformer": 21.7,
+    }
     assert {n: round(millions[n], 1) for n in expected} == pytest.approx(expected, abs=0.15)
 
 

@@ -31,7 +31,7 @@ def test_the_network_costs_no_more_per_crop() -> None:
 
 
 def test_the_kept_table_is_of_this_network() -> None:
-    """weights/speed.csv, as `python -m explain.speed --reference --out weights` writes
+    """weights/speed.csv, as `python -m explain.speed --baseline --out weights` writes
     it.
     """
     rows = kept_rows()
@@ -111,7 +111,7 @@ def test_a_long_input_is_a_short_one_over_and_over(
 
 
 @pytest.mark.slow
-def test_a_clip_is_as_much_faster_than_the_plain_way_as_the_kept_table_says(tmp_path: Path) -> None:
+def test_a_clip_is_as_much_faster_than_the_baseline_as_the_kept_table_says(tmp_path: Path) -> None:
     """Ratios of one run on one machine; half of what is kept is allowed to other processors and to
     work beside.
     """
@@ -144,14 +144,14 @@ def test_the_command_prints_a_table_with_ratios(
         "photo-12mp", inputs.write_input("photo-12mp", tmp_path), 1, 1, True, "cpu", None
     )
     rows = stages.measure(task)
-    assert [row["stage"] for row in rows if row["way"] == "ours"] == list(stages.STAGES)
+    assert [row["stage"] for row in rows if row["method"] == "ours"] == list(stages.STAGES)
     assert all(row["median_ms"] >= 0 for row in rows)
     ratios = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
     assert {"decode", "detect", "embed", "LIME", "total"} <= set(ratios)
     (share,) = [row["share_of_matmul"] for row in rows if "share_of_matmul" in row]
     assert 0 < share < 2
     table = stages.draw_table(rows).splitlines()
-    assert table[0].startswith("| input | threads | way | stage | median_ms |") and len(
+    assert table[0].startswith("| input | threads | method | stage | median_ms |") and len(
         table
     ) == 2 + len(rows)
     with pytest.raises(SystemExit):

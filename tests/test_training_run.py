@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from detector.benchmark.accuracy import PairScores
+from detector.benchmark.accuracy import FileScore, PairScores
 from detector.nets.network import DeepfakeNetwork, FrameOutput, NetworkConfig
 from detector.profile import SharpnessCalibration
-from detector.release import ship
+from detector.release import material
+from detector.training.calibration import CalibrationSet, fit_calibration, fit_sharpness
 from detector.training.checkpoints import half
-from detector.training.export import fit_calibration, fit_sharpness
 from detector.training.shipped.denoise import gains_db
 from detector.training.shipped.networks import assemble
 from detector.training.shipped.objective import pair_loss, visible_change
 from detector.training.shipped.train import TrainConfig, Trainer, schedule
 from detector.training.shipped.validation import ValidationSet, validate
+from detector.types import Label
 
 
 def tiny() -> DeepfakeNetwork:
@@ -170,11 +171,14 @@ def test_validation_figures_of_a_known_answer(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_threshold_keeps_the_false_positive_target_in_every_set() -> None:
     rng = np.random.default_rng(0)
-    easy = (rng.normal(-2, 1, 1000), rng.normal(2, 1, 1000))
-    hard = (rng.normal(0, 1, 1000), rng.normal(1, 1, 1000))
+    labels = np.repeat([0, 1], 1000)
+    easy, hard = (
+        CalibrationSet(np.r_[rng.normal(low, 1, 1000), rng.normal(high, 1, 1000)], labels)
+        for low, high in ((-2, 2), (0, 1))
+    )
     calibration, thresholds = fit_calibration([easy, hard])
-    for authentic, _ in (easy, hard):
-        p = np.array([calibration.probability(float(v)) for v in authentic])
+    for one in (easy, hard):
+        p = np.array([calibration.probability(float(v)) for v in one.authentic])
         assert (p > thresholds.forged_above).mean() <= 0.051
     assert thresholds.authentic_below < thresholds.forged_above
     assert calibration.scale > 0
@@ -187,13 +191,14 @@ def test_logits_of_soft_crops_count_for_more_where_they_are_small() -> None:
     rng = np.random.default_rng(0)
     q = rng.uniform(1.5, 2.5, (2, 40000))
     full = np.array([[-4.0], [4.0]]) + rng.normal(0, 4, (2, 40000))
-    shrunk = np.stack([full * np.minimum(q - 1, 1), q], 2)
-    found = fit_sharpness([(shrunk[0], shrunk[1])])
+    labels = np.repeat([0, 1], 40000)
+    shrunk = full * np.minimum(q - 1, 1)
+    found = fit_sharpness([CalibrationSet(shrunk.ravel(), labels, q.ravel())])
     assert (found.sharp_above, found.soft_below) == pytest.approx((2.0, 1.52), abs=0.02)
     assert 1 < found.scale_slope < 2.2  # 1 / (q - 1) is 1 at the median and 2 half a unit below
     assert abs(found.shift_slope) < 0.3
-    even = np.stack([full, q], 2)
-    assert abs(fit_sharpness([(even[0], even[1])]).scale_slope) < 0.2
+    even = fit_sharpness([CalibrationSet(full.ravel(), labels, q.ravel())])
+    assert abs(even.scale_slope) < 0.2
 
 
 def test_the_untrained_denoiser_gains_nothing_and_loses_nothing() -> None:
@@ -217,31 +222,39 @@ def test_configurations_are_values() -> None:
     assert replace(TrainConfig(), minutes=2.0) == TrainConfig(minutes=2.0)
 
 
-def test_calibration_falls_back_on_fresh_pairs_for_kinds_that_a_devset_lacks(
+def test_calibration_falls_back_on_fresh_pairs_for_kinds_without_both_labels(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "devset.csv").write_text("file,label\na.png,0\nb.png,1\nc.mp4,0\n")
+    (tmp_path / "devset.csv").write_text("file,label\na.png,0\nb.png,1\nc.mp4,0\nd.mp4,1\n")
     found = [
-        {"kind": k, "logit": v, "sharpness": 5.0}
-        for k, v in (("image", -2.0), ("image", 2.0), ("video", 0.0))
+        FileScore("image", Label.AUTHENTIC, 0.1, -2.0, 5.0),
+        FileScore("image", Label.FORGED, 0.9, 2.0, 5.0),
+        FileScore("video", Label.AUTHENTIC, 0.5, 0.0, 5.0),
+        None,  # without a face
     ]
     pairs = PairScores(
         np.array([[-1.0, 1.0]]), np.array([[4.0, 4.0]]), ("a",), np.zeros((0,)), np.zeros((0,))
     )
-    monkeypatch.setattr(ship, "score_pairs", lambda *args, **options: pairs)
-    monkeypatch.setattr(ship, "score_files", lambda *args: found)
-    material = ship.collect(None, (), tmp_path / "devset", None)  # type: ignore[arg-type]
-    (made, _), (authentic, forged) = material["image"]
-    assert made.tolist() == [[-1.0, pytest.approx(np.log(5))]] * len(ship.CALIBRATION_MIX)
-    assert (authentic[0, 0], forged[0, 0]) == (-2.0, 2.0)
+    monkeypatch.setattr(material, "score_pairs", lambda *args: pairs)
+    monkeypatch.setattr(material, "score_files", lambda *args: found)
+    collected = material.collect(None, (), tmp_path / "devset", None)  # type: ignore[arg-type]
+    fresh, genuine = collected["image"]
+    times = len(material.DEGRADATION_MIX)
+    assert fresh.logits.tolist() == [-1.0, 1.0] * times and fresh.labels.tolist() == [0, 1] * times
+    assert fresh.log_sharpness is not None and fresh.log_sharpness[0] == pytest.approx(np.log(5))
+    assert (genuine.logits.tolist(), genuine.labels.tolist()) == ([-2.0, 2.0], [0, 1])
     # one authentic clip alone says nothing
-    assert [part[0, 0] for part in material["video"][0]] == [-1.0, 1.0]
+    assert [one.logits.tolist() for one in collected["video"]] == [fresh.logits.tolist()]
 
 
 def test_material_read_at_its_sharpness_keeps_sharp_crops_and_changes_soft_ones() -> None:
-    soft_and_sharp = np.array([[2.0, 1.0], [2.0, 3.0]])
-    ((authentic, forged),) = ship.read_at_sharpness(
-        [(soft_and_sharp, soft_and_sharp[1:])], SharpnessCalibration(2.0, 0.5, -1.0, 0.5)
-    )
-    assert authentic.tolist() == [[1.5 * 2 - 1, 1.0], [2.0, 3.0]]
-    assert forged.tolist() == [[2.0, 3.0]]
+    soft_and_sharp = CalibrationSet(np.array([2.0, 2.0]), np.array([0, 1]), np.array([1.0, 3.0]))
+    calibration = SharpnessCalibration(2.0, 0.5, -1.0, 0.5)
+    (read,) = material.read_at_sharpness([soft_and_sharp], calibration)
+    assert read.logits.tolist() == [1.5 * 2 - 1, 2.0]
+    assert read.labels.tolist() == [0, 1]
+
+
+def test_material_of_one_label_calibrates_nothing() -> None:
+    with pytest.raises(ValueError, match="expected both labels"):
+        CalibrationSet(np.zeros(2), np.zeros(2, np.int64))

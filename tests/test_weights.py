@@ -20,7 +20,7 @@ from detector.profile import (
     Thresholds,
     profiles_to_dict,
 )
-from detector.release.ship import write_model
+from detector.training.export import write_model
 from detector.weights import load_model
 
 

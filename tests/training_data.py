@@ -3,7 +3,7 @@
 import numpy as np
 
 from detector.forgery.pictures import LabelledFace
-from detector.training.recipes.catalogue import Recipe, Stage, _network
+from detector.training.recipes.catalogue import Recipe, Stage, network_of
 from detector.training.recipes.sources import Data, FixedCrops
 
 LANDMARKS = np.array([[80, 90], [130, 90], [105, 118], [84, 148], [126, 148]], np.float32)
@@ -36,12 +36,13 @@ def tiny_recipe(
 ) -> Recipe:
     """A recipe around timm's test network, a hundredth of any real one."""
     options = {"embedder_options": {"name": "test_resnet", "input_px": 64}, **parts}
-    network = _network(
+    network = network_of(
         "timm", temporal, {"hidden": 8} if temporal in ("gru", "lstm") else None, **options
     )
     return Recipe(
         "tiny",
         "test",
+        "made up for a test",
         network,
         stages or (Stage(2, "adam", 3e-3),),
         frames=frames,

@@ -1,13 +1,12 @@
-"""python -m detector.benchmark accuracy [--faces DIR] [--devset DIR] --out DIR: tables and pictures
-of one model.
+"""python -m detector.benchmark COMMAND
 
-python -m detector.benchmark compare A/scores.csv B/scores.csv: do two models differ? A paired
-bootstrap of the three figures.
+accuracy [--faces DIR] [--devset DIR] --out DIR: tables and pictures of one model.
+compare A/scores.csv B/scores.csv: do two models differ? A paired bootstrap of the three figures.
+ablations --faces DIR --init FILE --out DIR: one part left out at a time, ablations.csv.
+zoo --faces DIR --out DIR: every recipe trained for the same minutes, one table, zoo.csv.
+runtimes: would ONNX Runtime, OpenVINO or torch.compile be faster?
 
-python -m detector.benchmark ablations --faces DIR --init FILE --out DIR: one part left out at a
-time, ablations.csv. python -m detector.benchmark zoo --faces DIR --out DIR: every recipe trained
-for the same minutes, one table, zoo.csv. python -m detector.benchmark runtimes: would ONNX Runtime,
-OpenVINO or torch.compile be faster? (Time and memory by stage: python -m explain.speed.)
+Time and memory by stage: python -m explain.speed.
 """
 
 from __future__ import annotations
@@ -21,28 +20,36 @@ from typing import Any
 import torch
 
 from detector.benchmark import validation
-from detector.benchmark.ablations import VARIANTS
-from detector.benchmark.accuracy import Answers, faces_rows, write_rows
+from detector.benchmark.ablations import (
+    VARIANTS,
+    ablation_rows,
+    generator_rows,
+    residual_rows,
+    temporal_rows,
+)
+from detector.benchmark.accuracy import faces_rows, write_rows
+from detector.benchmark.metrics import LabelledScores
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
 from detector.benchmark.shortcuts import shortcut_rows, widest
 from detector.errors import DetectorError
+from detector.forgery.pictures import load_all
 from detector.pipeline import Detector
 
+RESIDUAL_PAIRS = 300
+GENERATOR_PAIRS = 5  # times --per-family, of the one family there is
 
-def measure(args: argparse.Namespace) -> int:
+
+def measure_accuracy(args: argparse.Namespace) -> int:
     """Accuracy of one model: accuracy.csv and .png, reliability.png, risk_coverage.png, and
     authentic.csv.
     """
     detector = Detector(args.model)
     rows: list[dict[str, Any]] = []
-    answers: Answers = {}
+    scores: dict[str, LabelledScores] = {}
     args.out.mkdir(parents=True, exist_ok=True)
     if args.faces:
-        # training code, needed by this command only
-        from detector.forgery.pictures import load_all
-
         held = load_all(args.faces, args.cache, args.generators, splits=("val",))
-        rows, answers = faces_rows(detector, held, args.per_family)
+        rows, scores = faces_rows(detector, held, args.per_family)
         groups = shortcut_rows(detector, held)
         write_rows(groups, args.out / "authentic.csv")
         show(widest(groups))
@@ -50,12 +57,12 @@ def measure(args: argparse.Namespace) -> int:
         scored = validation.score_set(detector, args.devset, args.cache / "devset")
         validation.write_scores(scored, args.out / "scores.csv")
         rows += validation.summary_rows(scored)
-        answers |= validation.answers(scored)
+        scores |= validation.by_kind(scored)
     rows = [row | {"model": detector.info.name} for row in rows]
     write_rows(rows, args.out / "accuracy.csv")
     (args.out / "accuracy.png").write_bytes(draw_accuracy(rows))
-    (args.out / "reliability.png").write_bytes(draw_reliability(answers))
-    (args.out / "risk_coverage.png").write_bytes(draw_risk_coverage(answers))
+    (args.out / "reliability.png").write_bytes(draw_reliability(scores))
+    (args.out / "risk_coverage.png").write_bytes(draw_risk_coverage(scores))
     show(rows)
     return 0
 
@@ -102,22 +109,14 @@ def add_ablations(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True)
 
 
-def leave_out(args: argparse.Namespace) -> int:
-    from detector.benchmark.ablations import (
-        ablation_rows,
-        generator_rows,
-        residual_rows,
-        temporal_rows,
-    )
-    from detector.forgery.pictures import load_all
-
+def run_ablations(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.unseen_generators:
         rows = generator_rows(
             load_all(args.faces, args.cache, None),
             args.init,
             args.minutes,
-            5 * args.per_family,
+            GENERATOR_PAIRS * args.per_family,
             args.out,
         )
         write_rows(rows, args.out / "generators.csv")
@@ -125,7 +124,7 @@ def leave_out(args: argparse.Namespace) -> int:
         return 0
     detector = Detector(args.model)
     pictures = load_all(args.faces, args.cache, args.generators)
-    rows = residual_rows(detector, [p for p in pictures if p.split == "val"], pairs=300)
+    rows = residual_rows(detector, [p for p in pictures if p.split == "val"], pairs=RESIDUAL_PAIRS)
     if args.heads and args.devset:
         rows += temporal_rows(detector, args.heads, args.devset, args.cache / "devset")
     show(rows)
@@ -169,8 +168,8 @@ def add_zoo(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True)
 
 
-def compare(args: argparse.Namespace) -> int:
-    # training code, needed by this command only
+def compare_zoo(args: argparse.Namespace) -> int:
+    # here, because it needs Accelerate
     from detector.benchmark.zoo import Budget, compare_recipes, draw_table
 
     weights = dict(pair.split("=", 1) for pair in args.weights)
@@ -189,7 +188,7 @@ def compare(args: argparse.Namespace) -> int:
     return 0
 
 
-def try_runtimes(args: argparse.Namespace) -> int:
+def time_runtimes(args: argparse.Namespace) -> int:
     from detector.benchmark.runtimes import compare_runtimes
 
     torch.set_num_threads(args.threads)
@@ -197,7 +196,7 @@ def try_runtimes(args: argparse.Namespace) -> int:
     return 0
 
 
-def hold_against(args: argparse.Namespace) -> int:
+def compare_models(args: argparse.Namespace) -> int:
     try:
         before, after = (validation.read_scores(path) for path in (args.before, args.after))
         rows = validation.paired_rows(before, after)
@@ -209,11 +208,11 @@ def hold_against(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "compare": hold_against,
-    "accuracy": measure,
-    "zoo": compare,
-    "ablations": leave_out,
-    "runtimes": try_runtimes,
+    "compare": compare_models,
+    "accuracy": measure_accuracy,
+    "zoo": compare_zoo,
+    "ablations": run_ablations,
+    "runtimes": time_runtimes,
 }
 
 

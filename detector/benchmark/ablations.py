@@ -21,9 +21,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from detector.benchmark.accuracy import DEGRADATIONS, cached_tracks, faces_rows
+from detector.benchmark.accuracy import DEGRADATIONS, HELD_BACK, faces_rows
 from detector.benchmark.metrics import auc_interval
-from detector.forgery.pairs import PairMaker
+from detector.benchmark.trackcache import cached_tracks
+from detector.benchmark.validation import GENUINE
+from detector.forgery.pairs import STRENGTH, PairMaker
+from detector.forgery.pictures import LabelledFace
 from detector.nets.network import DeepfakeNetwork
 from detector.nets.temporal import build_temporal
 from detector.pipeline import DEFAULT_FRAMES, Detector
@@ -31,7 +34,7 @@ from detector.training.shipped.networks import new_network
 from detector.training.shipped.temporal import TEMPORAL_HEADS, TrackBatch, TrackFeatures
 from detector.training.shipped.train import TrainConfig, train
 from detector.training.shipped.validation import predict
-from detector.types import ModelInfo
+from detector.types import CROP_PX, ModelInfo
 
 VARIANTS: dict[str, dict[str, bool]] = {
     "all parts": {},
@@ -47,7 +50,7 @@ GENERATORS = {  # families as `generator` in the table of generated faces names 
 
 
 def ablation_rows(
-    pictures: Sequence[Any],
+    pictures: Sequence[LabelledFace],
     init: Path,
     minutes: float,
     out: Path,
@@ -57,15 +60,12 @@ def ablation_rows(
     """Train the variants for `minutes` with one seed and measure it on held-back faces: the rows of
     all families.
     """
-
     rows = []
     for name in variants:
-        options = VARIANTS[name]
         start = None if name == "no ImageNet start" else init
+        net = new_network(start, **VARIANTS[name])
         config = TrainConfig(minutes=minutes, small_until=1.0, validate_minutes=minutes)
-        trainer = train(
-            new_network(start, **options), pictures, config, out / name.replace(" ", "-")
-        )
+        trainer = train(net, pictures, config, out / name.replace(" ", "-"))
         network = cast(DeepfakeNetwork, trainer.learner.averaged)
         detector = Detector.of(network.eval(), ModelInfo(name, "0" * 64))
         found, _ = faces_rows(detector, [p for p in pictures if p.split == "val"], per_family)
@@ -78,7 +78,7 @@ def ablation_rows(
 
 
 def generator_rows(
-    pictures: Sequence[Any], init: Path, minutes: float, pairs: int, out: Path
+    pictures: Sequence[LabelledFace], init: Path, minutes: float, pairs: int, out: Path
 ) -> list[dict[str, Any]]:
     """Leave one family of generators out: train on generated faces of the others, then look at its
     own.
@@ -86,7 +86,6 @@ def generator_rows(
     Two rows per family and degradation: AUC on the generators left out, and on held-back pictures
     of those trained on. Both against held-back authentic faces that went through the same.
     """
-
     made = PairMaker(pictures).genuine["generated"]
     config = TrainConfig(
         minutes=minutes,
@@ -100,36 +99,32 @@ def generator_rows(
     for name, own in GENERATORS.items():
         unseen = [p for p in made if p.person in own]
         others = [p for p in made if p.person not in own]
-        trainer = train(
-            new_network(init),
-            [*authentic, *others],
-            config,
-            out / f"without-{name.replace(' ', '-')}",
-        )
+        folder = out / f"without-{name.replace(' ', '-')}"
+        trainer = train(new_network(init), [*authentic, *others], config, folder)
         network = trainer.learner.averaged.eval()
         seen = [p for p in others if p.split == "val"]
         for family, forged in ((f"{name}, left out", unseen), ("the others, trained on", seen)):
             maker = PairMaker([*held, *forged])
             for degradation in ("none", "medium"):
                 logits = predict(network, _pairs(maker, pairs, degradation, 23, "generated"))[0]
-                row = _row(
-                    np.tile([0, 1], pairs), logits, f"trained without {name}", degradation, family
-                )
+                labels = np.tile([0, 1], pairs)
+                row = _row(labels, logits, f"trained without {name}", degradation, family)
                 rows.append(row | {"n": pairs, "images": trainer.images})
     return rows
 
 
 def _pairs(
-    maker: Any, pairs: int, degradation: str, seed: int, family: str | None = None
+    maker: PairMaker, pairs: int, degradation: str, seed: int, family: str | None = None
 ) -> NDArray[np.uint8]:
-    """Fresh pairs of a PairMaker, of one family or of all: crops (2 x pairs, 224, 224, 3),
-    authentic and forged.
+    """Return fresh pairs of a PairMaker, of one family or of all: crops (2 x pairs, CROP_PX,
+    CROP_PX, 3), authentic and forged in turn.
     """
     rng, degrade = np.random.default_rng(seed), DEGRADATIONS[degradation]
-    return np.concatenate([
-        maker.to_crops(maker.make(family or maker.draw_family(rng), 0.5, rng), degrade(rng), 224, rng)[0]
-        for _ in range(pairs)
-    ])  # fmt: skip
+    crops = []
+    for _ in range(pairs):
+        forgery = maker.make(family or maker.draw_family(rng), STRENGTH, rng)
+        crops.append(maker.to_crops(forgery, degrade(rng), CROP_PX, rng)[0])
+    return np.concatenate(crops)
 
 
 def _row(
@@ -138,17 +133,17 @@ def _row(
     model: str,
     degradation: str,
     family: str = "all",
-    of: str = "validation faces",
+    of: str = HELD_BACK,
 ) -> dict[str, Any]:
     """A row of the table: AUC with its interval. n counts what was scored."""
     low, high = auc_interval(labels, scores)
     auc = float(roc_auc_score(labels, scores))
-    return {"set": of, "family": family, "degradation": degradation, "n": len(labels),
-            "auc": auc, "auc_low": low, "auc_high": high, "model": model}  # fmt: skip
+    row = {"set": of, "family": family, "degradation": degradation, "n": len(labels)}
+    return row | {"auc": auc, "auc_low": low, "auc_high": high, "model": model}
 
 
 def residual_rows(
-    detector: Detector, pictures: Sequence[Any], pairs: int, seed: int = 11
+    detector: Detector, pictures: Sequence[LabelledFace], pairs: int, seed: int = 11
 ) -> list[dict[str, Any]]:
     """Does the denoiser's residual add to the logit? A logistic regression with and without it,
     half fitted, half held.
@@ -163,13 +158,13 @@ def residual_rows(
         predictions = detector.predict(crops, kind="image")
         features = residual_features(crops, detector.reconstruct(crops), predictions.maps)
         labels = np.tile([0, 1], pairs)
-        fit, held = slice(0, pairs), slice(pairs, None)
+        fitted, held = slice(0, pairs), slice(pairs, None)
         for name, table in (
             ("logit alone", predictions.logits[:, None]),
             ("logit and denoiser residual", np.column_stack([predictions.logits, features])),
         ):
             model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
-            score = model.fit(table[fit], labels[fit]).decision_function(table[held])
+            score = model.fit(table[fitted], labels[fitted]).decision_function(table[held])
             rows.append(_row(labels[held], score, name, degradation) | {"n": pairs // 2})
     return rows
 
@@ -177,8 +172,8 @@ def residual_rows(
 def temporal_rows(
     detector: Detector, heads: Path, devset: Path, cache: Path
 ) -> list[dict[str, Any]]:
-    """The mean of the frame logits and every trained temporal head on the clips of a devset,
-    longest track each.
+    """Return a row for the mean of the frame logits and for every trained temporal head, on the
+    clips of the validation set of genuine forgeries, longest track each.
     """
     with devset.with_suffix(".csv").open(newline="") as file:
         listed = [row for row in csv.DictReader(file) if row["kind"] == "video"]
@@ -198,16 +193,8 @@ def temporal_rows(
             head.load_state_dict(load_file(heads / f"{name}.safetensors"))
         with torch.inference_mode():
             score = head(batch.embeddings, batch.logits, batch.mask).numpy()
-        rows.append(
-            _row(
-                batch.labels.numpy(),
-                score,
-                f"temporal head: {name}",
-                "as found",
-                "all videos",
-                "devset",
-            )
-        )
+        labels, model = batch.labels.numpy(), f"temporal head: {name}"
+        rows.append(_row(labels, score, model, "as found", "all videos", GENUINE))
     return rows
 
 
@@ -223,6 +210,8 @@ def residual_features(
     for image, heat in zip(residual, maps, strict=True):
         inside = np.kron(heat >= np.quantile(heat, 0.9), np.ones((step, step))) > 0
         fine = np.abs(np.diff(image, axis=1, prepend=image[:, :1]))
-        rows.append([v for where in (inside, ~inside)
-                     for v in (np.abs(image[where]).mean(), image[where].std(), fine[where].mean())])  # fmt: skip
+        row = []
+        for where in (inside, ~inside):
+            row += [np.abs(image[where]).mean(), image[where].std(), fine[where].mean()]
+        rows.append(row)
     return np.array(rows, np.float32)

@@ -1,8 +1,7 @@
 """How often is the detector right, on what, and how sure are those figures?
 
-Two parts. *Faces*: held-back authentic faces with fresh forgeries of every family, through every
-degradation.
-*Devset*: genuine forgeries, by type. `rows` of both go to one CSV.
+`faces_rows` measures held-back authentic faces with fresh forgeries of every family, through every
+degradation; `score_files` scores whole files, for the validation set of genuine forgeries.
 """
 
 from __future__ import annotations
@@ -18,13 +17,17 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from detector.benchmark.metrics import Scores, figures
+from detector.benchmark.metrics import LabelledScores, Scores, figures
+from detector.benchmark.trackcache import cached_tracks
 from detector.decide import judge_file, sharpness, subject
 from detector.degrade import Degradation, Step, draw_preset
 from detector.errors import DetectorError
-from detector.media import open_media
+from detector.forgery.pairs import STRENGTH, PairMaker
+from detector.forgery.pictures import LabelledFace
 from detector.pipeline import DEFAULT_FRAMES, Detector
-from detector.types import Kind
+from detector.types import CROP_PX, Kind, Label
+
+HELD_BACK = "validation faces"  # name of the set in the tables
 
 DEGRADATIONS: dict[str, Callable[[np.random.Generator], Degradation]] = {
     "none": lambda rng: (),
@@ -40,68 +43,63 @@ DEGRADATIONS: dict[str, Callable[[np.random.Generator], Degradation]] = {
 }
 
 
-# material -> labels (N,), p_fake (N,)
-Answers = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-
-
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """Fresh validation pairs: logits (N, 2) authentic and forged, how sharp the crops are,
-    families, masks and maps.
-    """
+    """What the detector said of N fresh validation pairs, authentic and forged."""
 
-    logits: Scores
+    logits: Scores  # (N, 2)
     sharpness: Scores  # (N, 2), as in detector.decide
-    families: tuple[str, ...]
-    map_truth: NDArray[np.float32]  # (M, 28, 28), of the pairs whose mask is known
-    map_logits: NDArray[np.float32]
+    families: tuple[str, ...]  # (N,)
+    map_truth: NDArray[np.float32]  # (M, MAP_SIZE, MAP_SIZE), of the pairs whose mask is known
+    map_logits: NDArray[np.float32]  # alike
 
 
 def score_pairs(
     detector: Detector,
-    pictures: Sequence[Any],
+    pictures: Sequence[LabelledFace],
     degradation: str,
     per_family: int,
     seed: int = 99,
-    size_px: int = 224,
 ) -> PairScores:
-    """Fresh forgeries of held-back faces, `per_family` of each family, through one degradation."""
-    from detector.forgery.pairs import PairMaker
-
-    maker = PairMaker(pictures)
-    rng = np.random.default_rng(seed)
-    logits, detail, families, truth, maps = [], [], [], [], []
+    """Score fresh forgeries of held-back faces, `per_family` of each family, through one
+    degradation.
+    """
+    maker, rng = PairMaker(pictures), np.random.default_rng(seed)
+    logits, detail, truth, maps = [], [], [], []
     for family in maker.families:
-        crops, masks = [], []
-        for _ in range(per_family):
-            forgery = maker.make(family, 0.5, rng)
-            pair, mask = maker.to_crops(forgery, DEGRADATIONS[degradation](rng), size_px, rng)
-            crops.append(pair)
-            masks.append(mask)
-        predictions = detector.predict(np.concatenate(crops), kind="image")
-        fused = detector.fuse(predictions.logits, np.concatenate(crops), kind="image")
+        made = [
+            maker.to_crops(
+                maker.make(family, STRENGTH, rng), DEGRADATIONS[degradation](rng), CROP_PX, rng
+            )
+            for _ in range(per_family)
+        ]
+        crops = np.concatenate([pair for pair, _ in made])
+        masks = np.array([mask[1] for _, mask in made])
+        predictions = detector.predict(crops, kind="image")
+        fused = detector.fuse(predictions.logits, crops, kind="image")
         logits.append(fused.reshape(-1, 2))
-        detail.append(np.reshape([sharpness(crop) for crop in np.concatenate(crops)], (-1, 2)))
-        families += [family] * per_family
-        known = ~np.isnan(np.array(masks)[:, 1]).any((1, 2))
-        truth.append(np.array(masks)[known, 1])
-        maps.append(predictions.maps.reshape(-1, 2, 28, 28)[known, 1])
+        detail.append(np.reshape([sharpness(crop) for crop in crops], (-1, 2)))
+        known = ~np.isnan(masks).any((1, 2))
+        truth.append(masks[known])
+        maps.append(predictions.maps[1::2][known])
     return PairScores(
         np.concatenate(logits).astype(float),
         np.concatenate(detail),
-        tuple(families),
+        tuple(np.repeat(maker.families, per_family).tolist()),
         np.concatenate(truth),
         np.concatenate(maps),
     )
 
 
 def faces_rows(
-    detector: Detector, pictures: Sequence[Any], per_family: int
-) -> tuple[list[dict[str, Any]], Answers]:
-    """One row per family and degradation (each family against all authentic crops), and one for all
-    families; beside them what was answered on all degradations together."""
+    detector: Detector, pictures: Sequence[LabelledFace], per_family: int
+) -> tuple[list[dict[str, Any]], dict[str, LabelledScores]]:
+    """Return one row per family and degradation (each family against all authentic crops), and one
+    for all families; beside them the scores of all degradations together, by the name of the
+    material.
+    """
     profile = detector.profiles["image"]
-    rows, answers = [], []
+    rows, pooled = [], []
     for degradation in tqdm(DEGRADATIONS, desc="degradations", disable=None):
         scored = score_pairs(detector, pictures, degradation, per_family)
         families = np.array(scored.families)
@@ -111,19 +109,14 @@ def faces_rows(
             scores = np.r_[scored.logits[:, 0], forged]
             labels = np.r_[np.zeros(len(scored.logits)), np.ones(len(forged))]
             p = np.array([profile.calibration.probability(s) for s in scores])
-            row = {
-                "set": "validation faces",
-                "family": family,
-                "degradation": degradation,
-                "n": len(forged),
-            }
+            row = {"set": HELD_BACK, "family": family, "degradation": degradation, "n": len(forged)}
             row |= figures(labels, scores, p, profile.thresholds.forged_above)
             if family == "all":
                 row |= map_figures(scored)
-                answers.append((labels, p))
+                pooled.append((labels, p))
             rows.append(row)
-    labels, p = (np.concatenate(column) for column in zip(*answers, strict=True))
-    return rows, {"held-back faces, all degradations": (labels, p)}
+    labels, p = (np.concatenate(column) for column in zip(*pooled, strict=True))
+    return rows, {"held-back faces, all degradations": LabelledScores(labels, p)}
 
 
 def map_figures(scored: PairScores) -> dict[str, float]:
@@ -142,88 +135,42 @@ def map_figures(scored: PairScores) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class FileScore:
+    """What the detector said of a file in which it found a face."""
+
+    kind: Kind
+    label: Label
+    p_fake: float
+    logit: float
+    sharpness: float  # median over the crops of the main face, as in detector.decide
+
+
 def score_files(
     detector: Detector,
     paths: Sequence[Path],
     cache: Path | None = None,
     n_frames: int = DEFAULT_FRAMES,
-) -> list[dict[str, Any]]:
-    """Per file: kind, p_fake, logit, label, and the (median) sharpness of its largest face.
+) -> list[FileScore | None]:
+    """Score files; None for those that cannot be read or show no face.
 
     Found faces are kept in `cache`.
     """
-    out = []
+    scores: list[FileScore | None] = []
     for path in tqdm(paths, desc="files", disable=None):
         try:
             kind, tracks = cached_tracks(detector, path, cache, n_frames)
-        except DetectorError as err:
-            out.append({"file": path.name, "error": str(err)})
+        except DetectorError:
+            scores.append(None)
             continue
         faces = detector.judge_tracks(tracks, kind=kind)
         verdict = judge_file(faces)
-        main = subject(faces) if faces else None
-        out.append({
-            "file": path.name, "kind": kind, "p": verdict.p_fake, "logit": verdict.logit, "label": str(verdict.label),
-            "sharpness": float(np.median([sharpness(crop.rgb) for crop in main.track.crops])) if main else None,
-        })  # fmt: skip
-    return out
-
-
-def cached_tracks(
-    detector: Detector, path: Path, cache: Path | None, n_frames: int
-) -> tuple[Kind, Any]:
-    """Kind and face tracks of a file, from the cache where they were found before. Raises
-    DetectorError.
-    """
-    from detector.types import FaceCrop, FaceTrack
-
-    store = cache / f"{path.name}.{n_frames}.npz" if cache is not None else None
-    if store is not None and store.is_file():
-        with np.load(store) as data:
-            columns = [
-                data[k]
-                for k in (
-                    "track",
-                    "rgb",
-                    "to_frame",
-                    "index",
-                    "t",
-                    "box",
-                    "landmarks",
-                    "confidence",
-                )
-            ]
-            kind: Kind = "video" if str(data["kind"]) == "video" else "image"
-        crops: dict[int, list[FaceCrop]] = {}
-        for track, rgb, to_frame, index, t, box, landmarks, confidence in zip(
-            *columns, strict=True
-        ):
-            crop = FaceCrop(
-                rgb,
-                to_frame,
-                int(index),
-                float(t),
-                tuple(box.tolist()),
-                landmarks,
-                float(confidence),
-            )
-            crops.setdefault(int(track), []).append(crop)
-        return kind, tuple(FaceTrack(k, tuple(v)) for k, v in crops.items())
-    media = open_media(path, n_frames=n_frames)
-    tracks = detector.finder.find_tracks(media.frames)
-    if store is not None:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        flat = [(t.track, c) for t in tracks for c in t.crops]
-        np.savez(
-            store, kind=media.kind, track=np.array([k for k, _ in flat], int),
-            rgb=np.array([c.rgb for _, c in flat], np.uint8).reshape(-1, 224, 224, 3),
-            to_frame=np.array([c.to_frame for _, c in flat], np.float32).reshape(-1, 2, 3),
-            index=np.array([c.frame_index for _, c in flat], int), t=np.array([c.t for _, c in flat], float),
-            box=np.array([c.box_xyxy_px for _, c in flat], float).reshape(-1, 4),
-            landmarks=np.array([c.landmarks_px for _, c in flat], np.float32).reshape(-1, 5, 2),
-            confidence=np.array([c.confidence for _, c in flat], float),
-        )  # fmt: skip
-    return media.kind, tracks
+        if verdict.p_fake is None or verdict.logit is None:
+            scores.append(None)
+            continue
+        detail = float(np.median([sharpness(crop.rgb) for crop in subject(faces).track.crops]))
+        scores.append(FileScore(kind, verdict.label, verdict.p_fake, verdict.logit, detail))
+    return scores
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -4,12 +4,28 @@ coverage.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 Scores = NDArray[np.float64]
 BOOTSTRAPS = 400  # 95% intervals settle to two digits
+COVERAGE = 0.70  # share answered at which the selective risk is told
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledScores:
+    """What the detector said of material whose truth is known."""
+
+    labels: NDArray  # (N,) 1 forged
+    p_fake: Scores  # (N,) calibrated
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.p_fake.shape or self.labels.ndim != 1:
+            shapes = (self.labels.shape, self.p_fake.shape)
+            raise ValueError(f"expected as many labels as scores, but got {shapes}")
 
 
 def even_odds(labels: NDArray) -> Scores:
@@ -47,15 +63,17 @@ def equal_error_rate(labels: NDArray, scores: Scores) -> float:
 
 
 def risk_coverage(labels: NDArray, p: Scores) -> tuple[Scores, Scores]:
-    """(coverage, error): the error among the most confident share of answers, for each share."""
+    """Return (coverage, selective risk): the error among the most confident share of the answers,
+    for each share (Geifman & El-Yaniv, 2017).
+    """
     wrong = ((p > 0.5) != (labels == 1)).astype(float)[np.argsort(-np.abs(p - 0.5), kind="stable")]
     count = np.arange(1, len(p) + 1)
     return count / len(p), np.cumsum(wrong) / count
 
 
-def error_at(labels: NDArray, p: Scores, share: float = 0.7) -> float:
-    """The error among the most confident `share` of the answers."""
-    return float(risk_coverage(labels, p)[1][max(0, round(share * len(p)) - 1)])
+def selective_risk(labels: NDArray, p: Scores, coverage: float = COVERAGE) -> float:
+    """Return the error among the most confident `coverage` of the answers."""
+    return float(risk_coverage(labels, p)[1][max(0, round(coverage * len(p)) - 1)])
 
 
 def auc_interval(labels: NDArray, scores: Scores, seed: int = 0) -> tuple[float, float]:
@@ -70,15 +88,19 @@ def auc_interval(labels: NDArray, scores: Scores, seed: int = 0) -> tuple[float,
 
 
 def figures(labels: NDArray, scores: Scores, p: Scores, forged_above: float) -> dict[str, float]:
-    """AUC with interval, AP, EER, accuracy at p = 0.5, error at 70% coverage, ECE, rates at the
-    shipped threshold.
+    """Return AUC with interval, AP, EER, accuracy at p = 0.5, selective risk at 70% coverage, ECE,
+    and false-positive rate and recall at the shipped threshold.
     """
     low, high = auc_interval(labels, scores)
     return {
-        "auc": float(roc_auc_score(labels, scores)), "auc_low": low, "auc_high": high,
-        "ap": float(average_precision_score(labels, scores)), "eer": equal_error_rate(labels, scores),
-        "accuracy": float(((p > 0.5) == (labels == 1)).mean()), "error_at_70": error_at(labels, p),
+        "auc": float(roc_auc_score(labels, scores)),
+        "auc_low": low,
+        "auc_high": high,
+        "ap": float(average_precision_score(labels, scores)),
+        "eer": equal_error_rate(labels, scores),
+        "accuracy": float(((p > 0.5) == (labels == 1)).mean()),
+        "selective_risk_at_70": selective_risk(labels, p),
         "ece": expected_calibration_error(labels, p),
         "false_positives": float((p[labels == 0] > forged_above).mean()),
-        "found": float((p[labels == 1] > forged_above).mean()),
-    }  # fmt: skip
+        "recall": float((p[labels == 1] > forged_above).mean()),
+    }

@@ -12,16 +12,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from detector.benchmark.accuracy import Answers
-from detector.benchmark.metrics import reliability, risk_coverage
+from detector.benchmark.accuracy import HELD_BACK
+from detector.benchmark.metrics import COVERAGE, LabelledScores, reliability, risk_coverage
+from detector.benchmark.validation import GENUINE
 
 
 def draw_accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """PNG of the AUC table of the validation faces (left) and the devset's types (right), whichever
-    is there.
+    """Return a PNG of the AUC table of the held-back faces (left) and of the genuine forgeries by
+    type (right), whichever is there.
     """
-    faces = [row for row in rows if row["set"] == "validation faces"]
-    genuine = [row for row in rows if row["set"] == "devset" and "auc" in row]
+    faces = [row for row in rows if row["set"] == HELD_BACK]
+    genuine = [row for row in rows if row["set"] == GENUINE and "auc" in row]
     panels = [(f, r) for f, r in ((_table, faces), (_intervals, genuine)) if r]
     figure = Figure(figsize=(7.2 * max(1, len(panels)), 5.2), layout="constrained")
     for axes, (draw, part) in zip(
@@ -40,16 +41,16 @@ def _png(figure: Figure) -> bytes:
 MARKS = ("o-", "s--", "^:")  # told apart without colour
 
 
-def draw_reliability(answers: Answers, bins: int = 10) -> bytes:
+def draw_reliability(scored: Mapping[str, LabelledScores], bins: int = 10) -> bytes:
     """PNG: how often a score was right, in equally filled bins, beside the diagonal of perfect
     calibration.
     """
     figure = Figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
-    for mark, (name, (labels, p)) in zip(MARKS, sorted(answers.items()), strict=False):
-        confidence, frequency, _ = reliability(labels, p, bins)
-        axes.plot(confidence, frequency, mark, label=f"{name} ({len(p)})")
+    for mark, (name, one) in zip(MARKS, sorted(scored.items()), strict=False):
+        confidence, frequency, _ = reliability(one.labels, one.p_fake, bins)
+        axes.plot(confidence, frequency, mark, label=f"{name} ({len(one.p_fake)})")
     axes.set(
         xlabel="calibrated score",
         ylabel="share that was forged, at even odds",
@@ -61,18 +62,20 @@ def draw_reliability(answers: Answers, bins: int = 10) -> bytes:
     return _png(figure)
 
 
-def draw_risk_coverage(answers: Answers) -> bytes:
-    """PNG: the error among the most confident share of the answers, for each share."""
+def draw_risk_coverage(scored: Mapping[str, LabelledScores]) -> bytes:
+    """Return a PNG of the selective risk against coverage."""
     figure = Figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.subplots()
-    for mark, (name, (labels, p)) in zip(MARKS, sorted(answers.items()), strict=False):
-        coverage, risk = risk_coverage(labels, p)
-        skip = max(1, len(p) // 20)  # a handful of answers is no rate
-        axes.plot(coverage[skip:], risk[skip:], mark, markevery=0.1, label=f"{name} ({len(p)})")
-    axes.axvline(0.7, color="grey", linestyle=":", label="70% answered")
+    for mark, (name, one) in zip(MARKS, sorted(scored.items()), strict=False):
+        coverage, risk = risk_coverage(one.labels, one.p_fake)
+        skip = max(1, len(one.p_fake) // 20)  # a handful of answers is no rate
+        axes.plot(
+            coverage[skip:], risk[skip:], mark, markevery=0.1, label=f"{name} ({len(one.p_fake)})"
+        )
+    axes.axvline(COVERAGE, color="grey", linestyle=":", label=f"{COVERAGE:.0%} answered")
     axes.set(
-        xlabel="share answered, the surest first",
-        ylabel="error among them",
+        xlabel="coverage: share answered, the surest first",
+        ylabel="selective risk: error among them",
         xlim=(0, 1.01),
         ylim=(0, None),
     )

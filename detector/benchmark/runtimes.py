@@ -22,16 +22,17 @@ from torch import Tensor, nn
 from detector.faces import cut_square
 from detector.pipeline import Detector
 from detector.profile import Profile
+from detector.types import CROP_PX
 
 # a photo's crop, LIME's batch, a clip's 24 crops and the four of the stability check
 BATCHES = (1, 8, 28)
 REPEATS = 9
 
-Forward = Callable[[Tensor], NDArray]  # (B, 3, 224, 224) in [0, 1] -> (B,) logits
+Forward = Callable[[Tensor], NDArray]  # (B, 3, CROP_PX, CROP_PX) in [0, 1] -> (B,) logits
 
 
-class Answers(nn.Module):
-    """The frames' answers as plain tensors, which is what exporters take."""
+class TensorOutputs(nn.Module):
+    """The frames' outputs as plain tensors, which is what exporters take."""
 
     def __init__(self, network: Any, profile: Profile) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ def eager(net: nn.Module, bf16: bool) -> Forward:
 
 
 def exported(net: nn.Module, folder: Path) -> Path:
-    path, image = folder / "network.onnx", torch.zeros(2, 3, 224, 224)
+    path, image = folder / "network.onnx", torch.zeros(2, 3, CROP_PX, CROP_PX)
     names: dict[str, Any] = {"input_names": ["images"], "dynamic_axes": {"images": {0: "batch"}}}
     torch.onnx.export(net, (image,), str(path), dynamo=False, opset_version=17, **names)
     return path
@@ -88,7 +89,7 @@ RUNTIMES: Mapping[str, tuple[str, Callable[[nn.Module, Path], Forward]]] = {
 
 
 def crops_of(detector: Detector, count: int) -> Tensor:
-    """(count, 3, 224, 224): a built-in face, cut out again and again a little off."""
+    """(count, 3, CROP_PX, CROP_PX): a built-in face, cut out again and again a little off."""
     x0, y0, x1, y1 = detector.finder.detect_faces(data.astronaut())[0].box_xyxy_px
     cuts = [
         cut_square(data.astronaut(), (x0 + k, y0 - k, x1 + k, y1 - k))[0]
@@ -101,7 +102,7 @@ def compare_runtimes(detector: Detector) -> list[dict[str, Any]]:
     """One row per runtime that is installed: seconds to its first answer, ms per crop at each
     batch, and how far its logits lie from those of fp32 at most. The detector is one on the CPU."""
     net, images = (
-        Answers(detector.network, detector.profiles["image"]).eval(),
+        TensorOutputs(detector.network, detector.profiles["image"]).eval(),
         crops_of(detector, max(BATCHES)),
     )
     truth = eager(net, False)(images)

@@ -19,6 +19,7 @@ from detector.benchmark.accuracy import DEGRADATIONS
 from detector.decide import sharpness
 from detector.degrade import Degradation, Step, apply
 from detector.faces import cut_square
+from detector.forgery.pictures import LabelledFace
 from detector.pipeline import Detector
 
 PER_SOURCE = 40  # authentic faces of each set; small sets give all they have
@@ -55,8 +56,8 @@ Grouping = dict[str, list[str]]
 
 
 def choose(
-    pictures: Sequence[Any], rng: np.random.Generator, per_source: int = PER_SOURCE
-) -> list[Any]:
+    pictures: Sequence[LabelledFace], rng: np.random.Generator, per_source: int = PER_SOURCE
+) -> list[LabelledFace]:
     """Up to `per_source` authentic pictures of each set, by chance."""
     chosen = []
     for source in sorted({p.source for p in pictures if p.label == 0}):
@@ -65,7 +66,7 @@ def choose(
     return chosen
 
 
-def groupings(pictures: Sequence[Any], crops: NDArray[np.uint8]) -> Grouping:
+def groupings(pictures: Sequence[LabelledFace], crops: NDArray[np.uint8]) -> Grouping:
     """Kind of group -> the group of each picture; an empty name where it belongs to none."""
     size = np.array(
         [
@@ -94,7 +95,7 @@ def thirds(values: NDArray, names: tuple[str, str, str]) -> list[str]:
 
 
 def shortcut_rows(
-    detector: Detector, pictures: Sequence[Any], seed: int = 5
+    detector: Detector, pictures: Sequence[LabelledFace], seed: int = 5
 ) -> list[dict[str, Any]]:
     """Per degradation or treatment, kind of group and group a row: n, mean and spread of the logit,
     false positives.
@@ -138,11 +139,15 @@ def _grouped(
 
 
 def _rates(logits: NDArray, alarm: NDArray) -> dict[str, float]:
-    return {"n": len(logits), "logit": float(logits.mean()), "spread": float(logits.std()),
-            "false_positives": float(alarm.mean())}  # fmt: skip
+    return {
+        "n": len(logits),
+        "logit": float(logits.mean()),
+        "spread": float(logits.std()),
+        "false_positives": float(alarm.mean()),
+    }
 
 
-def _crop(picture: Any, recipe: Degradation) -> NDArray[np.uint8]:
+def _crop(picture: LabelledFace, recipe: Degradation) -> NDArray[np.uint8]:
     return cut_square(apply(picture.rgb, recipe), picture.box_xyxy_px)[0]
 
 

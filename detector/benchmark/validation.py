@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from detector.benchmark.accuracy import score_files
-from detector.benchmark.metrics import BOOTSTRAPS
+from detector.benchmark.metrics import BOOTSTRAPS, LabelledScores
 from detector.pipeline import Detector
 from detector.types import Label
 
@@ -48,6 +48,7 @@ AUTHENTIC_HALF: Mapping[str, tuple[str, ...]] = {
     "generated face": STUDIO,
 }
 GENERATED = ("StyleGAN3 face", "Stable Diffusion", "generated face")
+GENUINE = "genuine forgeries"  # name of the set in the tables
 FIGURES = ("swaps in clips", "swaps in stills", "generated pictures")
 
 
@@ -115,27 +116,27 @@ def score_set(detector: Detector, folder: Path, cache: Path | None) -> list[Scor
     scored = [
         ScoredFile(
             row["file"],
-            one["kind"],
+            one.kind,
             row["type"],
             int(row["label"]),
             row.get("original") or "",
-            one["p"],
-            one["logit"],
-            one["label"] == Label.FORGED,
+            one.p_fake,
+            one.logit,
+            one.label == Label.FORGED,
         )
         for row, one in zip(listed, scores, strict=True)
-        if one.get("logit") is not None
+        if one is not None
     ]
     left_out = len(listed) - len(scored)
     print(f"{len(listed)} files, {left_out} without a face or unreadable", file=sys.stderr)
     return scored
 
 
-def answers(scored: Sequence[ScoredFile]) -> dict[str, tuple[NDArray, NDArray]]:
-    """Labels (N,) and p_fake (N,) of stills and of clips, for the calibration diagram."""
+def by_kind(scored: Sequence[ScoredFile]) -> dict[str, LabelledScores]:
+    """The scores of stills and of clips, for the calibration diagram."""
     pooled = [one for one in scored if RESTORED not in one.type]
     return {
-        f"genuine forgeries, {kind}s": (
+        f"{GENUINE}, {kind}s": LabelledScores(
             np.array([one.label for one in pooled if one.kind == kind]),
             np.array([one.p_fake for one in pooled if one.kind == kind]),
         )
@@ -270,7 +271,7 @@ def summary_rows(scored: Sequence[ScoredFile]) -> list[dict[str, Any]]:
 
 
 def _row(family: str, n: int) -> dict[str, Any]:
-    return {"set": "genuine forgeries", "family": family, "degradation": "as found", "n": n}
+    return {"set": GENUINE, "family": family, "degradation": "as found", "n": n}
 
 
 def _rates(scored: Sequence[ScoredFile]) -> list[dict[str, Any]]:

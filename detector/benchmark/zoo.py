@@ -3,7 +3,7 @@ of it.
 
 A small budget ranks how quickly the systems learn here, not how good they become. So that it buys
 some hundred steps from each, all see small crops in small batches, and what does without its
-pretrained start learns at a gentler rate than the one its document gives for a new head on
+pretrained start learns at a gentler rate than the one its source gives for a new head on
 pretrained features.
 """
 
@@ -31,10 +31,11 @@ from detector.training.recipes.catalogue import RECIPES, Recipe, Stage, find_rec
 from detector.training.recipes.command import publish, score
 from detector.training.recipes.run import Run, RunConfig, train_recipe
 from detector.training.recipes.sources import Data, FixedCrops, ForgedFaces
+from detector.types import CROP_PX
 
 ANY_SIDE = ("two-stream", "resilient")  # embedders that take crops as they are
 # single images timed per model, after two to warm up; the fastest counts: other work only slows
-TIMED_LOOKS = 8
+TIMED_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Budget:
     # of computing, so that other work on the machine takes nothing from a recipe
     minutes: float = 2.8
     pairs: int = 100  # tracks to train on; each is seen several times
-    side_px: int = 128  # of the crops: a third of the computing of the full 224
+    side_px: int = 128  # of the crops: a third of the computing of the full side
     batch: int = 8  # crops to a step, in four clips at least
     # at most, without the pretrained start: of SGD, of the others
     scratch_rates: tuple[float, float] = (0.01, 2e-4)
-    frames: int = 4  # of a track: the documents' 16 to 20 would leave five times fewer faces
+    frames: int = 4  # of a track: the sources' 16 to 20 would leave five times fewer faces
     held_pairs: int = 10  # to choose a state by
     # to report: an AUC of .7 is known to about .06; more would take longer than the training
     test_pairs: int = 40
@@ -75,18 +76,8 @@ def compare_recipes(
     recipes = [
         _recipe(name, budget, weights or {}, pretrained, backbone) for name in names or RECIPES
     ]
-    pictures = load_pictures(faces / "faces")
-    train, val = (
-        [p for p in pictures if p.split == split and p.label == 0] for split in ("train", "val")
-    )
-    if not train or not val:
-        raise DataError(f"The folder {faces.name} holds too few faces to keep some back.")
-    whole = material(val, budget.test_pairs, budget, 3)
+    data, whole = _tracks(faces, budget)
     test = shrunk(whole, budget.side_px)
-    data = Data(
-        shrunk(material(train, budget.pairs, budget, 1), budget.side_px),
-        shrunk(material(val, budget.held_pairs, budget, 2), budget.side_px),
-    )
     config = RunConfig(
         workers=0,
         minutes=budget.minutes,
@@ -95,7 +86,7 @@ def compare_recipes(
     )
     rows = []
     for recipe in recipes:
-        print(f"{recipe.name}: {recipe.source}", flush=True)
+        print(f"{recipe.name}: {recipe.summary} ({recipe.source})", flush=True)
         run = train_recipe(recipe, data, out / recipe.name, config)
         publish(run)
         rows.append(row_of(run, test))
@@ -107,6 +98,19 @@ def compare_recipes(
     except WeightsError as err:
         print(f"The trained model is left out: {err}")
     return rows
+
+
+def _tracks(faces: Path, budget: Budget) -> tuple[Data, FixedCrops]:
+    """What the recipes train on and are chosen by, and the tracks to report, at their full side."""
+    pictures = [p for p in load_pictures(faces / "faces") if p.label == 0]
+    train = [p for p in pictures if p.split == "train"]
+    val = [p for p in pictures if p.split == "val"]
+    if not train or not val:
+        raise DataError(f"The folder {faces.name} holds too few faces to keep some back.")
+    whole = material(val, budget.test_pairs, budget, 3)
+    learnt = material(train, budget.pairs, budget, 1)
+    held = material(val, budget.held_pairs, budget, 2)
+    return Data(shrunk(learnt, budget.side_px), shrunk(held, budget.side_px)), whole
 
 
 def _recipe(
@@ -178,31 +182,36 @@ def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
         )
     auc = float(roc_auc_score(test.labels, score(run, test)))
     return {
-        "recipe": run.recipe.name, "start": "pretrained" if run.recipe.start else "scratch", "auc": auc,
-        "loss_first": first, "loss_last": end, **size_and_speed(full),
+        "recipe": run.recipe.name,
+        "start": "pretrained" if run.recipe.start else "scratch",
+        "auc": auc,
+        "loss_first": first,
+        "loss_last": end,
+        **size_and_speed(full),
         "train_images_per_s": float(np.median([row["images_per_s"] for row in last])),
-        "images_seen": sum(row["images"] for row in run.history), "seconds": run.history[-1]["seconds"],
-    }  # fmt: skip
+        "images_seen": sum(row["images"] for row in run.history),
+        "seconds": run.history[-1]["seconds"],
+    }
 
 
 def shipped_row(detector: Detector, test: FixedCrops) -> dict[str, Any]:
     logits = [detector.track_logit(detector.predict(track, kind="video")) for track in test.stack]
     auc = float(roc_auc_score(test.labels, logits))
-    return {"recipe": f"{detector.info.name} (trained)", "start": "trained", "auc": auc,
-            **size_and_speed(detector.network)}  # fmt: skip
+    row = {"recipe": f"{detector.info.name} (trained)", "start": "trained", "auc": auc}
+    return row | size_and_speed(detector.network)
 
 
 def size_and_speed(network: nn.Module) -> dict[str, float]:
-    """Millions of parameters of what detects (the denoiser apart), and ms for one 224 px image on
+    """Millions of parameters of what detects (the denoiser apart), and ms for one image on
     the CPU.
     """
     count = sum(
         p.numel() for name, p in network.named_parameters() if not name.startswith("denoiser.")
     )
-    image, times = torch.rand(1, 3, 224, 224), []
+    image, times = torch.rand(1, 3, CROP_PX, CROP_PX), []
     device = next(network.parameters()).device
     with torch.inference_mode():
-        for _ in range(TIMED_LOOKS + 2):
+        for _ in range(TIMED_IMAGES + 2):
             began = time.perf_counter()
             network(image.to(device)).cpu()
             times.append(1000 * (time.perf_counter() - began))

@@ -1,4 +1,4 @@
-"""How one copy of a face is made to differ from another: colour, contrast, resolution, sharpness."""
+"""How one copy of a face is made to differ from another: colour, resolution, sharpness."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Each is an autoencoder: what it gives back shows the same face, but drawn by an up-sampler, and an
 up-sampler leaves a periodic trace in the spectrum whatever it draws (Zhang et al.,
-arXiv:1907.06515; Durall et al., arXiv:2003.01826). `detector.training.shipped.generators` trains them.
+arXiv:1907.06515; Durall et al., arXiv:2003.01826). `detector.training.shipped.generators` trains
+them.
 """
 
 from __future__ import annotations

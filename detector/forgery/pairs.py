@@ -28,6 +28,7 @@ from detector.forgery.pictures import (
 from detector.forgery.regions import face_shape
 from detector.types import CROP_PX, MAP_SIZE
 
+STRENGTH = 0.5  # of forgeries that are measured: neither plain to see nor barely different
 FAMILIES = ("self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated")
 # How often each family is drawn. Self-blends reach most face swaps; the genuine forgeries are few
 # and weighted low.

@@ -25,20 +25,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from detector.benchmark.accuracy import DEGRADATIONS, cached_tracks
+from detector.benchmark.accuracy import DEGRADATIONS
 from detector.benchmark.metrics import expected_calibration_error
+from detector.benchmark.trackcache import cached_tracks
 from detector.benchmark.validation import RESTORED
 from detector.decide import highest_stretch, largest_track
 from detector.errors import DetectorError
-from detector.forgery.pairs import PairMaker
+from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import load_all
 from detector.manifest import sha256_of
 from detector.nets.clip import encode_base
 from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.predictions import ClipLogits
 from detector.profile import Calibration, ExpertFusion, Profile, Thresholds, profiles_to_dict
-from detector.release.ship import CALIBRATION_MIX
-from detector.training.export import fit_calibration
+from detector.release.material import DEGRADATION_MIX
+from detector.training.calibration import CalibrationSet, fit_calibration
 from detector.types import CROP_PX, KINDS, Kind
 from detector.weights import ClipFiles
 
@@ -111,11 +112,11 @@ def score_devset(detector: Detector, folder: Path, cache: Path | None) -> dict[K
 def score_fresh(detector: Detector, held: Sequence[Any], per_family: int = 24) -> list[Scored]:
     """Fresh pairs of held-back faces under the calibration's mix of degradations."""
     maker, rng, found = PairMaker(held), np.random.default_rng(7), []
-    for degradation in tqdm(CALIBRATION_MIX, desc="fresh pairs", disable=None):
+    for degradation in tqdm(DEGRADATION_MIX, desc="fresh pairs", disable=None):
         for family in maker.families:
             crops = []
             for _ in range(per_family):
-                forgery = maker.make(family, 0.5, rng)
+                forgery = maker.make(family, STRENGTH, rng)
                 pair, _ = maker.to_crops(forgery, DEGRADATIONS[degradation](rng), CROP_PX, rng)
                 crops.append(pair)
             batch = np.concatenate(crops)
@@ -149,7 +150,9 @@ def fit_fusion(scored: Sequence[Scored], weights: Sequence[float]) -> ExpertFusi
         if not forged.any():  # clips: no generated ones; stills' reading is set by the caller
             calibrations.append(Calibration())
             continue
-        calibrations.append(fit_calibration([(logits[authentic], logits[forged])])[0])
+        used = authentic | forged
+        own = CalibrationSet(logits[used], forged[used].astype(int))
+        calibrations.append(fit_calibration([own])[0])
     return replace(
         fusion, manipulated_calibration=calibrations[0], generated_calibration=calibrations[1]
     )
@@ -169,15 +172,20 @@ def fit_profile(
     profile: Profile, fusion: ExpertFusion, sets: Sequence[Sequence[Scored]]
 ) -> Profile:
     """Calibration and thresholds on the fused logits of several sets, each counting the same."""
-    pairs = []
-    for some in sets:
-        means = np.array([fused(fusion, one).mean() for one in some])
-        labels = np.array([one.label for one in some])
-        pairs.append((means[labels == 0], means[labels == 1]))
-    calibration, thresholds = fit_calibration(pairs)
+    material = [
+        CalibrationSet(
+            np.array([fused(fusion, one).mean() for one in some]),
+            np.array([one.label for one in some]),
+        )
+        for some in sets
+    ]
+    calibration, thresholds = fit_calibration(material)
     authentic = [one for some in sets for one in some if not one.label]
     ceiling = max(thresholds.forged_above, source_ceiling(fusion, calibration, authentic))
-    stretch, tail = None, upper_tail(np.concatenate([a for a, _ in pairs]) * calibration.scale)
+    stretch, tail = (
+        None,
+        upper_tail(calibration.scale * np.concatenate([one.authentic for one in material])),
+    )
     if profile.min_frames > 1:
         stretch = stretch_ceiling(fusion, calibration, authentic, ceiling)
     raised = Thresholds(thresholds.authentic_below, ceiling, stretch, tail)

@@ -18,10 +18,11 @@ import numpy as np
 from detector.degrade import draw_training
 from detector.embeddings import REFERENCE, Index, build_index
 from detector.errors import DetectorError
-from detector.forgery.pairs import PairMaker
+from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import LabelledFace, load_all
 from detector.manifest import SHIPPED
 from detector.pipeline import Detector
+from detector.types import CROP_PX
 
 AUGMENTATION = 0.3  # little: the map is to show faces and forgeries, not codecs
 
@@ -37,9 +38,8 @@ def reference_index(
     crops, kinds = [], []
     for family in maker.families:
         for _ in range(per_family):
-            pair, _ = maker.to_crops(
-                maker.make(family, 0.5, rng), draw_training(rng, AUGMENTATION), 224, rng
-            )
+            forgery = maker.make(family, STRENGTH, rng)
+            pair, _ = maker.to_crops(forgery, draw_training(rng, AUGMENTATION), CROP_PX, rng)
             crops.append(pair)
             kinds += ["authentic", family]
     return build_index(
@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     index.save(args.out)
     print(
-        f"{len(index.kinds)} embeddings of {index.vectors.shape[1]} numbers, {args.out.stat().st_size / 1e6:.1f} MB"
+        f"{len(index.kinds)} embeddings of {index.vectors.shape[1]} numbers, "
+        f"{args.out.stat().st_size / 1e6:.1f} MB"
     )
     return 0
 

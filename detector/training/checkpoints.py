@@ -1,5 +1,6 @@
-"""Files of a run, each written beside the old one and moved over it when whole: a run that is killed
-never leaves half a file.
+"""Files of a run, each written beside the old one and moved over it when whole.
+
+A run that is killed never leaves half a file.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def cosine(share: float, floor: float = 0.0) -> float:
 class Learner:
     """A module that learns, with its optimizer and the moving average of its weights.
 
-    decay: of the exponential moving average over steps; None keeps none. backward and clip: those of
-    Accelerate where it carries out the run.
+    decay: of the exponential moving average over steps; None keeps none. backward and clip:
+    Accelerate's, where it carries out the run.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """python -m explain.speed [--baseline]: time and memory by stage, on inputs made on the spot.
 
 Prints the table and writes speed.csv. `--baseline` also measures the same work the way of the
-documents that this project grew from (see `baseline.py`), and the ratios.
+sources that this project grew from (see `baseline.py`), and the ratios.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         path = write_input(name, args.cache)
         for threads in args.threads:
             os.environ["OMP_NUM_THREADS"] = str(threads)  # read when the child imports torch
-            task = Task(name, path, threads, args.repeats, args.reference, args.device, args.model)
+            task = Task(name, path, threads, args.repeats, args.baseline, args.device, args.model)
             with ProcessPoolExecutor(1, get_context("spawn")) as apart:
                 found = apart.submit(measure, task).result()
             rows += [row | facts for row in found]
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--inputs", nargs="+", choices=list(INPUTS), default=DEFAULT_INPUTS, metavar="NAME")
     add("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
     add("--repeats", type=int, default=5)
-    add("--reference", action="store_true", help="also the documents' way, and the ratios")
+    add("--baseline", action="store_true", help="also the baseline, and the ratios")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--model", metavar="NAME|DIR")
     add("--cache", type=Path, default=Path("runs/cache/speed"), help="where the inputs are kept")

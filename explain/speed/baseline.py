@@ -1,5 +1,5 @@
-"""The baseline of the speed benchmark: the same work the way of the documents that this project
-grew from.
+"""The baseline: the same work the way of the sources that this project grew from (`cnn-rnn-article`
+and `inception-lstm-blog` in docs/SOURCES.md).
 
 OpenCV decodes every frame, MTCNN searches the sampled ones at full size one by one, the network
 sees one crop at a time in fp32, short clips are padded with black frames, and LIME takes 1000
@@ -22,12 +22,12 @@ from explain.regions import superpixels
 from explain.speed.clock import Clock
 from explain.speed.inputs import Rgb
 
-LIME_SAMPLES, LIME_BATCH = 1000, 10  # of the reference
+LIME_SAMPLES, LIME_BATCH = 1000, 10  # of the baseline
 
 
 @torch.inference_mode()
-def reference(path: Path, is_clip: bool, detector: Detector, clock: Clock) -> None:
-    """The documents' way, once."""
+def run_baseline(path: Path, is_clip: bool, detector: Detector, clock: Clock) -> None:
+    """Time the stages of the baseline, once."""
     with clock.of("total"):
         with clock.of("decode"):
             frames = (
@@ -73,7 +73,7 @@ def _every_frame(path: Path) -> list[Rgb]:
         number += 1
 
 
-def reference_lime(detector: Detector, crop: Rgb) -> NDArray[np.float32]:
+def baseline_lime(detector: Detector, crop: Rgb) -> NDArray[np.float32]:
     """Weights of the same superpixels by lime's own loop."""
     segments = superpixels(crop)
 

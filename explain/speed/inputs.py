@@ -1,4 +1,4 @@
-"""The photos and clips that the speed benchmark measures, made on the spot from public-domain faces."""
+"""The photos and clips that are measured, made on the spot from public-domain faces."""
 
 from __future__ import annotations
 

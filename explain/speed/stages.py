@@ -27,7 +27,7 @@ from detector.types import CROP_PX, Analysis
 from explain.pipeline import explain_face
 from explain.ranks import rank_correlation
 from explain.regions import explain_regions
-from explain.speed.baseline import reference, reference_lime
+from explain.speed.baseline import baseline_lime, run_baseline
 from explain.speed.clock import Clock, peak_memory
 from explain.speed.inputs import INPUTS
 
@@ -48,7 +48,7 @@ STAGES = (
     "LIME",
     "total",
 )
-# side of the square matrices of the plain multiplication: large enough to be bound by arithmetic
+# side of the square matrices of the multiplication: large enough to be bound by arithmetic
 MATMUL = 2048
 
 
@@ -107,7 +107,7 @@ def gflop_per_crop(detector: Detector) -> float:
 
 
 def matmul_gflops(device: torch.device) -> float:
-    """10^9 operations per second of a plain bf16 matrix product on the same device: what can be had
+    """10^9 operations per second of a bf16 matrix product on the same device: what can be had
     at best.
     """
     a = torch.ones(MATMUL, MATMUL, dtype=torch.bfloat16, device=device)
@@ -125,7 +125,7 @@ class Task:
     path: Path
     threads: int
     repeats: int
-    reference: bool
+    baseline: bool
     device: str
     model: str | None
 
@@ -151,27 +151,27 @@ def measure(task: Task) -> list[Row]:
     per_crop, seconds = gflop_per_crop(detector), float(np.median(clock.laps["embed"]))
     share = per_crop * handled["embed"] / seconds / matmul_gflops(detector.device)
     rows[-1] |= {"gflop_per_crop": per_crop, "share_of_matmul": share}
-    if task.reference:
+    if task.baseline:
         clock = Clock()
         with peak_memory(peak_mb):
-            reference(task.path, is_clip, detector, clock)
+            run_baseline(task.path, is_clip, detector, clock)
             if not is_clip:
                 with clock.of("LIME"):
-                    plain = reference_lime(detector, crop)
-                correlation = rank_correlation(weights, plain)
-        theirs = _rows(task, "reference", clock, {}, peak_mb[1])
-        slower = {row["stage"]: row["median_ms"] for row in theirs}
+                    theirs = baseline_lime(detector, crop)
+                correlation = rank_correlation(weights, theirs)
+        baseline_rows = _rows(task, "baseline", clock, {}, peak_mb[1])
+        slower = {row["stage"]: row["median_ms"] for row in baseline_rows}
         for row in rows:
             if row["stage"] in slower and row["median_ms"] > 0:
                 row["times_faster"] = slower[row["stage"]] / row["median_ms"]
             if row["stage"] == "LIME":
                 row["rank_correlation"] = correlation
-        rows += theirs
+        rows += baseline_rows
     return rows
 
 
 def _rows(
-    task: Task, way: str, clock: Clock, handled: Mapping[str, int], peak_mb: float
+    task: Task, method: str, clock: Clock, handled: Mapping[str, int], peak_mb: float
 ) -> list[Row]:
     rows = []
     for stage in sorted(clock.laps, key=STAGES.index):
@@ -181,7 +181,7 @@ def _rows(
             {
                 "input": task.name,
                 "threads": task.threads,
-                "way": way,
+                "method": method,
                 "stage": stage,
                 "median_ms": 1000 * median,
                 "p95_ms": 1000 * float(np.percentile(seconds, 95)),
@@ -198,7 +198,7 @@ def draw_table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = {
         "input": "",
         "threads": "",
-        "way": "",
+        "method": "",
         "stage": "",
         "median_ms": ".1f",
         "p95_ms": ".1f",

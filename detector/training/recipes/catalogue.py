@@ -1,9 +1,9 @@
-"""The documents' systems as small frozen configurations of the same parts, with the documents' own
-numbers.
+"""The systems of docs/SOURCES.md as small frozen configurations of the same parts, with the
+sources' own numbers.
 
-A recipe is a network, one or more stages of training, and how the data is shown. Where a document
-is silent, the number is marked "ours". Every network here ends in one logit: a softmax over two
-outputs, as two documents have it, is the sigmoid of their difference, and its cross-entropy is the
+A recipe is a network, one or more stages of training, and how the data is shown. Where a source is
+silent, the number is marked "ours". Every network here ends in one logit: a softmax over two
+outputs, as two sources have it, is the sigmoid of their difference, and its cross-entropy is the
 binary one.
 """
 
@@ -19,6 +19,7 @@ from detector.nets.network import NetworkConfig
 HEADS = "heads"  # trains the frame head and the temporal head, the embedder stays as it is
 ALL = "all"
 DENOISER = "denoiser"
+OURS = "ours"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Recipe:
     """What to train and how."""
 
     name: str
-    source: str  # which document, or "ours"
+    source: str  # key into docs/SOURCES.md, or OURS
+    summary: str  # one line
     network: NetworkConfig
     stages: tuple[Stage, ...]
     start: Literal["imagenet", "vggface2", ""] = ""  # "": from scratch
@@ -79,7 +81,7 @@ class Recipe:
         return replace(self, network=network)
 
 
-def _network(
+def network_of(
     embedder: str,
     temporal: str = "mean",
     temporal_options: Mapping[str, Any] | None = None,
@@ -101,15 +103,17 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe(
             "resnet50",
-            "A.1: image embeddings as features for a classifier",
-            _network("resnet50"),
+            "embeddings-anti-media",
+            "image embeddings as features for a classifier",
+            network_of("resnet50"),
             (Stage(10, "adam", 1e-3, HEADS),),
             start="imagenet",
         ),
         Recipe(
             "resnet50-lstm",
-            "A.2: ResNet-50 per frame, LSTM(256), frozen backbone, Adam 1e-3, 10 epochs",
-            _network("resnet50", "lstm", {"hidden": 256}),
+            "embeddings-anti-media",
+            "ResNet-50 per frame, LSTM(256), frozen backbone, Adam 1e-3, 10 epochs",
+            network_of("resnet50", "lstm", {"hidden": 256}),
             (Stage(10, "adam", 1e-3, HEADS),),
             start="imagenet",
             frames=16,  # ours
@@ -117,8 +121,9 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "inception-resnet-lstm",
-            "B.1: InceptionResnetV1 frozen, 20 frames, LSTM(512) x 2 with dropout .5, 50 epochs of Adam",
-            _network(
+            "inception-lstm-blog",
+            "InceptionResnetV1 frozen, 20 frames, LSTM(512) x 2 with dropout .5, 50 epochs of Adam",
+            network_of(
                 "inception-resnet-v1",
                 "lstm",
                 {"hidden": 512, "layers": 2, "dropout": 0.5, "dense": (256,), "dropout_after": 0.5},
@@ -131,8 +136,9 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "vit-transformer",
-            "B.6: ViViT's factorised encoder, a ViT per frame and a transformer over time",
-            _network("vit", "transformer", {"width": 192, "heads": 4, "layers": 4}),  # sizes ours
+            "inception-lstm-blog",
+            "ViViT's factorised encoder, a ViT per frame and a transformer over time",
+            network_of("vit", "transformer", {"width": 192, "heads": 4, "layers": 4}),  # sizes ours
             (Stage(3, "adamw", 1e-3, HEADS), Stage(10, "adamw", 3e-5, weight_decay=0.05)),
             start="imagenet",
             frames=16,
@@ -140,8 +146,9 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "resilient",
-            "C: two streams from scratch; the denoiser first, then all with CE + 0.1 x reconstruction",
-            _network("resilient", denoiser_widths=(64, 128, 256, 512, 256), denoiser_skips=False),
+            "compression-resilient",
+            "two streams from scratch; the denoiser first, then all with CE + 0.1 x reconstruction",
+            network_of("resilient", denoiser_widths=(64, 128, 256, 512, 256), denoiser_skips=False),
             (
                 Stage(10, "adam", 1e-3, DENOISER, reconstruction=1.0),
                 Stage(20, "adam", 1e-4, reconstruction=0.1),
@@ -150,14 +157,16 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "baseline-cnn",
-            "E.1: a small CNN, Nadam, 5 epochs",
-            _network("baseline-cnn"),
+            "cnn-rnn-article",
+            "a small CNN, Nadam, 5 epochs",
+            network_of("baseline-cnn"),
             (Stage(5, "nadam", 1e-3),),  # Nadam's own rate
         ),
         Recipe(
             "xception",
-            "E.2: the head first (SGD 0.1, 3 epochs), then from layer 56 on (SGD 0.01, 10 epochs)",
-            _network("xception"),
+            "cnn-rnn-article",
+            "the head first (SGD 0.1, 3 epochs), then from layer 56 on (SGD 0.01, 10 epochs)",
+            network_of("xception"),
             # Layer 56 of the article's Keras network opens its block 7; timm counts that block as
             # 6.
             (Stage(3, "sgd", 0.1, HEADS, 0.9), Stage(10, "sgd", 0.01, "rgb.net.block6", 0.9)),
@@ -166,8 +175,9 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "inception-gru",
-            "E.4: InceptionV3 per frame, 20 frames masked, GRU 16 and 8, batch 8, a tenth held back",
-            _network(
+            "cnn-rnn-article",
+            "InceptionV3 per frame, 20 frames masked, GRU 16 and 8, batch 8, a tenth held back",
+            network_of(
                 "inception-v3", "gru", {"hidden": (16, 8), "dense": (8,), "dropout_before": 0.4}
             ),
             (Stage(10, "adam", 1e-3, HEADS),),
@@ -177,19 +187,26 @@ RECIPES: dict[str, Recipe] = {
             held_share=0.1,
         ),
         Recipe(
-            "efficientnet-b4", "ours", _network("efficientnet-b4"), _FINE_TUNING, start="imagenet"
+            "efficientnet-b4",
+            OURS,
+            "the head first, then all at a tenth of the rate",
+            network_of("efficientnet-b4"),
+            _FINE_TUNING,
+            start="imagenet",
         ),
         Recipe(
             "timm",
-            "ours: any timm network, by --backbone",
-            _network("timm"),
+            OURS,
+            "any timm network, by --backbone",
+            network_of("timm"),
             _FINE_TUNING,
             start="imagenet",
         ),
         Recipe(
             "two-stream",
-            "ours: the shipped network's shape on labelled material, without the map, which needs masks",
-            _network("two-stream", embedder_options={"use_map": False}),
+            OURS,
+            "the shipped network's shape on labelled material, without the map, which needs masks",
+            network_of("two-stream", embedder_options={"use_map": False}),
             (Stage(20, "adamw", 5e-4, weight_decay=0.02),),
             start="imagenet",
             augment="compress",

@@ -17,7 +17,8 @@ from detector.errors import DataError
 from detector.forgery.pictures import LabelledFace, load_pictures
 from detector.profile import DEFAULT_PROFILES, Profiles, profiles_to_dict
 from detector.training import charts
-from detector.training.export import fit_calibration, write_model
+from detector.training.calibration import CalibrationSet, fit_calibration
+from detector.training.export import write_model
 from detector.training.recipes.catalogue import RECIPES, Recipe, find_recipe
 from detector.training.recipes.facecache import CacheConfig, Stored, extract, read_pictures
 from detector.training.recipes.layouts import parse_spec, read_items
@@ -35,7 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "recipes", "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's"
     )
-    group.add_argument("--recipe", choices=sorted(RECIPES), help="one of the documents' systems")
+    group.add_argument(
+        "--recipe", choices=sorted(RECIPES), help="one of the systems of docs/SOURCES.md"
+    )
     group.add_argument(
         "--weights", help="the backbone's pretrained weights, a safetensors or pth file"
     )
@@ -89,7 +92,8 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     if args.backbone:
         if recipe.network.embedder != "timm":
             raise DataError(
-                f"The recipe {recipe.name} has its own backbone; --backbone goes with the recipe timm."
+                f"The recipe {recipe.name} has its own backbone; "
+                "--backbone goes with the recipe timm."
             )
         recipe = recipe.with_embedder_options({"name": args.backbone})
     recipe = recipe.with_start(args.weights, pretrained=not args.from_scratch)
@@ -156,13 +160,17 @@ def publish(finished: Run, repository: str | None = None) -> Path:
     run, out = finished, finished.out
     logits = score(run, run.data.val)
     labels = run.data.val.labels
-    calibration, thresholds = fit_calibration([(logits[labels == 0], logits[labels == 1])])
+    calibration, thresholds = fit_calibration([CalibrationSet(logits, labels)])
     profiles: Profiles = {
         kind: replace(profile, calibration=calibration, thresholds=thresholds)
         for kind, profile in DEFAULT_PROFILES.items()
     }
-    facts = {"profiles": profiles_to_dict(profiles), "recipe": run.recipe.name, "source": run.recipe.source,
-             "validation": {k: v for k, v in run.history[-1].items() if k.startswith("val_")}}  # fmt: skip
+    facts = {
+        "profiles": profiles_to_dict(profiles),
+        "recipe": run.recipe.name,
+        "source": f"{run.recipe.source}: {run.recipe.summary}",
+        "validation": {k: v for k, v in run.history[-1].items() if k.startswith("val_")},
+    }
     write_model(run.network, run.recipe.name, out / "model", facts, fp16=False)
     p = [calibration.probability(float(v)) for v in logits]
     draw(run, p)

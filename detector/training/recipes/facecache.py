@@ -34,7 +34,7 @@ NO_FACE = "No face was found."
 @dataclass(frozen=True)
 class CacheConfig:
     n_frames: int  # sampled of each clip
-    # keep 1.7 x the box and the landmarks, for the forge, instead of the detector's 224 px crop
+    # keep 1.7 x the box and the landmarks, to be forged, instead of the detector's crop
     wide: bool = False
 
 
@@ -89,12 +89,12 @@ def extract(
 
 
 def read_crops(stored: Stored) -> NDArray[np.uint8]:
-    """(T, 224, 224, 3) crops of one file's main face, in time; T >= 1."""
+    """(T, CROP_PX, CROP_PX, 3) crops of one file's main face, in time; T >= 1."""
     return _read(stored, "rgb")
 
 
 def read_pictures(stored: Stored) -> list[LabelledFace]:
-    """The wide pictures of one file's main face, for the forge."""
+    """Return the wide pictures of one file's main face, to be forged."""
     item = stored.item
     columns = [_read(stored, name) for name in ("rgb", "box", "landmarks")]
     return [

@@ -38,7 +38,8 @@ class Item:
     def __post_init__(self) -> None:
         if self.label not in (0, 1) or not self.people:
             raise ValueError(
-                f"expected a label 0 or 1 and somebody's name, but got {self.label} and {self.people}"
+                "expected a label 0 or 1 and somebody's name, "
+                f"but got {self.label} and {self.people}"
             )
 
 

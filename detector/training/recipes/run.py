@@ -1,5 +1,5 @@
-"""One run of one recipe, carried out by Hugging Face Accelerate: any device, precision and number of
-processes.
+"""One run of one recipe, carried out by Hugging Face Accelerate on any device, in any precision, in
+any number of processes.
 
 Per stage: the parts it trains are freed, every epoch is validated, the best state is kept on disk,
 and the stage ends early when nothing has become better for a while. `last.pt` lets the same command

@@ -1,7 +1,7 @@
 """Where training crops come from, and how a recipe is shown them.
 
 A FaceSource gives the crops of one file or one forgery; `Clips` turns them into what a batch is
-made of: as many frames as the recipe looks at, padded with a mask, augmented alike over time.
+made of: as many frames as the recipe takes, padded with a mask, augmented alike over time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from detector.forgery.pictures import LabelledFace
 from detector.forgery.tracks import animated, forged_pair
 from detector.training.recipes.catalogue import Recipe
 from detector.training.recipes.facecache import Stored, read_crops
+from detector.types import CROP_PX
 
-LOOKS = 4  # frames of a clip that validation averages over, for recipes that train on single crops
+VALIDATION_FRAMES = 4  # of a clip that validation averages over, for recipes of single crops
 TURN_DEG = 18.0  # rotation by up to 5% of a full turn
 CONTRAST = 0.2
 # of made forgeries: between what a person sees at once and what the shipped model ends its training
@@ -40,8 +41,8 @@ class FaceSource(Protocol):
     originals: Sequence[str]
 
     def crops(self, index: int, epoch: int) -> NDArray[np.uint8]:
-        """(T, 224, 224, 3), T >= 1, in time. A source that makes its material makes fresh material
-        each epoch.
+        """Return (T, CROP_PX, CROP_PX, 3), T >= 1, in time. A source that makes its material makes
+        fresh material each epoch.
         """
         ...
 
@@ -82,18 +83,18 @@ class ForgedFaces:
         return self.pair(index // 2, epoch)[index % 2]
 
     def pair(self, number: int, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Authentic and forged crops (T, 224, 224, 3)."""
+        """Authentic and forged crops (T, CROP_PX, CROP_PX, 3)."""
         rng = np.random.default_rng([self.seed, epoch, number])
         if self.n_frames > 1:
             frames = animated(self.maker.draw_picture(rng), self.n_frames, rng)
             return forged_pair(frames, rng, self.augmentation, self.strength)
         forgery = self.maker.make(self.maker.draw_family(rng), self.strength, rng)
-        both, _ = self.maker.to_crops(forgery, draw_training(rng, self.augmentation), 224, rng)
+        both, _ = self.maker.to_crops(forgery, draw_training(rng, self.augmentation), CROP_PX, rng)
         return both[:1], both[1:]
 
 
 class FixedCrops:
-    """Crops that are already in memory: (N, T, 224, 224, 3)."""
+    """Crops that are already in memory: (N, T, CROP_PX, CROP_PX, 3)."""
 
     def __init__(
         self, crops: NDArray[np.uint8], labels: NDArray[np.int64], originals: Sequence[str]
@@ -121,13 +122,9 @@ class Clips(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, source: FaceSource, recipe: Recipe, training: bool, seed: int = 0) -> None:
-        self.source, self.recipe, self.training, self.seed, self.epoch = (
-            source,
-            recipe,
-            training,
-            seed,
-            0,
-        )
+        self.source, self.recipe = source, recipe
+        self.training, self.seed = training, seed
+        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.source.labels)
@@ -136,7 +133,9 @@ class Clips(Dataset[dict[str, Tensor]]):
         epoch = self.epoch if self.training else 0
         rng = np.random.default_rng([self.seed, int(self.training), epoch, index])
         crops = self.source.crops(index, epoch)
-        length = self.recipe.frames if self.training or self.recipe.frames > 1 else LOOKS
+        length = (
+            self.recipe.frames if self.training or self.recipe.frames > 1 else VALIDATION_FRAMES
+        )
         chosen = pick_frames(len(crops), length, rng if self.training else None)
         clean = crops[chosen]
         if self.training:
@@ -174,13 +173,9 @@ def augment(crops: NDArray[np.uint8], kind: str, rng: np.random.Generator) -> ND
         turn = cv2.getRotationMatrix2D(
             (side / 2, side / 2), float(rng.uniform(-TURN_DEG, TURN_DEG)), 1.0
         )
+        plain = np.ascontiguousarray(crops)
         crops = np.stack(
-            [
-                cv2.warpAffine(
-                    np.ascontiguousarray(c), turn, (side, side), borderMode=cv2.BORDER_REFLECT
-                )
-                for c in crops
-            ]
+            [cv2.warpAffine(c, turn, (side, side), borderMode=cv2.BORDER_REFLECT) for c in plain]
         )
     if "contrast" in kind:
         mean = crops.mean((1, 2), keepdims=True)

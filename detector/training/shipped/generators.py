@@ -32,9 +32,11 @@ class PatchCritic(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv2d(3, 32, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(32, 64, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(64, 64, 3, 1, 1), nn.LeakyReLU(0.2), nn.Conv2d(64, 1, 1),
-        )  # fmt: skip
+            *(nn.Conv2d(3, 32, 4, 2, 1), nn.LeakyReLU(0.2)),
+            *(nn.Conv2d(32, 64, 4, 2, 1), nn.LeakyReLU(0.2)),
+            *(nn.Conv2d(64, 64, 3, 1, 1), nn.LeakyReLU(0.2)),
+            nn.Conv2d(64, 1, 1),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images * 2 - 1)

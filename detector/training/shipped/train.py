@@ -1,8 +1,8 @@
 """Train the shipped network on pairs made from authentic faces.
 
 A run is measured in minutes rather than epochs, so that it ends when the time given ends: the
-learning rate, the curriculum (strong forgeries and little augmentation first) and the crop size (160
-px, then 224) follow the share of time spent. Checkpoints every few minutes; the same command
+learning rate, the curriculum (strong forgeries and little augmentation first) and the crop size
+(160 px, then 224) follow the share of time spent. Checkpoints every few minutes; the same command
 resumes.
 """
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from detector.degrade import draw_training
-from detector.forgery.pairs import PairMaker
+from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import LabelledFace
 from detector.types import CROP_PX, MAP_SIZE
 
 VALIDATION_PAIRS = 300
-STRENGTH = 0.5  # of the forgeries
 
 
 @dataclass(frozen=True, eq=False)
