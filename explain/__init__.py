@@ -3,10 +3,11 @@
     from pathlib import Path
 
     from detector import Detector
-    from explain import build_report, write_report
+    from explain import Explainer, build_report, write_report
 
     detector = Detector()
-    report = build_report(detector, detector.analyze("photo.jpg"))
+    analysis = detector.analyze("photo.jpg")
+    report = build_report(Explainer(detector, analysis.media.kind), analysis)
     write_report(report, Path("report"))
 
 The names below load their modules at first use (PEP 562): `import explain` by itself is free.
@@ -18,12 +19,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explain.pipeline import Explanation, explain_face
+    from explain.explainer import Explainer
+    from explain.pipeline import ExplainOptions, Explanation, explain_face
     from explain.report import Report, build_report, write_report
 
-__all__ = ["Explanation", "Report", "build_report", "explain_face", "write_report"]
+__all__ = [
+    "ExplainOptions",
+    "Explainer",
+    "Explanation",
+    "Report",
+    "build_report",
+    "explain_face",
+    "write_report",
+]
 
 _HOMES = {
+    "ExplainOptions": "explain.pipeline",
+    "Explainer": "explain.explainer",
     "Explanation": "explain.pipeline",
     "Report": "explain.report",
     "build_report": "explain.report",

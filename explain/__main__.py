@@ -61,10 +61,11 @@ def run(args: argparse.Namespace) -> int:
 def _written(args: argparse.Namespace) -> list[Path]:
     load_torch()
     from detector.pipeline import DEFAULT_FRAMES, Detector
-    from explain.pipeline import Settings
+    from explain.explainer import Explainer
+    from explain.pipeline import ExplainOptions
     from explain.report import build_report, write_report
 
-    settings = Settings(
+    options = ExplainOptions(
         methods=tuple(args.methods),
         lime=not args.no_lime,
         check=not args.no_check,
@@ -72,7 +73,8 @@ def _written(args: argparse.Namespace) -> list[Path]:
     )
     detector = Detector(args.model, args.device)
     analysis = detector.analyze(args.path, n_frames=args.frames or DEFAULT_FRAMES)
-    return write_report(build_report(detector, analysis, args.path, settings), args.out)
+    explainer = Explainer(detector, analysis.media.kind)
+    return write_report(build_report(explainer, analysis, args.path, options), args.out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

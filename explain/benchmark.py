@@ -5,8 +5,8 @@
 Forges N validation faces of DIR/faces (or, without --data, the faces that ship inside scikit-image
 and matplotlib), explains each with every method and compares. Writes faces.csv (one row per face
 and map) and summary.csv, prints the table and the claims. Deletion and insertion use the authentic
-pixels as the cover and are given as shares of the distance between the authentic twin's logit and
-the forgery's, over the forgeries the detector tells from their twins.
+pixels as the cover and are given as shares of the distance between the logits of the two halves of
+a pair, over the pairs whose halves the detector tells apart.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from detector.types import (
     Media,
     Verdict,
 )
-from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, heat, heats, method_names
-from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise, report_card, shuffled
-from explain.pipeline import default_methods, explain_face
+from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat
+from explain.explainer import Explainer
+from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise, shuffled
+from explain.pipeline import explain_face
 from explain.ranks import rank_correlation
 from explain.regions import METHOD as LIME
-from explain.regions import explain_regions
 
 # those whose masks are known to the pixel
 FAMILIES = {"self-blend": 0.5, "cross-blend": 0.25, "part splice": 0.25}
 STRENGTH = 0.8  # of the forge: opaque, but not as coarse as the start of its curriculum
 LEAST_MASK = 0.005  # share of the crop; below it a mask is a dot
-TOLD_APART = 0.5  # logits between the twins, from which on a curve says something
-SHUFFLES = 5  # shuffled networks, taken in turn
+TOLD_APART = 0.5  # logits between the halves of a pair, from which on its curves are counted
+SHUFFLES = 5  # networks of shuffled weights
 MEASURES = ("pixel_auc", "pointing", "iou", "deletion", "insertion", "road", "shuffle")
 BARS = {
     "evidence map pixel AUC": 0.97,
@@ -68,7 +68,7 @@ Row = dict[str, float | int | str]
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A forged crop, its authentic twin and the mask of what was changed, all (S, S)."""
+    """The real and the forged half of a pair, and the mask of what was changed, all (S, S)."""
 
     family: str
     authentic: NDArray[np.uint8]
@@ -113,41 +113,41 @@ def forge_pairs(
 
 
 def measure(
-    detector: Detector,
-    others: Sequence[Detector],
+    explainer: Explainer,
+    others: Sequence[Explainer],
     pairs: Iterator[Pair],
     slow_faces: int,
     progress: Callable[[int], None],
 ) -> list[Row]:
-    """One row per face and map. LIME and occlusion are drawn for the first `slow_faces` only."""
-    known = method_names(detector.network, detector.profiles["image"])
-    quick = [method for method in known if method != OCCLUSION]
+    """One row per face and map. others: around networks of shuffled weights, taken in turn.
+
+    LIME and occlusion are drawn for the first `slow_faces` only.
+    """
+    quick = [method for method in explainer.methods if method != OCCLUSION]
     rows: list[Row] = []
     for index, pair in enumerate(pairs):
         progress(index)
-        maps = heats(detector, "image", pair.forged, quick)
-        shuffles = heats(others[index % len(others)], "image", pair.forged, quick)
+        maps = explainer.heats(pair.forged, quick)
+        shuffles = others[index % len(others)].heats(pair.forged, quick)
         if index < slow_faces:
-            maps[LIME] = explain_regions(detector, "image", pair.forged, seed=index).heat()
-            maps[OCCLUSION] = heat(detector, "image", pair.forged, OCCLUSION)
-        rows += _face_rows(detector, index, pair, maps, shuffles)
+            maps[LIME] = explainer.explain_regions(pair.forged, seed=index).heat()
+            maps[OCCLUSION] = explainer.heat(pair.forged, OCCLUSION)
+        rows += _face_rows(explainer, index, pair, maps, shuffles)
     return rows
 
 
 def _face_rows(
-    detector: Detector,
+    explainer: Explainer,
     index: int,
     pair: Pair,
     maps: Mapping[str, Heat],
     shuffles: Mapping[str, Heat],
 ) -> list[Row]:
-    chosen = (*default_methods(detector, "image"), LIME, OCCLUSION)
+    chosen = (*explainer.default_methods, LIME, OCCLUSION)
     graded = {method: found for method, found in maps.items() if method in chosen}
-    card = report_card(detector, "image", pair.forged, graded, given=pair.authentic, seed=index)
-    authentic, forged = (
-        float(logit)
-        for logit in detector.predict(np.stack([pair.authentic, pair.forged]), kind="image").logits
-    )
+    card = explainer.report_card(pair.forged, graded, pair.authentic, seed=index)
+    logits = explainer.score(np.stack([pair.authentic, pair.forged]))
+    authentic, forged = (float(logit) for logit in logits)
     told = forged - authentic >= TOLD_APART
     rows = []
     for name in (*maps, *CONTROLS):
@@ -174,9 +174,7 @@ def _face_rows(
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Per map: mean and half width of the 95% interval of every measure, and how many faces stand
-    behind it.
-    """
+    """Per map and measure: the mean, half the width of its 95% interval, and the number of faces."""
     summary = []
     for name in dict.fromkeys(str(row["map"]) for row in rows):
         line: Row = {"map": name}
@@ -196,10 +194,12 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
     return summary
 
 
-def timings(detector: Detector, crop: NDArray[np.uint8]) -> dict[str, float]:
-    """Seconds on this machine: one Grad-CAM, LIME, the whole explanation of one frame; the better
-    of two runs each.
+def timings(explainer: Explainer, crop: NDArray[np.uint8]) -> dict[str, float]:
+    """Seconds on this machine for one Grad-CAM, LIME and the whole explanation of one frame.
+
+    The better of two runs each.
     """
+    detector = explainer.detector
     side = crop.shape[0]
     box = (0.12 * side, 0.12 * side, 0.88 * side, 0.88 * side)
     points = (
@@ -215,12 +215,11 @@ def timings(detector: Detector, crop: NDArray[np.uint8]) -> dict[str, float]:
     face = FaceAnalysis(FaceTrack(0, (face_crop,)), (evidence,), (0.5,), verdict)
     media = Media("clock.png", "0" * 64, "image", side, side, 0.0, (Frame(0, 0.0, crop),))
     analysis = Analysis(media, (face,), verdict, detector.info)
-    known = method_names(detector.network, detector.profiles["image"])
-    grad_cam = next(method for method in known if method.startswith("Grad-CAM, "))
+    grad_cam = f"Grad-CAM, {explainer.layers[0]}"
     jobs: dict[str, Callable[[], object]] = {
-        "Grad-CAM s": lambda: heat(detector, "image", crop, grad_cam),
-        "LIME s": lambda: explain_regions(detector, "image", crop),
-        "whole explanation s": lambda: explain_face(detector, analysis),
+        "Grad-CAM s": lambda: explainer.heat(crop, grad_cam),
+        "LIME s": lambda: explainer.explain_regions(crop),
+        "whole explanation s": lambda: explain_face(explainer, analysis),
     }
     return {name: min(_seconds(job) for _ in range(2)) for name, job in jobs.items()}
 
@@ -232,8 +231,9 @@ def _seconds(job: Callable[[], object]) -> float:
 
 
 def lead(rows: Sequence[Row], key: str, control: str) -> tuple[float, float]:
-    """By how much the evidence map beats a control on the same faces: mean and half width of its
-    95% interval.
+    """By how much the evidence map beats a control on the same faces.
+
+    Returns the mean and half the width of its 95% interval.
     """
     ours, theirs = (
         {row["face"]: float(row[key]) for row in rows if row["map"] == name and key in row}
@@ -329,10 +329,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             pictures = [p for p in load_pictures(options.data / "faces") if p.split == "val"]
         rng = np.random.default_rng(options.seed)
-        others = [detector.with_network(shuffled(detector.network, rng)) for _ in range(SHUFFLES)]
+        explainer = Explainer(detector, "image")
+        others = [explainer.with_network(shuffled(detector.network, rng)) for _ in range(SHUFFLES)]
         pairs = forge_pairs(pictures, options.faces, rng)
         rows = measure(
-            detector, others, pairs, options.slow_faces, lambda i: _count(i, options.faces)
+            explainer, others, pairs, options.slow_faces, lambda i: _count(i, options.faces)
         )
     except DetectorError as err:
         print(err, file=sys.stderr)
@@ -341,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     write_csv(options.out / "faces.csv", rows)
     write_csv(options.out / "summary.csv", summary)
-    checked = claims(rows, summary, timings(detector, next(forge_pairs(pictures, 1, rng)).forged))
+    checked = claims(rows, summary, timings(explainer, next(forge_pairs(pictures, 1, rng)).forged))
     print(table(summary))
     print("\n".join(f"{'holds ' if holds else 'FAILS '} {text}" for text, holds in checked))
     return 0 if all(holds for _, holds in checked) else 1

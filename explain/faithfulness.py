@@ -1,10 +1,10 @@
 """May a heat map be believed? Measured on the face that is shown.
 
-Deletion: the hottest places are taken away first (by `cam.wiped`, or by the authentic pixels where
-they are known); a faithful map makes the frame logit fall fast, so the area under the curve is
-small. Insertion: they are shown first; it rises fast, and the area is large. Both after Petsiuk et
-al., BMVC 2018 (arXiv:1806.07421), and only worth something against maps that know nothing of the
-network: random, a Gaussian in the centre, and the picture's own edges.
+Deletion: the hottest places are taken away first (by `cam.compressed`, or by the authentic pixels
+where they are known); a faithful map makes the frame logit fall fast, so the area under the curve
+is small. Insertion: they are shown first; it rises fast, and the area is large. Both after Petsiuk
+et al., BMVC 2018 (arXiv:1806.07421). They are compared with maps that know nothing of the network:
+random, a Gaussian in the centre, and the picture's own edges.
 
 ROAD (Rong et al., ICML 2022, arXiv:2202.00449) fills in what was removed so that the hole itself
 gives nothing away. Weight randomisation (Adebayo et al., NeurIPS 2018, arXiv:1810.03292): a map
@@ -28,21 +28,19 @@ from pytorch_grad_cam.metrics.perturbation_confidence import (
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from detector.nets.network import DeepfakeNetwork
-from detector.pipeline import Detector
-from detector.types import Kind
-from explain.cam import Heat, heats, wiped
-from explain.ranks import pixel_auc, places_by_heat, rank_correlation
+from explain.cam import Heat, Score, compressed
+from explain.ranks import pixel_auc, places_by_heat
 
 CONTROLS = ("random", "centre", "edges")
 BADGE = "Do not rely on this map"
-# points of a curve beyond the first; half of what an explanation costs is looking at them
+# points of a curve beyond the first; scoring them is half of what an explanation costs
 STEPS = 12
 ROAD_PERCENTILE = 80  # above it lies the fifth of the crop that is removed
 RANDOMISED_BELOW = 0.3  # rank correlation under which a map counts as changed by shuffled weights
 
 
 def shares(steps: int) -> NDArray[np.float64]:
-    """Shares of the crop's area at which a curve is measured: equal steps of the side of a square.
+    """Shares of the crop's area at which a curve is measured: squares of equal steps.
 
     A forged mouth is 3% of a crop; equal steps of area would pass it in one.
     """
@@ -90,7 +88,10 @@ class Grade:
     def sentence(self) -> str:
         """The grade for a reader."""
         if self.trusted:
-            return "Passed: taking away or showing what it marks moves the score more than any control does."
+            return (
+                "Passed: taking away or showing what it marks moves the score more than any control "
+                "does."
+            )
         parts = [
             f"{test} no better than {_listed(lost)}"
             for test, lost in (("deletion", self.lost_deletion), ("insertion", self.lost_insertion))
@@ -109,9 +110,12 @@ class ReportCard:
     """How far each explanation of one face can be trusted."""
 
     grades: tuple[Grade, ...]
-    controls: Mapping[str, tuple[float, float]]  # name -> deletion and insertion area
-    curves: Mapping[str, Curves]  # of methods and controls
-    fill: str
+    curves: Mapping[str, Curves]  # of methods and controls, by name
+    fill: str  # what replaced deleted pixels: "compressed" or "authentic"
+
+    @property
+    def controls(self) -> dict[str, Curves]:
+        return {name: self.curves[name] for name in CONTROLS if name in self.curves}
 
     def grade(self, method: str) -> Grade:
         return next(grade for grade in self.grades if grade.method == method)
@@ -120,9 +124,7 @@ class ReportCard:
 def control_maps(
     crop: NDArray[np.uint8], rng: np.random.Generator
 ) -> dict[str, NDArray[np.float32]]:
-    """Maps (S, S) that know nothing of the network, as smooth as the maps they are compared
-    with.
-    """
+    """Maps (S, S) that know nothing of the network, about as smooth as those that do."""
     side = crop.shape[0]
     noise = cv2.resize(
         rng.random((14, 14), np.float32), (side, side), interpolation=cv2.INTER_LINEAR
@@ -137,33 +139,30 @@ def control_maps(
 
 
 def curves(
-    detector: Detector,
-    kind: Kind,
+    score: Score,
     crop: NDArray[np.uint8],
     maps: Mapping[str, NDArray[np.float32]],
     cover: NDArray[np.uint8],
     seed: int = 0,
     steps: int = STEPS,
 ) -> dict[str, Curves]:
-    """Deletion and insertion of every map (S, S); `cover` (S, S, 3) is what stands where the crop
-    was taken away.
+    """Deletion and insertion of every map (S, S); `cover` (S, S, 3) replaces what is deleted.
 
-    All maps' crops are scored in one go: full batches are cheaper, and all curves begin and end
-    at the same two.
+    All pictures are scored in one go: full batches are cheaper, and all curves share their ends.
     """
     pictures = [crop, cover]
     for heat in maps.values():
         rank = np.empty(heat.size, np.int64)
         rank[places_by_heat(heat, np.random.default_rng(seed))] = np.arange(heat.size)
-        hot = [
+        hottest = [
             (rank < round(heat.size * share)).reshape(*heat.shape, 1)
             for share in shares(steps)[1:-1]
         ]
-        pictures += [np.where(h, cover, crop) for h in hot] + [
-            np.where(h, crop, cover) for h in hot
-        ]
-    logits = detector.predict(np.stack(pictures), kind=kind).logits
-    whole, none, inner = logits[:1], logits[1:2], logits[2:].reshape(len(maps), 2, steps - 1)
+        pictures += [np.where(hot, cover, crop) for hot in hottest]
+        pictures += [np.where(hot, crop, cover) for hot in hottest]
+    logits = score(np.stack(pictures))
+    whole, none = logits[:1], logits[1:2]
+    inner = logits[2:].reshape(len(maps), 2, steps - 1)
     return {
         name: Curves(np.concatenate([whole, gone, none]), np.concatenate([none, shown, whole]))
         for name, (gone, shown) in zip(maps, inner, strict=True)
@@ -171,38 +170,37 @@ def curves(
 
 
 def report_card(
-    detector: Detector,
-    kind: Kind,
+    score: Score,
     crop: NDArray[np.uint8],
     maps: Mapping[str, Heat],
-    given: NDArray[np.uint8] | None = None,
+    authentic: NDArray[np.uint8] | None = None,
     steps: int = STEPS,
     seed: int = 0,
 ) -> ReportCard:
-    """Grade every map of one crop. `given`: the authentic twin, if there is one, to stand where
-    pixels are deleted.
+    """Grade every map of one crop.
+
+    authentic: the real half of the pair, where it is known, to stand where pixels are deleted.
     """
-    cover = wiped(crop) if given is None else given
+    cover = compressed(crop) if authentic is None else authentic
     controls = control_maps(crop, np.random.default_rng(seed))
     own = {name: heat.map for name, heat in maps.items()}
-    drawn = curves(detector, kind, crop, {**own, **controls}, cover, seed, steps)
-    roads = road(detector, kind, crop, own, seed)
-    areas = {name: (c.deletion_auc, c.insertion_auc) for name, c in drawn.items()}
-    grades = []
-    for name in maps:
-        deletion, insertion = areas[name]
-        grades.append(
-            Grade(
-                method=name,
-                deletion_auc=deletion,
-                insertion_auc=insertion,
-                road=roads[name],
-                lost_deletion=tuple(c for c in CONTROLS if areas[c][0] <= deletion),
-                lost_insertion=tuple(c for c in CONTROLS if areas[c][1] >= insertion),
-            )
-        )
-    fill = "wiped" if given is None else "given"
-    return ReportCard(tuple(grades), {c: areas[c] for c in CONTROLS}, drawn, fill)
+    measured = curves(score, crop, {**own, **controls}, cover, seed, steps)
+    roads = road(score, crop, own, seed)
+    grades = tuple(_grade(name, measured, roads[name]) for name in maps)
+    return ReportCard(grades, measured, "compressed" if authentic is None else "authentic")
+
+
+def _grade(method: str, measured: Mapping[str, Curves], road: float) -> Grade:
+    deletion = measured[method].deletion_auc
+    insertion = measured[method].insertion_auc
+    return Grade(
+        method=method,
+        deletion_auc=deletion,
+        insertion_auc=insertion,
+        road=road,
+        lost_deletion=tuple(c for c in CONTROLS if measured[c].deletion_auc <= deletion),
+        lost_insertion=tuple(c for c in CONTROLS if measured[c].insertion_auc >= insertion),
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -210,9 +208,7 @@ def report_card(
 
 
 class _SeededImputer(NoisyLinearImputer):
-    """pytorch-grad-cam's imputer with its noise drawn from a seed instead of the global
-    generator.
-    """
+    """pytorch-grad-cam's imputer with noise from a seed instead of the global generator."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(noise=0.0)
@@ -225,8 +221,7 @@ class _SeededImputer(NoisyLinearImputer):
 
 
 def road(
-    detector: Detector,
-    kind: Kind,
+    score: Score,
     crop: NDArray[np.uint8],
     maps: Mapping[str, NDArray[np.float32]],
     seed: int = 0,
@@ -235,7 +230,8 @@ def road(
 
     Above 0 where the hot places carry the logit more than the cold ones.
     """
-    image, imputer = torch.from_numpy(crop).permute(2, 0, 1) / 255, _SeededImputer(seed)
+    image = torch.from_numpy(crop).permute(2, 0, 1) / 255
+    imputer = _SeededImputer(seed)
     filled = []
     for heat in maps.values():
         rank = np.empty(heat.size, np.float32)
@@ -243,16 +239,15 @@ def road(
         # no ties, or a percentile would remove everything
         rank[order] = np.linspace(1, 0, heat.size, dtype=np.float32)
         for remove in (RemoveLeastRelevantFirst, RemoveMostRelevantFirst):
-            filled.append(
-                remove(ROAD_PERCENTILE, imputer)(image, torch.from_numpy(rank).view(heat.shape))
-            )
+            remaining = torch.from_numpy(rank).view(heat.shape)
+            filled.append(remove(ROAD_PERCENTILE, imputer)(image, remaining))
     pictures = (torch.stack(filled) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    logits = detector.predict(pictures, kind=kind).logits.reshape(-1, 2)
+    logits = score(pictures).reshape(-1, 2)
     return {name: float(cold - hot) / 2 for name, (cold, hot) in zip(maps, logits, strict=True)}
 
 
-# ---------------------------------------------------------------------------------------- true
-# masks, shuffled nets
+# --------------------------------------------------------------------------------------------
+# true masks, shuffled networks
 
 
 @dataclass(frozen=True)
@@ -270,22 +265,23 @@ def localise(heat: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0) 
         raise ValueError("expected a mask with something in it, but got an empty one")
     order = places_by_heat(heat, np.random.default_rng(seed))
     flat = mask.ravel()
-    both = int(flat[order[: int(flat.sum())]].sum())
+    area = int(flat.sum())
+    shared = int(flat[order[:area]].sum())
     return Localisation(
-        pixel_auc(heat, mask), bool(flat[order[0]]), both / (2 * int(flat.sum()) - both)
+        pixel_auc=pixel_auc(heat, mask),
+        pointing=bool(flat[order[0]]),
+        iou=shared / (2 * area - shared),
     )
 
 
 def shuffled(network: DeepfakeNetwork, rng: np.random.Generator) -> DeepfakeNetwork:
-    """The same network with the weights inside every tensor in random order: it has learnt nothing
-    any more.
-    """
-    twin = copy.deepcopy(network)
+    """A copy of the network with the weights inside every tensor in random order."""
+    untaught = copy.deepcopy(network)
     with torch.no_grad():
-        for parameter in twin.parameters():
+        for parameter in untaught.parameters():
             order = torch.from_numpy(rng.permutation(parameter.numel())).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return twin
+    return untaught
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,19 +295,3 @@ class Shuffle:
     @property
     def changed(self) -> bool:
         return abs(self.correlation) < RANDOMISED_BELOW
-
-
-def shuffle_weights(
-    detector: Detector,
-    kind: Kind,
-    crop: NDArray[np.uint8],
-    methods: Sequence[str],
-    seed: int = 0,
-) -> dict[str, Shuffle]:
-    """Weight randomisation of one crop's maps."""
-    other = detector.with_network(shuffled(detector.network, np.random.default_rng(seed)))
-    before, after = (heats(d, kind, crop, methods) for d in (detector, other))
-    return {
-        m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map))
-        for m in methods
-    }

@@ -11,6 +11,7 @@ import io
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import cv2
@@ -39,7 +40,8 @@ STRONGEST_ALPHA = 0.75
 # the same for values below 0: what speaks for an authentic face is the background
 NEGATIVE_ALPHA = 0.35
 FRAME_PX = 1280  # longer side of a shown frame
-FACE_PX, FACE_MARGIN = 448, 1.7  # side of a shown face, and how much of its surroundings
+FACE_PX = 448  # side of a shown face
+FACE_MARGIN = 1.7  # side of its picture / longer side of the face box
 LEAST_LIMIT = 1e-6  # a scale never blows up rounding noise
 
 # matplotlib's text layout keeps global caches that are not made for threads.
@@ -78,13 +80,13 @@ class Scale:
 
 
 def shared_scale(heats: Sequence[Heat]) -> Scale:
-    """One scale for maps of one method over several frames. Raises ValueError without maps or for
-    mixed methods.
+    """One scale for maps of one method over several frames.
+
+    Raises ValueError without maps and for maps of several methods.
     """
-    if len({heat.method for heat in heats}) != 1:
-        raise ValueError(
-            f"expected maps of one method, but got {sorted({heat.method for heat in heats})}"
-        )
+    methods = sorted({heat.method for heat in heats})
+    if len(methods) != 1:
+        raise ValueError(f"expected maps of one method, but got {methods}")
     first = heats[0]
     largest = max(float(np.abs(heat.map).max()) for heat in heats)
     limit = max(largest, LEAST_LIMIT)
@@ -117,11 +119,11 @@ def view_face(rgb: Rgb, crop: FaceCrop, size_px: int = FACE_PX) -> View:
 def lay_back(
     values: NDArray[np.float32], to_target: NDArray, shape: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Move a crop's map onto a picture of `shape` (h, w) by the (2, 3) affine crop px -> picture
-    px.
+    """Move a crop's map onto a picture of `shape` (h, w).
 
-    Exact bilinear interpolation in double precision (OpenCV's rounds positions to 1/32 px). Returns
-    the values (h, w) and where the crop covers the picture.
+    to_target: (2, 3) affine, crop px -> picture px. Bilinear interpolation in double precision
+    (OpenCV's rounds positions to 1/32 px). Returns the values (h, w) and where the crop covers the
+    picture.
     """
     back = cv2.invertAffineTransform(np.asarray(to_target, np.float64))
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -174,7 +176,7 @@ def annotate(view: View, faces: Iterable[tuple[FaceCrop, str]]) -> Rgb:
     return np.asarray(image)
 
 
-# ---------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------
 # crop pictures
 
 
@@ -201,9 +203,7 @@ def regions_positive(crop_rgb: Rgb, regions: Regions, count: int = POSITIVE_SHOW
 
 
 def regions_signed(crop_rgb: Rgb, regions: Regions, scale: Scale, count: int = SIGNED_SHOWN) -> Rgb:
-    """LIME's second picture: the strongest superpixels of either sign, coloured, with boundaries
-    and weights.
-    """
+    """LIME's second picture: the strongest superpixels of either sign with their weights."""
     chosen = regions.strongest(count, positive_only=False)
     shown = np.isin(regions.segments, chosen)
     weights = np.where(shown, regions.weights[regions.segments], 0).astype(np.float32)
@@ -267,7 +267,7 @@ def regions_chart(crop_rgb: Rgb, regions: Regions, scale: Scale | None = None) -
     return with_colour_bar(regions_signed(crop_rgb, regions, scale), scale)
 
 
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------
 # charts
 
 
@@ -304,7 +304,8 @@ def timeline_chart(timeline: Timeline) -> Rgb:
 
 
 def _draw_scores(axes: Any, timeline: Timeline) -> None:
-    low, high = timeline.band
+    low = timeline.thresholds.authentic_below
+    high = timeline.thresholds.forged_above
     axes.axhspan(low, high, color="#bbbbbb", alpha=0.4, label="cannot say", zorder=0)
     for interval in timeline.intervals:
         axes.axvspan(
@@ -337,21 +338,26 @@ def _draw_scores(axes: Any, timeline: Timeline) -> None:
     )  # above: nothing is hidden
 
 
-def curves_chart(curves: Sequence[tuple[str, Sequence[float], bool]], title: str) -> Rgb:
-    """Deletion or insertion curves: (name, logits at faithfulness.shares, whether it is a
-    control).
-    """
+@dataclass(frozen=True)
+class CurveLine:
+    """One deletion or insertion curve."""
+
+    name: str
+    logits: Sequence[float]  # at faithfulness.shares of the area
+    is_control: bool
+
+
+def curves_chart(lines: Sequence[CurveLine], title: str) -> Rgb:
+    """Deletion or insertion curves over one axis."""
     figure = Figure(figsize=(4.48, 3.0), dpi=100, layout="constrained")
     axes = figure.subplots()
-    styles = iter(["--", ":", "-."] * len(curves))
-    for name, values, control in curves:
-        share = 100 * shares(len(values) - 1)
-        look = (
-            {"color": "#888888", "linestyle": next(styles), "linewidth": 1.0}
-            if control
-            else {"linewidth": 1.8}
-        )
-        axes.plot(share, values, label=name, **look)
+    control_dashes = cycle(("--", ":", "-."))
+    for line in lines:
+        share = 100 * shares(len(line.logits) - 1)
+        style: dict[str, Any] = {"linewidth": 1.8}
+        if line.is_control:
+            style = {"color": "#888888", "linestyle": next(control_dashes), "linewidth": 1.0}
+        axes.plot(share, line.logits, label=line.name, **style)
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("share of the crop, hottest first (%)", fontsize=8)
     axes.set_ylabel("frame logit", fontsize=8)

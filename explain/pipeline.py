@@ -1,10 +1,10 @@
-"""One face of an Analysis in, its Explanation out: maps, LIME, reconstruction, report card,
+"""One face of an Analysis in, its Explanation out: maps, LIME, reconstruction, report card and
 words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,23 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.degrade import jpeg
-from detector.pipeline import STABILITY_QUALITY, Detector
-from detector.types import Analysis, FaceAnalysis, FaceCrop, Frame, Kind
-from explain.cam import EVIDENCE_MAP, LOW_PASS_VIEW, Heat, capture_pass, heats, method_names, wiped
-from explain.faithfulness import STEPS, ReportCard, report_card
+from detector.pipeline import STABILITY_QUALITY, Progress
+from detector.types import Analysis, FaceAnalysis, FaceCrop, Frame
+from explain.cam import Heat, compressed
+from explain.capture import Capture
+from explain.explainer import Explainer
+from explain.faithfulness import STEPS, ReportCard
 from explain.regions import METHOD as LIME
-from explain.regions import N_SAMPLES, Regions, explain_regions
-from explain.restore import Restoration, noise_residual, restore
+from explain.regions import N_SAMPLES, Regions
+from explain.restore import Restoration, noise_residual
 from explain.timeline import Timeline, build_timeline
-from explain.words import WHOLE, Findings, describe, face_parts, place_of
-
-Progress = Callable[[float, str], None]
-SHOWN_CAM = "Grad-CAM"  # of the CAM family, the one that is shown unless others are asked for
+from explain.words import WHOLE, Findings, FrameScores, describe, face_parts, place_of
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What to compute; part of every report, since the same settings give the same report."""
+class ExplainOptions:
+    """What to compute; part of every report, since the same options give the same report."""
 
     # heat maps by name; empty: the evidence map and Grad-CAM on every layer
     methods: tuple[str, ...] = ()
@@ -62,17 +61,6 @@ class Explanation:
     words: tuple[str, ...]
 
 
-def default_methods(detector: Detector, kind: Kind) -> tuple[str, ...]:
-    """The heat maps shown unless others are asked for.
-
-    The low-pass view's is not among them: it places forgeries hardly better than chance (pixel AUC
-    .55), and grading one more map takes a second. The evidence map holds both views.
-    """
-    known = method_names(detector.network, detector.profiles[kind])
-    names = [m for m in known if not m.endswith(LOW_PASS_VIEW)]
-    return tuple(m for m in names if m == EVIDENCE_MAP or m.startswith(f"{SHOWN_CAM}, "))
-
-
 def most_suspicious(face: FaceAnalysis) -> int:
     """Index of the crop with the highest probability, a detected one before an interpolated one."""
     return max(
@@ -82,57 +70,53 @@ def most_suspicious(face: FaceAnalysis) -> int:
 
 
 def explain_face(
-    detector: Detector,
+    explainer: Explainer,
     analysis: Analysis,
     face_index: int = 0,
     crop_index: int | None = None,
-    settings: Settings | None = None,
+    options: ExplainOptions | None = None,
     progress: Progress | None = None,
+    timeline: Timeline | None = None,
 ) -> Explanation:
     """Explain one crop of one face; crop_index None takes the most suspicious one.
 
-    `progress(share, stage)` is called along the way; raising in it cancels. Raises IndexError for a
-    face or crop that is not there and ValueError for an unknown method.
+    timeline: of this face, if it was built before. `progress(share, stage)` is called along the
+    way; raising in it cancels. Raises IndexError for a face or crop that is not there, and
+    ValueError for an unknown method or an explainer of the other kind of file.
     """
-    settings, report = settings or Settings(), progress or (lambda share, stage: None)
-    kind, face = analysis.media.kind, analysis.faces[face_index]
+    if explainer.kind != analysis.media.kind:
+        raise ValueError(f"expected an explainer of {analysis.media.kind}, got {explainer.kind}")
+    options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
+    face = analysis.faces[face_index]
     crop = face.track.crops[most_suspicious(face) if crop_index is None else crop_index]
-    profile = detector.profiles[kind]
     report(0.05, "Drawing heat maps")
-    capture = capture_pass(detector, kind, crop.rgb)
-    methods = settings.methods or default_methods(detector, kind)
-    maps = heats(detector, kind, crop.rgb, methods, capture)
-    regions = None
-    if settings.lime:
+    capture = explainer.capture(crop.rgb)
+    heats = explainer.heats(crop.rgb, options.methods or explainer.default_methods, capture)
+    regions = card = None
+    if options.lime:
         report(0.15, "Covering parts of the face (LIME)")
-        regions = explain_regions(
-            detector,
-            kind,
-            crop.rgb,
-            settings.lime_fill,
-            n_samples=settings.lime_samples,
-            seed=settings.seed,
+        regions = explainer.explain_regions(
+            crop.rgb, options.lime_fill, n_samples=options.lime_samples, seed=options.seed
         )
-        maps[LIME] = regions.heat()
-    card = None
-    if settings.check:
+        heats[LIME] = regions.heat()
+    if options.check:
         report(0.5, "Checking the explanations")
-        card = report_card(
-            detector, kind, crop.rgb, maps, steps=settings.check_steps, seed=settings.seed
-        )
+        card = explainer.report_card(crop.rgb, heats, steps=options.check_steps, seed=options.seed)
     report(0.95, "Putting it into words")
-    timeline = build_timeline(face, profile.thresholds)
-    findings = find(detector, kind, face, crop, maps, card, timeline, capture.stream_shares())
+    timeline = timeline or build_timeline(face, explainer.profile.thresholds)
+    first = next(iter(heats.values()))
+    trusted = first if card is None or card.grade(first.method).trusted else None
+    findings = _findings(explainer, face, crop, capture, trusted, timeline)
     return Explanation(
         face=face,
         frame=next(frame for frame in analysis.media.frames if frame.index == crop.frame_index),
         crop=crop,
         logit=capture.logit,
-        p=profile.calibration.probability(capture.logit),
-        heats=maps,
+        p=explainer.probability(capture.logit),
+        heats=heats,
         regions=regions,
         card=card,
-        restoration=restore(detector, crop.rgb),
+        restoration=explainer.restore(crop.rgb),
         residual=noise_residual(crop.rgb),
         timeline=timeline,
         findings=findings,
@@ -140,39 +124,39 @@ def explain_face(
     )
 
 
-def find(
-    detector: Detector,
-    kind: Kind,
+def _findings(
+    explainer: Explainer,
     face: FaceAnalysis,
     crop: FaceCrop,
-    maps: Mapping[str, Heat],
-    card: ReportCard | None,
+    capture: Capture,
+    trusted: Heat | None,
     timeline: Timeline,
-    stream_shares: Mapping[str, float],
 ) -> Findings:
-    """Gather the numbers for the sentences; looks at the crop re-saved and with each part of the
-    face wiped.
-    """
-    parts, cover = face_parts(crop), wiped(crop.rgb)
-    hidden = {
-        n: np.where(mask[..., None], cover, crop.rgb)
-        for n, mask in parts.items()
-        if n != WHOLE and mask.any()
-    }
-    pictures = [crop.rgb, jpeg(crop.rgb, STABILITY_QUALITY), *hidden.values()]
-    logits = detector.predict(np.stack(pictures), kind=kind).logits
-    probability = detector.profiles[kind].calibration.probability
-    p_frame, p_resaved, *p_hidden = (probability(float(logit)) for logit in logits)
-    first = next(iter(maps.values()))
-    trusted = card is None or card.grade(first.method).trusted
+    """The numbers behind the sentences. trusted: the map that may name a place; None: no map may."""
+    parts = face_parts(crop)
     return Findings(
         label=face.verdict.label,
         p=face.verdict.p_fake or 0.0,
-        band=timeline.band,
-        place=place_of(first, parts) if trusted else None,
-        stream_shares=stream_shares,
-        seconds=[(i.start_s, i.end_s) for i in timeline.intervals],
-        p_frame=p_frame,
-        p_resaved=p_resaved,
-        p_hidden=dict(zip(hidden, p_hidden, strict=True)),
+        thresholds=timeline.thresholds,
+        place=None if trusted is None else place_of(trusted, parts),
+        stream_shares=capture.stream_shares(),
+        intervals=timeline.intervals,
+        frame=score_changes(explainer, crop, parts),
     )
+
+
+def score_changes(
+    explainer: Explainer, crop: FaceCrop, parts: Mapping[str, NDArray[np.bool_]]
+) -> FrameScores:
+    """The crop's probability as it is, re-saved, and with each part of the face compressed."""
+    cover = compressed(crop.rgb)
+    hidden = {
+        name: np.where(mask[..., None], cover, crop.rgb)
+        for name, mask in parts.items()
+        if name != WHOLE and mask.any()
+    }
+    pictures = [crop.rgb, jpeg(crop.rgb, STABILITY_QUALITY), *hidden.values()]
+    p, p_resaved, *p_hidden = (
+        explainer.probability(float(logit)) for logit in explainer.score(np.stack(pictures))
+    )
+    return FrameScores(p, p_resaved, dict(zip(hidden, p_hidden, strict=True)))

@@ -1,10 +1,10 @@
 """LIME: which patches of the face carry the frame logit (Ribeiro et al., KDD 2016,
 arXiv:1602.04938).
 
-The crop is cut into superpixels, random halves of them are covered, the detector looks at every
-such picture, and a ridge regression from "which are left" to the logit gives each superpixel a
-weight in logit units. The samples are drawn and looked at here, in batches; the regression and its
-kernel are the lime package's.
+The crop is cut into superpixels, random halves of them are covered, the detector scores every such
+picture, and a ridge regression from "which are left" to the logit gives each superpixel a weight in
+logit units. The samples are drawn and scored here, in batches; the regression and its kernel are
+the lime package's.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from skimage.segmentation import relabel_sequential, slic
 
-from detector.pipeline import Detector
-from detector.types import Kind
-from explain.cam import Heat, wiped
+from detector.types import CROP_PX
+from explain.cam import Heat, Score, compressed
 from explain.ranks import rank_correlation
 
 METHOD = "LIME"
-FILLS = ("mean", "blur", "wiped", "given")  # what stands in for a covered superpixel
-BLUR_SIGMA_PX = 6.0  # of "blur" in a 224 px crop: no detail left, colours kept
-# four looks per superpixel; half of them for each of the two seeds of the stability check
+FILLS = ("mean", "blur", "compressed", "authentic")  # what stands in for a covered superpixel
+BLUR_SIGMA_PX = 6.0  # of "blur" in a crop of CROP_PX: no detail left, colours kept
+# four samples per superpixel; half of them for each of the two seeds of the stability check
 N_SAMPLES = 256
-N_SEGMENTS = 64  # about 28 px a side: an eye is one or two of them
-AT_ONCE = 64  # pictures made before the detector looks at them: 10 MB
+N_SEGMENTS = 64  # an eye is one or two of them
+BATCH = 64  # pictures made before they are scored: 10 MB
 POSITIVE_SHOWN, SIGNED_SHOWN = 5, 10  # superpixels in the two pictures
 
 
@@ -41,9 +40,9 @@ class Regions:
     segments: NDArray[np.int32]  # (S, S), 0..n-1
     # (n,) logits that a superpixel adds by being seen; above 0 speaks for a forgery
     weights: NDArray[np.float32]
-    intercept: float  # logit with everything covered, as the model has it
+    intercept: float  # the linear model's logit with everything covered
     # weighted R^2 of the linear model; low: the network is not linear in these patches
-    score: float
+    r_squared: float
     # rank correlation of the weights between two independent halves of the samples
     stability: float
     fill: str
@@ -54,7 +53,7 @@ class Regions:
             raise ValueError(f"expected weights of shape ({n},), but got {self.weights.shape}")
 
     def heat(self) -> Heat:
-        """The weights laid out as a map."""
+        """The weights as a map (S, S)."""
         return Heat(
             self.weights[self.segments].astype(np.float32), METHOD, "frame logit", signed=True
         )
@@ -78,60 +77,66 @@ def superpixels(crop: NDArray[np.uint8], count: int = N_SEGMENTS) -> NDArray[np.
 
 
 def explain_regions(
-    detector: Detector,
-    kind: Kind,
+    score: Score,
     crop: NDArray[np.uint8],
     fill: str = "mean",
-    given: NDArray[np.uint8] | None = None,
+    authentic: NDArray[np.uint8] | None = None,
     n_samples: int = N_SAMPLES,
     seed: int = 0,
 ) -> Regions:
     """LIME of one (S, S, 3) crop.
 
-    fill: "mean" colours a covered superpixel evenly, "blur" takes its detail, "wiped" its traces
-    (see cam.wiped), "given" shows it from the picture `given` (the authentic twin of a forgery:
-    then only the forgery is taken away). Raises ValueError for an unknown fill.
+    fill: what a covered superpixel is replaced by. "mean" is its mean colour, "blur" its blurred
+    pixels, "compressed" its heavily compressed ones (see cam.compressed), "authentic" those of the
+    picture `authentic`, the real half of a pair: then only the forgery is taken away. Raises
+    ValueError for an unknown fill.
     """
     segments = superpixels(crop)
-    cover = _cover(crop, segments, fill, given)
+    cover = _cover(crop, segments, fill, authentic)
     n = int(segments.max()) + 1
     halves = [_draw(np.random.default_rng([seed, half]), n_samples // 2, n) for half in (0, 1)]
-    logits = [_logits(detector, kind, crop, cover, segments, kept) for kept in halves]
+    logits = [_logits(score, crop, cover, segments, kept) for kept in halves]
     first, second = (
-        _fit(segments, kept, logit)[0] for kept, logit in zip(halves, logits, strict=True)
+        _regress(segments, kept, own).weights for kept, own in zip(halves, logits, strict=True)
     )
-    weights, intercept, score = _fit(segments, np.concatenate(halves), np.concatenate(logits))
-    return Regions(segments, weights, intercept, score, rank_correlation(first, second), fill)
+    model = _regress(segments, np.concatenate(halves), np.concatenate(logits))
+    return Regions(
+        segments=segments,
+        weights=model.weights,
+        intercept=model.intercept,
+        r_squared=model.r_squared,
+        stability=rank_correlation(first, second),
+        fill=fill,
+    )
 
 
 def _cover(
-    crop: NDArray[np.uint8], segments: NDArray, fill: str, given: NDArray[np.uint8] | None
+    crop: NDArray[np.uint8], segments: NDArray, fill: str, authentic: NDArray[np.uint8] | None
 ) -> NDArray[np.uint8]:
     if fill == "mean":
         size = np.bincount(segments.ravel())
         means = [np.bincount(segments.ravel(), crop[..., c].ravel()) / size for c in range(3)]
         return np.stack(means, axis=-1).round().astype(np.uint8)[segments]
     if fill == "blur":
-        return np.asarray(
-            cv2.GaussianBlur(crop, (0, 0), BLUR_SIGMA_PX * crop.shape[0] / 224), np.uint8
-        )
-    if fill == "wiped":
-        return wiped(crop)
-    if fill == "given" and given is not None and given.shape == crop.shape:
-        return given
+        sigma = BLUR_SIGMA_PX * crop.shape[0] / CROP_PX
+        return np.asarray(cv2.GaussianBlur(crop, (0, 0), sigma), np.uint8)
+    if fill == "compressed":
+        return compressed(crop)
+    if fill == "authentic" and authentic is not None and authentic.shape == crop.shape:
+        return authentic
+    known = ", ".join(FILLS)
     raise ValueError(
-        f"The fill must be one of {', '.join(FILLS)}, and 'given' needs a picture of the crop's size."
+        f"The fill must be one of {known}, and 'authentic' needs a picture of the crop's size."
     )
 
 
 def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
-    """(count, n) of 0 covered, 1 seen; the first row sees everything, as lime wants it. count is
-    even.
+    """(count, n) of 0 covered, 1 seen; the first row sees everything, as lime expects it.
 
-    Half of the rows are those of a Hadamard matrix, with columns and signs at random, and the rest
-    what they leave out: no superpixel is seen more often, or more often with another, and what
-    pairs of them do together cancels out. By lone throws of a coin the same accuracy takes about
-    twice the samples.
+    count is even. Half of the rows come from a Hadamard matrix with columns and signs at random;
+    the others are their complements. So every superpixel and every pair of superpixels is seen
+    equally often, and interactions of pairs cancel out. Independent draws need about twice the
+    samples for the same accuracy.
     """
     order = 1 << (max(n, count // 2) - 1).bit_length()
     signs = hadamard(order)[:, rng.permutation(order)[:n]] * rng.choice([-1, 1], n)
@@ -142,46 +147,45 @@ def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
 
 
 def _logits(
-    detector: Detector,
-    kind: Kind,
+    score: Score,
     crop: NDArray[np.uint8],
     cover: NDArray[np.uint8],
     segments: NDArray,
     kept: NDArray,
 ) -> NDArray[np.float32]:
     logits = []
-    for start in range(0, len(kept), AT_ONCE):
-        seen = kept[start : start + AT_ONCE].astype(np.uint8)
-        # cv2 rather than np.where, which takes seven times as long, a good part of the network's
-        # own time.
-        logits.append(
-            detector.predict(
-                np.stack([cv2.copyTo(crop, row[segments], cover.copy()) for row in seen]),
-                kind=kind,
-            ).logits
-        )
+    for start in range(0, len(kept), BATCH):
+        seen = kept[start : start + BATCH].astype(np.uint8)
+        # cv2 rather than np.where, which takes seven times as long
+        pictures = np.stack([cv2.copyTo(crop, row[segments], cover.copy()) for row in seen])
+        logits.append(score(pictures))
     return np.concatenate(logits)
 
 
-class _Prepared(LimeImageExplainer):
-    """lime with samples that have been looked at already, instead of its own loop of one picture at
-    a time.
-    """
+class _ScoredSamples(LimeImageExplainer):
+    """lime with samples that have been scored, instead of its own loop of one picture at a time."""
 
     def __init__(self, kept: NDArray, logits: NDArray[np.float32]) -> None:
         super().__init__(feature_selection="none", random_state=0)
-        self.prepared = kept, logits[:, None]
+        self.samples = kept, logits[:, None]
 
     def data_labels(self, *arguments: Any, **options: Any) -> tuple[NDArray, NDArray]:
-        return self.prepared
+        return self.samples
 
 
-def _fit(
-    segments: NDArray, kept: NDArray, logits: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], float, float]:
-    """Weights (n,), intercept and R^2 of lime's weighted ridge regression."""
+@dataclass(frozen=True, eq=False)
+class _LinearModel:
+    """The logit as a sum over the superpixels that are seen."""
+
+    weights: NDArray[np.float32]  # (n,) logits
+    intercept: float  # logits
+    r_squared: float
+
+
+def _regress(segments: NDArray, kept: NDArray, logits: NDArray[np.float32]) -> _LinearModel:
+    """lime's weighted ridge regression."""
     blank = np.zeros((*segments.shape, 3))
-    found = _Prepared(kept, logits).explain_instance(
+    found = _ScoredSamples(kept, logits).explain_instance(
         blank,
         None,
         labels=(0,),
@@ -193,4 +197,4 @@ def _fit(
     weights = np.zeros(kept.shape[1], np.float32)
     for segment, weight in found.local_exp[0]:
         weights[segment] = weight
-    return weights, float(found.intercept[0]), float(found.score)
+    return _LinearModel(weights, float(found.intercept[0]), float(found.score))

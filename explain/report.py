@@ -9,36 +9,26 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from detector.pipeline import Detector
+from detector.pipeline import Progress
 from detector.types import Analysis
 from explain import figures
 from explain.cam import Heat
+from explain.explainer import Explainer
 from explain.faithfulness import CONTROLS, ReportCard
-from explain.pipeline import Explanation, Settings, explain_face
+from explain.pipeline import ExplainOptions, Explanation, explain_face
 from explain.provenance import c2pa_manifest
 from explain.regions import METHOD as LIME
-from explain.report_html import page
+from explain.report_html import ReportPicture, page
 from explain.report_json import content_of
-from explain.words import said
+from explain.timeline import build_timelines
+from explain.words import format_probability
 
-MAX_FACES = 3  # explained in full; the others are listed with their scores
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """One picture of the report."""
-
-    name: str  # file name
-    png: bytes
-    caption: str  # also the alternative text
+MAX_FACES = 3  # that are explained; the others are listed with their scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +36,7 @@ class Report:
     """Numbers, and the pictures of each explained face, in the order of the faces."""
 
     content: Mapping[str, Any]
-    pictures: Sequence[Sequence[Picture]]
+    pictures: Sequence[Sequence[ReportPicture]]
 
     # A file name may hold bytes that are no text; both formats have a way to write those.
 
@@ -55,33 +45,38 @@ class Report:
         return text.encode(errors="backslashreplace").decode()
 
     def html(self) -> str:
-        text = page(self.content, [[(p.caption, p.png) for p in some] for some in self.pictures])
+        text = page(self.content, self.pictures)
         return text.encode(errors="xmlcharrefreplace").decode()
 
 
 def build_report(
-    detector: Detector,
+    explainer: Explainer,
     analysis: Analysis,
     path: Path | None = None,
-    settings: Settings | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    options: ExplainOptions | None = None,
+    progress: Progress | None = None,
 ) -> Report:
-    """Explain the most forged-looking faces of an analysis. path: the file itself, for its Content
-    Credentials.
-    """
-    settings, report = settings or Settings(), progress or (lambda share, stage: None)
-    count = min(MAX_FACES, len(analysis.faces))
+    """Explain the most forged-looking faces of an analysis.
 
-    def part(index: int) -> Callable[[float, str], None]:
+    path: the file itself, for its Content Credentials. `progress(share, stage)` is called along the
+    way; raising in it cancels. Raises ValueError as explain_face does.
+    """
+    options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
+    count = min(MAX_FACES, len(analysis.faces))
+    timelines = build_timelines(analysis, explainer.profile.thresholds)
+
+    def part(index: int) -> Progress:
         return lambda share, stage: report(
             (index + share) / count, f"Face {index + 1} of {count}: {stage}"
         )
 
     explained = [
-        explain_face(detector, analysis, i, settings=settings, progress=part(i))
+        explain_face(
+            explainer, analysis, i, options=options, progress=part(i), timeline=timelines[i]
+        )
         for i in range(count)
     ]
-    content = content_of(detector, analysis, explained, settings, c2pa_manifest(path))
+    content = content_of(analysis, timelines, explained, options, c2pa_manifest(path))
     return Report(content, _pictures(explained))
 
 
@@ -111,79 +106,95 @@ def write_whole(path: Path, content: bytes) -> Path:
     return path
 
 
-# --------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------
 # pictures
 
 
-def _pictures(explained: Sequence[Explanation]) -> list[list[Picture]]:
+def _pictures(explained: Sequence[Explanation]) -> list[list[ReportPicture]]:
     methods = list(dict.fromkeys(method for e in explained for method in e.heats))
     scales = {
         m: figures.shared_scale([e.heats[m] for e in explained if m in e.heats]) for m in methods
     }
-    return [_face_pictures(e, f"face{i + 1}", scales) for i, e in enumerate(explained)]
+    found = []
+    for number, explanation in enumerate(explained, start=1):
+        drawn = [
+            *_frame_pictures(explanation),
+            *_heat_pictures(explanation, scales),
+            *_lime_pictures(explanation, scales),
+            *_noise_pictures(explanation),
+            *_curve_pictures(explanation),
+        ]
+        named = [replace(picture, name=f"face{number}-{picture.name}") for picture in drawn]
+        found.append(named)
+    return found
 
 
-def _face_pictures(
-    e: Explanation, prefix: str, scales: Mapping[str, figures.Scale]
-) -> list[Picture]:
-    made: list[Picture] = []
+def _picture(name: str, rgb: figures.Rgb, caption: str) -> ReportPicture:
+    return ReportPicture(f"{name}.png", figures.png(rgb), caption)
 
-    def add(name: str, rgb: NDArray[np.uint8], caption: str) -> None:
-        made.append(Picture(f"{prefix}-{name}.png", figures.png(rgb), caption))
 
-    label = f"{e.face.track.track}: {said(e.p)}"
-    add(
-        "frame",
-        figures.annotate(figures.view_frame(e.frame.rgb), [(e.crop, label)]),
-        f"The frame, face {label}",
-    )
+def _frame_pictures(e: Explanation) -> Iterator[ReportPicture]:
+    label = f"{e.face.track.track}: {format_probability(e.p)}"
+    frame = figures.annotate(figures.view_frame(e.frame.rgb), [(e.crop, label)])
+    yield _picture("frame", frame, f"The frame, face {label}")
     if len(e.timeline.t) > 1:
-        add(
-            "timeline",
-            figures.timeline_chart(e.timeline),
-            "Score and frame-to-frame similarity through the clip",
-        )
+        chart = figures.timeline_chart(e.timeline)
+        yield _picture("timeline", chart, "Score and frame-to-frame similarity through the clip")
+
+
+def _heat_pictures(e: Explanation, scales: Mapping[str, figures.Scale]) -> Iterator[ReportPicture]:
     view = figures.view_face(e.frame.rgb, e.crop)
     for method, heat in e.heats.items():
         if method != LIME:
-            bar = figures.colour_bar(scales[method])
-            shown = figures.stack([figures.overlay(view, e.crop, heat, scales[method]), bar])
-            add(_slug(method), shown, _heat_caption(heat, e.card))
-    if e.regions is not None:
-        scale = scales[LIME]
-        add(
-            "lime-positive",
-            figures.regions_positive(e.crop.rgb, e.regions),
-            "LIME: what speaks most for a forgery",
-        )
-        signed = figures.stack(
-            [figures.regions_signed(e.crop.rgb, e.regions, scale), figures.colour_bar(scale)]
-        )
-        steady = f"rank correlation of two halves of the samples {e.regions.stability:.2f}, R² {e.regions.score:.2f}"
-        add("lime-signed", signed, f"{_heat_caption(e.heats[LIME], e.card)} ({steady})")
-    add("noise", figures.residual_picture(e.residual), "Noise residual, eight times amplified")
+            laid = figures.overlay(view, e.crop, heat, scales[method])
+            shown = figures.with_colour_bar(laid, scales[method])
+            yield _picture(_slug(method), shown, _heat_caption(heat, e.card))
+
+
+def _lime_pictures(e: Explanation, scales: Mapping[str, figures.Scale]) -> Iterator[ReportPicture]:
+    if e.regions is None:
+        return
+    positive = figures.regions_positive(e.crop.rgb, e.regions)
+    yield _picture("lime-positive", positive, "LIME: what speaks most for a forgery")
+    steady = (
+        f"rank correlation of two halves of the samples {e.regions.stability:.2f}, "
+        f"R² {e.regions.r_squared:.2f}"
+    )
+    yield _picture(
+        "lime-signed",
+        figures.regions_chart(e.crop.rgb, e.regions, scales[LIME]),
+        f"{_heat_caption(e.heats[LIME], e.card)} ({steady})",
+    )
+
+
+def _noise_pictures(e: Explanation) -> Iterator[ReportPicture]:
+    residual = figures.residual_picture(e.residual)
+    yield _picture("noise", residual, "Noise residual, eight times amplified")
     if e.restoration is not None:
         r = e.restoration
         three = figures.side_by_side([r.crop, r.restored, figures.error_picture(r.error)])
-        add("reconstruction", three, f"Input, reconstruction and their difference. {r.sentence}")
-    for test in ("deletion", "insertion") if e.card is not None else ():
-        assert e.card is not None
+        caption = f"Input, reconstruction and their difference. {r.sentence}"
+        yield _picture("reconstruction", three, caption)
+
+
+def _curve_pictures(e: Explanation) -> Iterator[ReportPicture]:
+    if e.card is None:
+        return
+    for test in ("deletion", "insertion"):
         lines = [
-            (name, getattr(c, test).tolist(), name in CONTROLS) for name, c in e.card.curves.items()
+            figures.CurveLine(name, getattr(curves, test).tolist(), name in CONTROLS)
+            for name, curves in e.card.curves.items()
         ]
-        name = test.capitalize()
-        add(
-            test,
-            figures.curves_chart(lines, name),
-            f"{name} curves of the maps and of the controls",
-        )
-    return made
+        title = test.capitalize()
+        caption = f"{title} curves of the maps and of the controls"
+        yield _picture(test, figures.curves_chart(lines, title), caption)
 
 
 def _heat_caption(heat: Heat, card: ReportCard | None) -> str:
     blind = (
         " (class-blind: it shows the layer's strongest pattern, not the reason for the score)"
-        * heat.class_blind
+        if heat.class_blind
+        else ""
     )
     grade = "" if card is None else f" {card.grade(heat.method).sentence}"
     return f"{heat.method[0].upper()}{heat.method[1:]}{blind}: {heat.target}.{grade}"

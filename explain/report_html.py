@@ -4,29 +4,57 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from detector.types import Label
 from explain.faithfulness import BADGE
-from explain.words import said
+from explain.words import format_probability
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.4rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid #ccc}
-.verdict{border:2px solid #333;border-radius:.5rem;padding:1rem 1.2rem}.verdict strong{font-size:1.5rem}
+body{font:15px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;
+margin:2rem auto;padding:0 1rem}
+h1{font-size:1.4rem;margin:0 0 .3rem}
+h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid #ccc}
+.verdict{border:2px solid #333;border-radius:.5rem;padding:1rem 1.2rem}
+.verdict strong{font-size:1.5rem}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1.2rem}
-figure{margin:0;break-inside:avoid}figure.wide{grid-column:1/-1}img{max-width:100%;height:auto;border:1px solid #ddd}
-figcaption{font-size:.85rem;color:#333}.badge{display:inline-block;border:2px solid #7f3b08;color:#7f3b08;
-font-weight:600;padding:0 .4rem;border-radius:.3rem}
-table{border-collapse:collapse;font-size:.85rem;width:100%}td,th{border:1px solid #ccc;padding:.2rem .5rem;
-text-align:left;vertical-align:top}td:nth-child(2){overflow-wrap:anywhere}
-@media print{body{margin:0;max-width:none}.pictures{grid-template-columns:1fr 1fr}h2{break-after:avoid}}
+figure{margin:0;break-inside:avoid}figure.wide{grid-column:1/-1}
+img{max-width:100%;height:auto;border:1px solid #ddd}
+figcaption{font-size:.85rem;color:#333}
+.badge{display:inline-block;border:2px solid #7f3b08;color:#7f3b08;font-weight:600;padding:0 .4rem;
+border-radius:.3rem}
+table{border-collapse:collapse;font-size:.85rem;width:100%}
+td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}
+td:nth-child(2){overflow-wrap:anywhere}
+@media print{body{margin:0;max-width:none}.pictures{grid-template-columns:1fr 1fr}
+h2{break-after:avoid}}
 """
 
 
-def page(content: Mapping[str, Any], pictures: Sequence[Sequence[tuple[str, bytes]]]) -> str:
-    """The whole document. pictures: per explained face, (caption, PNG bytes)."""
+@dataclass(frozen=True, eq=False)
+class ReportPicture:
+    """One picture of the report."""
+
+    name: str  # file name
+    png: bytes
+    caption: str  # also the alternative text
+
+
+@dataclass(frozen=True)
+class _MarksRow:
+    """One map or control in the table of grades."""
+
+    name: str
+    deletion: float
+    insertion: float
+    road: float | None = None
+    sentence: str = ""
+
+
+def page(content: Mapping[str, Any], pictures: Sequence[Sequence[ReportPicture]]) -> str:
+    """The whole document. content: see report_json; pictures: of each explained face."""
     name = escape(content["file"]["name"])
     faces = [
         _face(face, pictures[i] if i < len(pictures) else ())
@@ -46,7 +74,8 @@ def page(content: Mapping[str, Any], pictures: Sequence[Sequence[tuple[str, byte
         _table(_made(content)),
     ]
     head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Report on {name}</title><style>{_STYLE}</style>"
     )
     body = "\n".join(parts)
@@ -54,57 +83,74 @@ def page(content: Mapping[str, Any], pictures: Sequence[Sequence[tuple[str, byte
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
-    score = (
-        ""
-        if verdict["p_fake"] is None
-        else f"<p>Calibrated probability of a forgery: {said(verdict['p_fake'])}</p>"
-    )
+    score = ""
+    if verdict["p_fake"] is not None:
+        p = format_probability(verdict["p_fake"])
+        score = f"<p>Calibrated probability of a forgery: {p}</p>"
     return (
         f'<div class="verdict"><strong>{Label(verdict["label"]).headline.capitalize()}</strong>'
         f"<p>{escape(verdict['reason'])}</p>{score}</div>"
     )
 
 
-def _face(face: Mapping[str, Any], pictures: Sequence[tuple[str, bytes]]) -> str:
-    title = f"Face {face['track']}: {Label(face['label']).headline}, score {said(face['p_fake'])}"
+def _face(face: Mapping[str, Any], pictures: Sequence[ReportPicture]) -> str:
+    answer = Label(face["label"]).headline
+    title = f"Face {face['track']}: {answer}, score {format_probability(face['p_fake'])}"
     explanation = face["explanation"]
     if explanation is None:
         return f"<h2>{title}</h2><p>{escape(face['reason'])}</p>"
     words = "".join(
         f"<p>{escape(sentence)}</p>" for sentence in [face["reason"], *explanation["words"]]
     )
-    shown = "".join(_figure(caption, png) for caption, png in pictures)
+    shown = "".join(_figure(picture) for picture in pictures)
     return f'<h2>{title}</h2>{words}{_card(explanation)}<div class="pictures">{shown}</div>'
 
 
-def _figure(caption: str, png: bytes) -> str:
+def _figure(picture: ReportPicture) -> str:
     # of the PNG's header
-    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+    width, height = (int.from_bytes(picture.png[at : at + 4], "big") for at in (16, 20))
     wide = ' class="wide"' if width > 1.6 * height else ""
-    text = escape(caption).replace(BADGE, f'<span class="badge">{BADGE}</span>')
-    source = base64.b64encode(png).decode()
+    source = base64.b64encode(picture.png).decode()
     return (
-        f'<figure{wide}><img src="data:image/png;base64,{source}" width="{width}" height="{height}" '
-        f'alt="{escape(caption)}"><figcaption>{text}</figcaption></figure>'
+        f'<figure{wide}><img src="data:image/png;base64,{source}" width="{width}" '
+        f'height="{height}" alt="{escape(picture.caption)}">'
+        f"<figcaption>{_badged(picture.caption)}</figcaption></figure>"
     )
+
+
+def _badged(text: str) -> str:
+    """Escaped text, the badge in it drawn as one."""
+    return escape(text).replace(BADGE, f'<span class="badge">{BADGE}</span>')
 
 
 def _card(explanation: Mapping[str, Any]) -> str:
     """The report card: every map's marks beside those of the controls."""
     if explanation["controls"] is None:
         return ""
-    marks = ("deletion_auc", "insertion_auc", "road", "sentence")
-    rows = [(m["method"], *(m["grade"][mark] for mark in marks)) for m in explanation["maps"]]
-    rows += [
-        (f"control: {name}", a, b, None, "") for name, (a, b) in explanation["controls"].items()
+    rows = [
+        _MarksRow(m["method"], g["deletion_auc"], g["insertion_auc"], g["road"], g["sentence"])
+        for m in explanation["maps"]
+        for g in (m["grade"],)
     ]
-    head = "<tr><th>Map</th><th>Deletion (low is good)</th><th>Insertion (high is good)</th><th>ROAD</th><th></th></tr>"
-    body = "".join(
-        f"<tr><td>{escape(name)}</td><td>{a:.2f}</td><td>{b:.2f}</td><td>{'' if r is None else f'{r:+.2f}'}</td>"
-        f"<td>{escape(text).replace(BADGE, f'<span class=badge>{BADGE}</span>')}</td></tr>"
-        for name, a, b, r, text in rows
+    rows += [
+        _MarksRow(f"control: {name}", deletion, insertion)
+        for name, (deletion, insertion) in explanation["controls"].items()
+    ]
+    head = (
+        "<tr><th>Map</th><th>Deletion (low is good)</th><th>Insertion (high is good)</th>"
+        "<th>ROAD</th><th></th></tr>"
     )
-    return f"<h3>Can the maps be believed for this face?</h3><table>{head}{body}</table><p></p>"
+    body = "".join(_marks_row(row) for row in rows)
+    title = "Can the maps be believed for this face?"
+    return f"<h3>{title}</h3><table>{head}{body}</table><p></p>"
+
+
+def _marks_row(row: _MarksRow) -> str:
+    road = "" if row.road is None else f"{row.road:+.2f}"
+    return (
+        f"<tr><td>{escape(row.name)}</td><td>{row.deletion:.2f}</td>"
+        f"<td>{row.insertion:.2f}</td><td>{road}</td><td>{_badged(row.sentence)}</td></tr>"
+    )
 
 
 def _credentials(found: Mapping[str, Any] | None) -> str:

@@ -5,37 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from detector.pipeline import Detector
 from detector.types import Analysis, FaceAnalysis, Verdict
 from explain.cam import Heat
-from explain.faithfulness import CONTROLS, ReportCard
-from explain.pipeline import Explanation, Settings
-from explain.timeline import Timeline, build_timeline
+from explain.faithfulness import ReportCard
+from explain.pipeline import ExplainOptions, Explanation
+from explain.timeline import Timeline
 from explain.words import CLOSING
 
 FORMAT = 1  # raised when the JSON's meaning changes
 LIMITS = (
-    "The score is calibrated on the forgeries named in the model card. Newer kinds can be missed, and authentic "
-    "pictures are sometimes called forged.",
-    "Small, blurred, filtered, retouched or heavily compressed faces can look forged or hide a forgery.",
-    "A heat map shows what moved this detector's score, not what somebody did to the picture. One that does not beat "
-    "maps which know nothing of the detector is marked: do not rely on it.",
-    "Metadata and Content Credentials are what the file states about itself. They can be removed or made up, and they "
-    "never change the score.",
+    "The score is calibrated on the forgeries named in the model card. Newer kinds can be missed, "
+    "and authentic pictures are sometimes called forged.",
+    "Small, blurred, filtered, retouched or heavily compressed faces can look forged or hide a "
+    "forgery.",
+    "A heat map shows what moved this detector's score, not what somebody did to the picture. One "
+    "that does not beat maps which know nothing of the detector is marked: do not rely on it.",
+    "Metadata and Content Credentials are what the file states about itself. They can be removed or "
+    "made up, and they never change the score.",
     CLOSING,
 )
 
 
 def content_of(
-    detector: Detector,
     analysis: Analysis,
+    timelines: Sequence[Timeline],
     explained: Sequence[Explanation],
-    settings: Settings,
+    options: ExplainOptions,
     c2pa: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The JSON of a report: no times, no dates, floats rounded."""
+    """The JSON of a report: no times, no dates, floats rounded.
+
+    timelines: of every face; explained: the first faces.
+    """
     media = analysis.media
-    thresholds = detector.profiles[media.kind].thresholds
     return {
         "format": FORMAT,
         "file": {
@@ -48,14 +50,10 @@ def content_of(
             "frames_looked_at": [frame.index for frame in media.frames],
         },
         "model": {"name": analysis.model.name, "sha256": analysis.model.sha256},
-        "settings": settings.to_dict(),
+        "settings": options.to_dict(),
         "verdict": _verdict(analysis.verdict),
         "faces": [
-            _face(
-                face,
-                build_timeline(face, thresholds),
-                explained[i] if i < len(explained) else None,
-            )
+            _face(face, timelines[i], explained[i] if i < len(explained) else None)
             for i, face in enumerate(analysis.faces)
         ],
         "metadata": dict(sorted(media.metadata.items())),
@@ -83,7 +81,10 @@ def _face(
             "t": [_r(t) for t in timeline.t],
             "p_fake": [_r(p) for p in timeline.p],
             "p_smooth": [_r(p) for p in timeline.p_smooth],
-            "band": [_r(p) for p in timeline.band],
+            "band": [
+                _r(timeline.thresholds.authentic_below),
+                _r(timeline.thresholds.forged_above),
+            ],
             "suspicious_s": [[_r(i.start_s), _r(i.end_s)] for i in timeline.intervals],
             "similarity": [_r(s) for s in timeline.similarity],
         },
@@ -92,7 +93,7 @@ def _face(
 
 
 def _explanation(e: Explanation) -> dict[str, Any]:
-    f = e.findings
+    findings, scores = e.findings, e.findings.frame
     return {
         "frame": {
             "index": e.frame.index,
@@ -102,20 +103,23 @@ def _explanation(e: Explanation) -> dict[str, Any]:
         },
         "box_xyxy": [_r(v) for v in e.crop.box_xyxy_px],
         "words": list(e.words),
-        "place": f.place,
-        "stream_shares": {name: _r(share) for name, share in (f.stream_shares or {}).items()},
-        "p_resaved": _r(f.p_resaved),
-        "p_hidden": {name: _r(p) for name, p in (f.p_hidden or {}).items()},
+        "place": findings.place,
+        "stream_shares": {name: _r(share) for name, share in findings.stream_shares.items()},
+        "p_resaved": None if scores is None else _r(scores.p_resaved),
+        "p_hidden": {} if scores is None else {name: _r(p) for name, p in scores.p_hidden.items()},
         "maps": [_map(heat, e.card) for heat in e.heats.values()],
         "controls": None
         if e.card is None
-        else {c: [_r(a) for a in e.card.controls[c]] for c in CONTROLS},
+        else {
+            name: [_r(curves.deletion_auc), _r(curves.insertion_auc)]
+            for name, curves in e.card.controls.items()
+        },
         "lime": None
         if e.regions is None
         else {
             "weights": [_r(float(w)) for w in e.regions.weights],
             "intercept": _r(e.regions.intercept),
-            "r2": _r(e.regions.score),
+            "r2": _r(e.regions.r_squared),
             "stability": _r(e.regions.stability),
             "fill": e.regions.fill,
         },

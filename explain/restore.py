@@ -1,6 +1,4 @@
-"""The denoised reconstruction: what the picture may have looked like before compression, and what
-was taken off.
-"""
+"""The denoised reconstruction of a crop: how far it differs from the input, and what that means."""
 
 from __future__ import annotations
 
@@ -12,11 +10,10 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from detector.nets.embedder import NoiseResidual
-from detector.pipeline import Detector
 
-# above it input and output differ by about 2 grey levels: nothing that an eye sees
+# above this PSNR input and output differ by about 2 grey levels, which is not seen
 UNCHANGED_DB = 42.0
-HEAVY_DB = 32.0  # below it they differ by 6 or more
+HEAVY_DB = 32.0  # below it they differ by 6 grey levels or more
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +28,6 @@ class Restoration:
     psnr_db: float  # 100.0 for identical pictures
     ssim: float
     sentence: str
-
-
-def restore(detector: Detector, crop: NDArray[np.uint8]) -> Restoration | None:
-    """Reconstruct one (S, S, 3) crop; None for a model without a denoiser."""
-    if detector.network.denoiser is None:
-        return None
-    return compare(crop, detector.reconstruct(crop[None])[0])
 
 
 def compare(crop: NDArray[np.uint8], restored: NDArray[np.uint8]) -> Restoration:
@@ -59,7 +49,10 @@ def sentence(psnr_db: float, ssim: float) -> str:
     elif psnr_db >= HEAVY_DB:
         found = "took off traces of compression or noise"
     else:
-        found = "took off much: the picture is heavily compressed, noisy or unlike those it was trained on"
+        found = (
+            "took off much: the picture is heavily compressed, noisy or unlike those it was "
+            "trained on"
+        )
     return (
         f"The denoiser {found} (PSNR {psnr_db:.1f} dB, SSIM {ssim:.3f} between input and output); "
         "what it took off says how the file was stored, not whether it is forged."
@@ -67,8 +60,6 @@ def sentence(psnr_db: float, ssim: float) -> str:
 
 
 def noise_residual(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The picture minus its Gaussian blur, (S, S, 3) in grey levels: what the noise stream looks
-    at.
-    """
+    """The picture minus its Gaussian blur, (S, S, 3) in grey levels: the noise stream's input."""
     images = torch.from_numpy(crop[None]).permute(0, 3, 1, 2).float()
     return NoiseResidual(gain=1.0)(images)[0].permute(1, 2, 0).numpy()

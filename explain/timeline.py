@@ -1,20 +1,17 @@
-"""When: one person's score through the clip, the stretches that look forged, and how steady the
-face is.
+"""One person's score through the clip, the stretches that look forged, and how steady the face is.
 
-Plain numbers, shared by the page's drawing and the report's.
+Numbers only, shared by the page's drawing and the report's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.profile import Thresholds
-from detector.types import FaceAnalysis
+from detector.types import Analysis, FaceAnalysis
 
 # sigma of the smoothing, in sampling distances: one odd frame alone makes no interval
 SMOOTH_SAMPLES = 1.0
@@ -38,7 +35,7 @@ class Timeline:
     t: tuple[float, ...]  # seconds
     p: tuple[float, ...]  # calibrated probability of each frame
     p_smooth: tuple[float, ...]
-    band: tuple[float, float]  # between these two the answer is "cannot say"
+    thresholds: Thresholds
     intervals: tuple[Interval, ...]
     # cosine of the embeddings of frame i and i + 1; one less than frames
     similarity: tuple[float, ...]
@@ -46,7 +43,8 @@ class Timeline:
     def __post_init__(self) -> None:
         if not len(self.t) == len(self.p) == len(self.p_smooth) == len(self.similarity) + 1:
             raise ValueError(
-                f"expected traces of one length, but got {len(self.t)} times and {len(self.p)} scores"
+                f"expected traces of one length, but got {len(self.t)} times, {len(self.p)} scores, "
+                f"{len(self.p_smooth)} smoothed ones and {len(self.similarity)} similarities"
             )
 
 
@@ -55,22 +53,28 @@ def build_timeline(face: FaceAnalysis, thresholds: Thresholds) -> Timeline:
     t = np.array([crop.t for crop in face.track.crops])
     p = np.array(face.p_frames)
     smoothed = smooth(t, p)
-    band = (thresholds.authentic_below, thresholds.forged_above)
-    found = suspicious(t, smoothed, low=sum(band) / 2, high=band[1])
+    middle = (thresholds.authentic_below + thresholds.forged_above) / 2
+    found = suspicious(t, smoothed, low=middle, high=thresholds.forged_above)
     return Timeline(
         track=face.track.track,
         t=tuple(t.tolist()),
         p=tuple(p.tolist()),
         p_smooth=tuple(smoothed.tolist()),
-        band=band,
+        thresholds=thresholds,
         intervals=tuple(found),
         similarity=tuple(similarities(np.stack([e.embedding for e in face.evidence]))),
     )
 
 
+def build_timelines(analysis: Analysis, thresholds: Thresholds) -> tuple[Timeline, ...]:
+    """The timeline of every face, in the order of the faces."""
+    return tuple(build_timeline(face, thresholds) for face in analysis.faces)
+
+
 def smooth(t: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian-weighted mean in time (Nadaraya-Watson), so that uneven sampling doesn't matter.
-    Both (n,).
+    """Scores (n,) at seconds (n,) smoothed by a Gaussian kernel in time (Nadaraya-Watson).
+
+    Uneven sampling doesn't matter to it.
     """
     if len(t) < 2:
         return p.astype(np.float64)
@@ -82,23 +86,21 @@ def smooth(t: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64
 def suspicious(
     t: NDArray[np.float64], p: NDArray[np.float64], low: float, high: float
 ) -> list[Interval]:
-    """Stretches above `low` that reach above `high` somewhere (hysteresis thresholding), with their
-    ends in seconds.
+    """Stretches above `low` that reach above `high` somewhere (hysteresis thresholding).
 
     An end lies where the line between two samples crosses `low`, or at the outermost sample.
     """
     if len(t) < 2:
         return []
     longest = GAP_SAMPLES * _spacing(t)
-    found, start = [], 0
+    found = []
+    start = 0
     for i in range(1, len(t) + 1):
         if i < len(t) and (p[i] > low) == (p[start] > low) and t[i] - t[i - 1] <= longest:
             continue
         if p[start] > low and p[start:i].max() > high:
-            begin, end = (
-                _crossing(t, p, start, start - 1, low, longest),
-                _crossing(t, p, i - 1, i, low, longest),
-            )
+            begin = _crossing(t, p, start, start - 1, low, longest)
+            end = _crossing(t, p, i - 1, i, low, longest)
             found.append(Interval(begin, end, float(p[start:i].max())))
         start = i
     return found
@@ -121,18 +123,3 @@ def similarities(embeddings: NDArray[np.float32]) -> list[float]:
     """Cosine of each embedding (n, D) to the next: n - 1 values in [-1, 1]."""
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-9)
     return [float(np.clip(v, -1, 1)) for v in (unit[:-1] * unit[1:]).sum(axis=1)]
-
-
-def temporal_iou(
-    found: Sequence[tuple[float, float]], true: Sequence[tuple[float, float]]
-) -> float:
-    """Shared seconds over seconds marked by either; each side a list of (start, end). 1.0 when both
-    are empty.
-    """
-    edges = sorted({x for side in (found, true) for interval in side for x in interval})
-    shared = either = 0.0
-    for a, b in pairwise(edges):
-        covered = [any(start <= a and b <= end for start, end in side) for side in (found, true)]
-        shared += (b - a) * all(covered)
-        either += (b - a) * any(covered)
-    return shared / either if either > 0 else 1.0

@@ -1,20 +1,23 @@
 """Evidence in words: numbers in, two or three cautious sentences out.
 
-Templates only. The words are never surer than the calibrated score, a place is named only when the
-map that names it passed its check, and the closing sentence is always there.
+Only templates are filled. The words are never surer than the calibrated score, a place is named
+only when the map that names it passed its check, and the closing sentence is always there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.profile import Thresholds
 from detector.types import FaceCrop, Label
 from explain.cam import Heat
+from explain.capture import NOISE_STREAM
+from explain.timeline import Interval
 
 CLOSING = "This is the estimate of one detector; it is not evidence against a person."
 EYES, NOSE, MOUTH, EDGE = "the eyes", "the nose", "the mouth", "the edge of the face"
@@ -39,27 +42,31 @@ STEADY = 0.1  # a change of probability smaller than this is called small
 
 
 @dataclass(frozen=True)
+class FrameScores:
+    """Calibrated probabilities of the explained frame."""
+
+    p: float  # as it is
+    p_resaved: float  # after a mild JPEG
+    p_hidden: Mapping[str, float]  # with one part of the face heavily compressed, by part
+
+
+@dataclass(frozen=True)
 class Findings:
     """The numbers behind the sentences."""
 
     label: Label
     p: float  # calibrated probability of the person or file
-    band: tuple[float, float]  # between these two no answer is given
+    thresholds: Thresholds
     # where the evidence lies; None: nowhere in particular, or not to be trusted
     place: str | None = None
-    # "rgb stream", "noise stream" and the like, summing to 1
-    stream_shares: Mapping[str, float] | None = None
-    seconds: Sequence[tuple[float, float]] = ()  # suspicious stretches of a clip
-    p_frame: float | None = None  # probability of the explained frame
-    p_resaved: float | None = None  # the same after a mild JPEG
-    # the same with one part of the face heavily compressed
-    p_hidden: Mapping[str, float] | None = None
+    # "rgb stream", "noise stream" and the like, summing to 1; empty without two streams
+    stream_shares: Mapping[str, float] = field(default_factory=dict)
+    intervals: Sequence[Interval] = ()  # suspicious stretches of a clip
+    frame: FrameScores | None = None
 
 
 def face_parts(crop: FaceCrop) -> dict[str, NDArray[np.bool_]]:
-    """Masks (S, S) of eyes, nose, mouth, edge of the face and the whole face, placed by the five
-    landmarks.
-    """
+    """Masks (S, S) of the face's parts by name, placed by the five landmarks."""
     side = crop.rgb.shape[0]
     back = np.asarray(cv2.invertAffineTransform(crop.to_frame.astype(np.float64)))
     points = crop.landmarks_px @ back[:, :2].T + back[:, 2]
@@ -80,10 +87,10 @@ def face_parts(crop: FaceCrop) -> dict[str, NDArray[np.bool_]]:
 
 
 def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
-    """The part of the face where a map's positive heat is densest; None where there is none.
+    """The part of the face where a map's positive heat is densest; None where there is no heat.
 
-    A part is named when it is STANDS_OUT times as hot as the crop on average; otherwise the whole
-    face, or its surroundings where most of the heat lies there and not only because they are large.
+    A part is named when it is STANDS_OUT times as hot as the crop on average. Otherwise it is the
+    whole face, or its surroundings if they hold most of the heat and are also hotter than the face.
     """
     hot = np.maximum(heat.map, 0)
     total = float(hot.sum(dtype=np.float64))
@@ -105,31 +112,37 @@ def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
 
 def describe(findings: Findings) -> tuple[str, ...]:
     """The sentences, in order; the closing one last."""
-    sentences = [_lean(findings), _how(findings), _steadiness(findings), CLOSING]
-    return tuple(s for s in sentences if s)
+    sentences = (
+        _lean(findings),
+        _streams_and_seconds(findings),
+        _steadiness(findings),
+        CLOSING,
+    )
+    return tuple(sentence for sentence in sentences if sentence)
 
 
-def said(p: float) -> str:
-    """A probability in words' precision; the ends are never reached."""
+def format_probability(p: float) -> str:
+    """A probability to two digits; it is never said to be 0 or 1."""
     if p > 0.99:
         return "above 0.99"
     return "below 0.01" if p < 0.01 else f"{p:.2f}"
 
 
-def zone(p: float, band: tuple[float, float]) -> str:
+def zone_name(p: float, thresholds: Thresholds) -> str:
     """What a probability means."""
-    if p < band[0]:
+    if p < thresholds.authentic_below:
         return "authentic-looking"
-    return "forged-looking" if p > band[1] else "no verdict"
+    return "forged-looking" if p > thresholds.forged_above else "no verdict"
 
 
 def _lean(f: Findings) -> str:
+    score = format_probability(f.p)
     if f.label is Label.UNCERTAIN:
-        return f"The score is {said(f.p)}, and the detector gives no verdict."
+        return f"The score is {score}, and the detector gives no verdict."
     clear = f.p >= 1 - SURE if f.label is Label.FORGED else f.p <= SURE
-    lean = f"The detector leans {'clearly ' if clear else ''}towards {f.label} (score {said(f.p)})"
-    if f.label is Label.AUTHENTIC and f.seconds:
-        return f"{lean} over the whole clip, but some seconds look forged: {_spans(f.seconds)}."
+    lean = f"The detector leans {'clearly ' if clear else ''}towards {f.label} (score {score})"
+    if f.label is Label.AUTHENTIC and f.intervals:
+        return f"{lean} over the whole clip, but some seconds look forged: {_spans(f.intervals)}."
     if f.label is Label.AUTHENTIC:
         return f"{lean}: it found no trace like those of the forgeries it knows."
     if f.place is None:
@@ -137,48 +150,51 @@ def _lean(f: Findings) -> str:
     return f"{lean}; the traces lie mostly on {f.place}."
 
 
-def _how(f: Findings) -> str:
+def _streams_and_seconds(f: Findings) -> str:
     if f.label is Label.AUTHENTIC:
         return ""
     parts = []
     if f.stream_shares:
-        visible = 1 - f.stream_shares["noise stream"]
+        visible = 1 - f.stream_shares[NOISE_STREAM]
         if visible >= STREAM_LEADS:
             parts.append("it rests mostly on what is visible rather than on fine noise")
         elif visible <= 1 - STREAM_LEADS:
             parts.append("it rests mostly on fine noise rather than on what is visible")
         else:
             parts.append("it rests on what is visible and on fine noise alike")
-    if f.seconds:
-        parts.append(f"the suspicious seconds are {_spans(f.seconds)}")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    if f.intervals:
+        parts.append(f"the suspicious seconds are {_spans(f.intervals)}")
+    return _sentence(parts)
 
 
-def _spans(seconds: Sequence[tuple[float, float]]) -> str:
-    return " and ".join(f"{a:.1f}-{b:.1f} s" for a, b in seconds)
+def _spans(intervals: Sequence[Interval]) -> str:
+    return " and ".join(f"{i.start_s:.1f}-{i.end_s:.1f} s" for i in intervals)
 
 
 def _steadiness(f: Findings) -> str:
     """How the explained frame's score moves, and what would change its answer."""
-    parts = []
-    if f.p_frame is not None and f.p_resaved is not None:
-        size = "hardly moves" if abs(f.p_resaved - f.p_frame) < STEADY else "moves"
-        parts.append(
-            f"saved once more as a JPEG, this frame's score {size} ({said(f.p_frame)} to {said(f.p_resaved)})"
-        )
-    if f.p_frame is not None and f.p_hidden:
-        now = zone(f.p_frame, f.band)
-        changed = {name: p for name, p in f.p_hidden.items() if zone(p, f.band) != now}
-        if changed:
-            name = max(changed, key=lambda n: abs(changed[n] - f.p_frame))  # type: ignore[operator]
-            now = zone(changed[name], f.band)
-            parts.append(
-                f"with {name} heavily compressed it would be {said(changed[name])} ({now})"
-            )
-        else:
-            parts.append(
-                "heavily compressing any single part of the face would not change the answer"
-            )
+    if f.frame is None:
+        return ""
+    p, p_resaved = f.frame.p, f.frame.p_resaved
+    size = "hardly moves" if abs(p_resaved - p) < STEADY else "moves"
+    both = f"{format_probability(p)} to {format_probability(p_resaved)}"
+    parts = [f"saved once more as a JPEG, this frame's score {size} ({both})"]
+    now = zone_name(p, f.thresholds)
+    changed = {
+        name: hidden
+        for name, hidden in f.frame.p_hidden.items()
+        if zone_name(hidden, f.thresholds) != now
+    }
+    if changed:
+        name = max(changed, key=lambda n: abs(changed[n] - p))
+        then = zone_name(changed[name], f.thresholds)
+        score = format_probability(changed[name])
+        parts.append(f"with {name} heavily compressed it would be {score} ({then})")
+    elif f.frame.p_hidden:
+        parts.append("heavily compressing any single part of the face would not change the answer")
+    return _sentence(parts)
+
+
+def _sentence(parts: Sequence[str]) -> str:
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -25,6 +25,7 @@ from detector.types import (
     Media,
     Verdict,
 )
+from explain.explainer import Explainer
 
 BOX = (178.0, 60.0, 272.0, 172.0)  # the astronaut's face in her picture, px
 LANDMARKS = np.array(
@@ -36,6 +37,12 @@ LANDMARKS = np.array(
 def detector() -> Detector:
     """A detector of random weights whose two outputs are strong enough to be measured."""
     return Detector.untrained(seed=0)
+
+
+@lru_cache(maxsize=1)
+def explainer() -> Explainer:
+    """Of that detector, for stills."""
+    return Explainer(detector(), "image")
 
 
 @lru_cache(maxsize=1)
@@ -68,7 +75,13 @@ def analysis_of(
     face = FaceAnalysis(FaceTrack(0, tuple(crops)), evidence, p_frames, verdict)
     height, width = frames[0].shape[:2]
     media = Media(
-        name, "ab" * 32, kind, width, height, float(len(frames) - 1),
-        tuple(Frame(i, float(i), frame) for i, frame in enumerate(frames)), {"Software": "a <b>test</b>"},
-    )  # fmt: skip
+        name=name,
+        sha256="ab" * 32,
+        kind=kind,
+        width=width,
+        height=height,
+        duration_s=float(len(frames) - 1),
+        frames=tuple(Frame(i, float(i), frame) for i, frame in enumerate(frames)),
+        metadata={"Software": "a <b>test</b>"},
+    )
     return Analysis(media, (face,), verdict, net.info, {"total": 1.0})

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from explain_faces import astronaut, detector, face_crop
+from explain_faces import astronaut, detector, explainer, face_crop
 from torch import nn
 
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
@@ -13,7 +13,9 @@ from detector.pipeline import Detector
 from detector.profile import DEFAULT_PROFILES, Profile
 from detector.types import ModelInfo
 from explain import cam
-from explain.cam import CAMS, EVIDENCE_MAP, OCCLUSION, Capture, Heat
+from explain.cam import CAMS, EVIDENCE_MAP, OCCLUSION, Heat
+from explain.capture import Capture, private_copy
+from explain.explainer import Explainer
 
 CROP = face_crop(astronaut()).rgb
 ALL_CAMS = tuple(
@@ -26,15 +28,13 @@ def capture_of(activation: np.ndarray, gradient: np.ndarray) -> Capture:
 
 
 def test_method_names_name_every_layer() -> None:
-    names = cam.method_names(detector().network, detector().profiles["image"])
+    names = explainer().methods
     assert names == (EVIDENCE_MAP, *ALL_CAMS, OCCLUSION)
     assert names[1] == "Grad-CAM, rgb stream" and len(names) == 14
 
 
 def test_the_maps_say_what_they_explain() -> None:
-    maps = cam.heats(
-        detector(), "image", CROP, (EVIDENCE_MAP, "Grad-CAM, rgb stream", "EigenCAM, noise stream")
-    )
+    maps = explainer().heats(CROP, (EVIDENCE_MAP, "Grad-CAM, rgb stream", "EigenCAM, noise stream"))
     assert [h.map.shape for h in maps.values()] == [(224, 224)] * 3
     assert [h.target for h in maps.values()] == [
         "evidence logit of each place",
@@ -47,7 +47,7 @@ def test_the_maps_say_what_they_explain() -> None:
 
 def test_the_evidence_map_is_the_networks_own() -> None:
     own = detector().predict(CROP[None], kind="image").maps[0]
-    shown = cam.heat(detector(), "image", CROP, EVIDENCE_MAP).map
+    shown = explainer().heat(CROP, EVIDENCE_MAP).map
     # The middle of 8 x 8 pixels of a cell is where bilinear interpolation has most of that cell.
     np.testing.assert_allclose(
         shown.reshape(28, 8, 28, 8).mean((1, 3))[5:-5, 5:-5], own[5:-5, 5:-5], atol=0.02
@@ -63,14 +63,14 @@ def test_grad_cam_by_hand() -> None:
     gradient[0] = [[4, 0], [0, 0]]  # mean 1
     gradient[1] = [[2, 2], [2, 2]]  # mean 2
     # Channels weighted by their mean gradients: [[3, 2], [3, -12]], and the negative one cut off.
-    found = cam._cam(capture_of(activation, gradient), "Grad-CAM, rgb stream", 2)
+    found = cam.cam_heat(capture_of(activation, gradient), "Grad-CAM, rgb stream", 2)
     np.testing.assert_allclose(found.map, [[3, 2], [3, 0]])
 
 
 def test_layer_cam_by_hand() -> None:
     activation = np.array([[[1, 2], [3, 4]]], np.float32)
     gradient = np.array([[[4, 0], [-5, 2]]], np.float32)
-    found = cam._cam(capture_of(activation, gradient), "LayerCAM, rgb stream", 2)
+    found = cam.cam_heat(capture_of(activation, gradient), "LayerCAM, rgb stream", 2)
     np.testing.assert_allclose(found.map, [[4, 0], [0, 8]])
 
 
@@ -78,8 +78,8 @@ def test_layer_cam_by_hand() -> None:
 def test_a_map_a_thousand_times_weaker_stays_so(name: str) -> None:
     rng = np.random.default_rng(0)
     activation, gradient = rng.random((2, 8, 7, 7)).astype(np.float32)
-    strong = cam._cam(capture_of(activation, gradient), f"{name}, rgb stream", 14).map
-    weak = cam._cam(capture_of(activation, gradient / 1000), f"{name}, rgb stream", 14).map
+    strong = cam.cam_heat(capture_of(activation, gradient), f"{name}, rgb stream", 14).map
+    weak = cam.cam_heat(capture_of(activation, gradient / 1000), f"{name}, rgb stream", 14).map
     assert strong.max() > 0.5
     np.testing.assert_allclose(weak * 1000, strong, rtol=1e-4)
 
@@ -88,7 +88,7 @@ def test_eigen_cam_ignores_the_gradient() -> None:
     rng = np.random.default_rng(0)
     activation, gradient = rng.random((2, 8, 7, 7)).astype(np.float32)
     maps = [
-        cam._cam(capture_of(activation, g), "EigenCAM, rgb stream", 7).map
+        cam.cam_heat(capture_of(activation, g), "EigenCAM, rgb stream", 7).map
         for g in (gradient, -3 * gradient)
     ]
     np.testing.assert_array_equal(*maps)
@@ -96,7 +96,7 @@ def test_eigen_cam_ignores_the_gradient() -> None:
 
 
 def test_gradients_are_those_of_the_frame_logit() -> None:
-    found = cam.capture_pass(detector(), "image", CROP)
+    found = explainer().capture(CROP)
     assert found.logit == pytest.approx(
         float(detector().predict(CROP[None], kind="image").logits[0]), abs=1e-5
     )
@@ -132,20 +132,13 @@ def test_stream_shares() -> None:
 
 def test_occlusion_is_the_fall_of_the_logit() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    patch = np.s_[96:128, 96:128]  # a patch of the grid, and all that this detector sees
+    patch = np.s_[96:128, 96:128]  # a patch of the grid, and all that this score depends on
 
-    class Untouched:
-        network, profiles = detector().network, DEFAULT_PROFILES
+    def score(crops: np.ndarray) -> np.ndarray:
+        untouched = (crops[:, *patch] == picture[patch]).all(-1).mean((1, 2))
+        return (10 * untouched).astype(np.float32)
 
-        def predict(self, crops: np.ndarray, *, kind: str) -> object:
-            class Out:
-                logits = 10 * (crops[:, *patch] == picture[patch]).all(-1).mean((1, 2)).astype(
-                    np.float32
-                )
-
-            return Out
-
-    found = cam.heat(Untouched(), "image", picture, OCCLUSION)  # type: ignore[arg-type]
+    found = cam.occlusion(score, picture)
     assert found.map[112, 112] > 9.9
     assert found.map[20, 20] == 0.0 and found.map[200, 40] == 0.0
     assert found.signed
@@ -155,7 +148,7 @@ def test_an_unknown_method_is_a_sentence() -> None:
     with pytest.raises(
         ValueError, match=r"^No explanation is called 'Score-CAM'; there are evidence map, "
     ):
-        cam.heat(detector(), "image", CROP, "Score-CAM")
+        explainer().heat(CROP, "Score-CAM")
 
 
 def test_heat_checks_itself() -> None:
@@ -168,8 +161,9 @@ def test_heat_checks_itself() -> None:
 def test_any_network_has_a_layer() -> None:
     config = NetworkConfig(embedder="resilient", denoiser_widths=())
     other = DeepfakeNetwork(config).eval()
-    assert cam.layer_names(other, Profile()) == ("rgb stream", "noise stream")
-    assert EVIDENCE_MAP not in cam.method_names(other, Profile())
+    without_map = explainer().with_network(other)
+    assert without_map.layers == ("rgb stream", "noise stream")
+    assert EVIDENCE_MAP not in without_map.methods and not without_map.has_evidence_map
 
     class Plain(nn.Module):
         dim, input_px = 8, 64
@@ -195,23 +189,20 @@ def test_any_network_has_a_layer() -> None:
         Plain().requires_grad_(False),
         nn.Linear(8, 1).requires_grad_(False),
     )
-    small = detector().with_network(plain)
-    assert cam.method_names(plain, Profile())[0] == "Grad-CAM, last convolution"
-    kept = cam.capture_pass(small, "image", CROP[:64, :64])
+    small = explainer().with_network(plain)
+    assert small.methods[0] == "Grad-CAM, last convolution"
+    kept = small.capture(CROP[:64, :64])
     assert kept.activations["last convolution"].min() < 0  # as it was before the ReLU
-    assert cam.heat(small, "image", CROP[:64, :64], "Grad-CAM, last convolution").map.shape == (
-        64,
-        64,
-    )
+    assert small.heat(CROP[:64, :64], "Grad-CAM, last convolution").map.shape == (64, 64)
 
 
 def test_nothing_stays_on_the_shared_network() -> None:
-    cam.heats(detector(), "image", CROP, ALL_CAMS)
+    explainer().heats(CROP, ALL_CAMS)
     network = detector().network
     assert not any(module._forward_hooks for module in network.modules())
     assert all(p.grad is None for p in network.parameters())
-    twin = cam.private_copy(network)
-    assert twin is not network and next(twin.parameters()) is next(network.parameters())
+    copied = private_copy(network)
+    assert copied is not network and next(copied.parameters()) is next(network.parameters())
 
 
 def test_threads_do_not_mix() -> None:
@@ -219,13 +210,10 @@ def test_threads_do_not_mix() -> None:
     crops = [np.roll(CROP, int(rng.integers(224)), axis=i % 2)[:, :: (-1) ** i] for i in range(6)]
     crops = [np.ascontiguousarray(crop) for crop in crops]
     methods = (EVIDENCE_MAP, "Grad-CAM, rgb stream", "LayerCAM, noise stream", "Grad-CAM, map head")
-    serial = [cam.heats(detector(), "image", crop, methods) for crop in crops]
+    shared = explainer()
+    serial = [shared.heats(crop, methods) for crop in crops]
     with ThreadPoolExecutor(6) as pool:
-        jobs = [
-            pool.submit(cam.heats, detector(), "image", crop, methods)
-            for crop in crops
-            for _ in range(2)
-        ]
+        jobs = [pool.submit(shared.heats, crop, methods) for crop in crops for _ in range(2)]
         scored = [pool.submit(detector().predict, crop[None], kind="image") for crop in crops]
         threaded = [job.result() for job in jobs][::2]
         assert all(np.isfinite(job.result().logits).all() for job in scored)
@@ -242,12 +230,10 @@ def test_where_two_views_are_averaged_each_has_a_map_of_its_own() -> None:
     torch.manual_seed(0)
     network = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
     profiles = {**DEFAULT_PROFILES, "image": Profile(low_pass_weight=0.25)}
-    one, two = (
-        cam.capture_pass(
-            Detector.of(network, ModelInfo("made up", "0" * 64), chosen), "image", CROP
-        )
-        for chosen in (DEFAULT_PROFILES, profiles)
-    )
+    info = ModelInfo("made up", "0" * 64)
+    one_view = Explainer(Detector.of(network, info), "image")
+    two_views = Explainer(Detector.of(network, info, profiles), "image")
+    one, two = one_view.capture(CROP), two_views.capture(CROP)
     assert set(two.activations) - set(one.activations) == {"low-pass view"}
     assert one.activations["rgb stream"].shape[-2:] == (14, 14)
     assert two.activations["low-pass view"].shape[-2:] == (11, 11)
@@ -258,5 +244,32 @@ def test_where_two_views_are_averaged_each_has_a_map_of_its_own() -> None:
         assert np.abs(two.gradients[name] - slope).max() < 1e-4 * scale
     assert np.abs(two.gradients["low-pass view"]).max() > 0
     named = "Grad-CAM, low-pass view"
-    assert named in cam.method_names(network, profiles["image"])
-    assert named not in cam.method_names(network, profiles["video"])
+    assert named in two_views.methods and named not in two_views.default_methods
+    assert named not in Explainer(two_views.detector, "video").methods
+
+
+def test_the_layers_are_found_once_and_again_where_the_detector_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes: list[int] = []
+    own = DeepfakeNetwork.frames
+
+    def counted(network: DeepfakeNetwork, images: torch.Tensor, *rest: object) -> object:
+        passes.append(len(images))
+        return own(network, images, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DeepfakeNetwork, "frames", counted)
+    fresh = Explainer(detector(), "image")
+    for _ in range(3):
+        fresh.capture(CROP)
+    assert len(passes) == 4  # one to find the layers, and one for each capture
+    assert fresh._hooked is not None
+    fresh._hooked.device = torch.device("meta")  # as if it had been made on a GPU that was left
+    fresh.capture(CROP)
+    assert len(passes) == 6 and fresh._hooked.device == detector().device
+
+
+def test_nothing_is_kept_of_a_crop() -> None:
+    fresh = Explainer(detector(), "image")
+    fresh.capture(CROP)
+    assert fresh._hooked is not None and fresh._hooked._kept == {}

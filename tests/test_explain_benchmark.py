@@ -1,5 +1,5 @@
 import csv
-from functools import partial
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from explain_faces import BOX, LANDMARKS, astronaut, detector
 from detector.forgery.pictures import LabelledFace
 from explain import benchmark
 from explain.benchmark import Row, claims, forge_pairs, summarise, table
+from explain.explainer import Explainer
 
 PICTURE = LabelledFace(astronaut(), BOX, LANDMARKS, "built-in", "astronaut", "val", 0)
 
@@ -86,7 +87,7 @@ def test_command_line(
     monkeypatch.setattr(benchmark, "built_in_pictures", lambda detector: [PICTURE])
     monkeypatch.setattr(benchmark, "timings", lambda detector, crop: {"Grad-CAM s": 0.1})
     monkeypatch.setattr(benchmark, "SHUFFLES", 1)
-    monkeypatch.setattr(benchmark, "report_card", partial(benchmark.report_card, steps=2))
+    monkeypatch.setattr(Explainer, "report_card", partialmethod(Explainer.report_card, steps=2))
     monkeypatch.setattr(benchmark, "TOLD_APART", -9.0)  # the untrained detector tells nothing apart
     assert (
         benchmark.main(

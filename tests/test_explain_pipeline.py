@@ -1,17 +1,21 @@
 import numpy as np
 import pytest
-from explain_faces import analysis_of, astronaut, detector
+from explain_faces import analysis_of, astronaut, detector, explainer
 
 from detector.types import Label
 from explain.cam import EVIDENCE_MAP
-from explain.pipeline import Settings, default_methods, explain_face, most_suspicious
+from explain.explainer import Explainer
+from explain.pipeline import ExplainOptions, explain_face, most_suspicious
+from explain.timeline import build_timeline
 from explain.words import CLOSING
 
-FAST = Settings(methods=(EVIDENCE_MAP, "LayerCAM, rgb stream"), lime_samples=32, check_steps=4)
+FAST = ExplainOptions(
+    methods=(EVIDENCE_MAP, "LayerCAM, rgb stream"), lime_samples=32, check_steps=4
+)
 
 
 def test_default_methods() -> None:
-    assert default_methods(detector(), "image") == (
+    assert explainer().default_methods == (
         "evidence map",
         "Grad-CAM, rgb stream",
         "Grad-CAM, noise stream",
@@ -22,9 +26,9 @@ def test_default_methods() -> None:
 def test_everything_about_one_face() -> None:
     steps: list[tuple[float, str]] = []
     found = explain_face(
-        detector(),
+        explainer(),
         analysis_of([astronaut()]),
-        settings=FAST,
+        options=FAST,
         progress=lambda share, stage: steps.append((share, stage)),
     )
     assert list(found.heats) == [EVIDENCE_MAP, "LayerCAM, rgb stream", "LIME"]
@@ -35,8 +39,9 @@ def test_everything_about_one_face() -> None:
     # the calibration of an untrained detector
     assert found.p == pytest.approx(1 / (1 + np.exp(-found.logit)))
     assert found.words[-1] == CLOSING
-    assert found.findings.p_resaved is not None and abs(found.findings.p_resaved - found.p) < 0.1
-    assert set(found.findings.p_hidden or {}) == {
+    assert found.findings.frame is not None
+    assert abs(found.findings.frame.p_resaved - found.p) < 0.1
+    assert set(found.findings.frame.p_hidden) == {
         "the eyes",
         "the nose",
         "the mouth",
@@ -47,8 +52,8 @@ def test_everything_about_one_face() -> None:
 
 
 def test_without_lime_and_check() -> None:
-    settings = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
-    found = explain_face(detector(), analysis_of([astronaut()]), settings=settings)
+    options = ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    found = explain_face(explainer(), analysis_of([astronaut()]), options=options)
     assert (found.regions, found.card, list(found.heats)) == (None, None, [EVIDENCE_MAP])
 
 
@@ -57,12 +62,15 @@ def test_which_frame() -> None:
     analysis = analysis_of([astronaut(), darker, astronaut()[::-1].copy()])
     top = most_suspicious(analysis.faces[0])
     assert analysis.faces[0].p_frames[top] == max(analysis.faces[0].p_frames)
-    quick = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
-    assert (
-        explain_face(detector(), analysis, settings=quick).crop
-        is analysis.faces[0].track.crops[top]
-    )
-    asked = explain_face(detector(), analysis, crop_index=1, settings=quick)
+    quick = ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    clips = Explainer(detector(), "video")
+    shown = explain_face(clips, analysis, options=quick)
+    assert shown.crop is analysis.faces[0].track.crops[top]
+    line = build_timeline(analysis.faces[0], clips.profile.thresholds)
+    asked = explain_face(clips, analysis, crop_index=1, options=quick, timeline=line)
+    assert asked.timeline is line and shown.timeline == line
+    with pytest.raises(ValueError, match="expected an explainer of video, got image"):
+        explain_face(explainer(), analysis)
     assert asked.frame.index == 1
     assert asked.logit == pytest.approx(analysis.faces[0].evidence[1].logit, abs=1e-4)
 
@@ -76,12 +84,12 @@ def test_progress_can_cancel() -> None:
             raise StopError
 
     with pytest.raises(StopError):
-        explain_face(detector(), analysis_of([astronaut()]), settings=FAST, progress=stop)
+        explain_face(explainer(), analysis_of([astronaut()]), options=FAST, progress=stop)
 
 
 def test_an_authentic_face_gets_no_place() -> None:
-    quick = Settings(methods=(EVIDENCE_MAP,), lime=False, check_steps=4)
+    quick = ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check_steps=4)
     found = explain_face(
-        detector(), analysis_of([astronaut()], Label.AUTHENTIC, 0.1), settings=quick
+        explainer(), analysis_of([astronaut()], Label.AUTHENTIC, 0.1), options=quick
     )
     assert found.words[0].startswith("The detector leans clearly towards authentic (score 0.10)")

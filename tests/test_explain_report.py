@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explain_faces import analysis_of, astronaut, detector
+from explain_faces import analysis_of, astronaut, detector, explainer
 from PIL import Image
 
 import explain.__main__ as command
@@ -18,17 +18,21 @@ from detector.errors import MediaError
 from detector.types import Analysis, Label, Verdict
 from explain import report as report_module
 from explain.cam import EVIDENCE_MAP
-from explain.pipeline import Settings
+from explain.explainer import Explainer
+from explain.pipeline import ExplainOptions
 from explain.report import Report, build_report, write_report
 
-SETTINGS = Settings(methods=(EVIDENCE_MAP, "EigenCAM, rgb stream"), lime_samples=32, check_steps=4)
+OPTIONS = ExplainOptions(
+    methods=(EVIDENCE_MAP, "EigenCAM, rgb stream"), lime_samples=32, check_steps=4
+)
+CLIPS = Explainer(detector(), "video")
 NASTY = '<script>alert("x")</script> & \udcff.png'
 
 
 @pytest.fixture(scope="module")
 def clip_report() -> Report:
     frames = [astronaut(), astronaut()[:, ::-1].copy(), (astronaut() * 0.7).astype(np.uint8)]
-    return build_report(detector(), analysis_of(frames, name=NASTY), None, SETTINGS)
+    return build_report(CLIPS, analysis_of(frames, name=NASTY), None, OPTIONS)
 
 
 class Page(HTMLParser):
@@ -52,11 +56,11 @@ def parsed(html: str) -> Page:
 
 def test_the_same_bytes_again(clip_report: Report) -> None:
     frames = [astronaut(), astronaut()[:, ::-1].copy(), (astronaut() * 0.7).astype(np.uint8)]
-    again = build_report(detector(), analysis_of(frames, name=NASTY), None, SETTINGS)
+    again = build_report(CLIPS, analysis_of(frames, name=NASTY), None, OPTIONS)
     assert again.json() == clip_report.json()
     assert again.html() == clip_report.html()
     other = build_report(
-        detector(), analysis_of(frames, name=NASTY), None, Settings(lime=False, check=False)
+        CLIPS, analysis_of(frames, name=NASTY), None, ExplainOptions(lime=False, check=False)
     )
     assert other.json() != clip_report.json()
 
@@ -165,7 +169,7 @@ def test_one_scale_for_all_faces(monkeypatch: pytest.MonkeyPatch) -> None:
         ],
     )
     found = build_report(
-        detector(), two, None, Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
+        explainer(), two, None, ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check=False)
     )
     assert len(found.pictures) == 2 and len(seen) == 2
     assert seen[0] == seen[1]
@@ -174,7 +178,7 @@ def test_one_scale_for_all_faces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_face_is_a_report_too() -> None:
     whole = analysis_of([astronaut()])
     empty = Analysis(whole.media, (), Verdict(Label.NO_FACE, "No face was found."), whole.model)
-    found = build_report(detector(), empty)
+    found = build_report(explainer(), empty)
     assert json.loads(found.json())["verdict"] == {
         "label": "no_face", "p_fake": None, "logit": None, "reason": "No face was found.",
     }  # fmt: skip
@@ -203,9 +207,9 @@ def test_command_line(
     assert (tmp_path / "out" / "report.html").is_file()
     assert str(tmp_path / "out" / "report.json") in capsys.readouterr().out
     # The command line's JSON is the library's, byte for byte.
-    same = Settings(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    same = ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check=False)
     library = build_report(
-        detector(), analysis_of([astronaut()], name="me.png"), Path("me.png"), same
+        explainer(), analysis_of([astronaut()], name="me.png"), Path("me.png"), same
     )
     assert (tmp_path / "out" / "report.json").read_text() == library.json()
 

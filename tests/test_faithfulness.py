@@ -1,11 +1,9 @@
-"""The checks themselves, on a detector whose reason is known."""
-
-from typing import Any
+"""The checks themselves, on a score whose reason is known."""
 
 import numpy as np
 import pytest
 import torch
-from explain_faces import astronaut, detector, face_crop
+from explain_faces import astronaut, detector, explainer, face_crop
 
 from explain import faithfulness
 from explain.cam import EVIDENCE_MAP, Heat
@@ -18,7 +16,6 @@ from explain.faithfulness import (
     localise,
     report_card,
     road,
-    shuffle_weights,
     shuffled,
 )
 
@@ -26,16 +23,10 @@ CROP = face_crop(astronaut()).rgb
 SPOT = np.s_[150:190, 30:70]  # away from the centre
 
 
-class Spot:
-    """Logit = share of the spot that is as it was, times 10; knows nothing else."""
-
-    def predict(self, crops: np.ndarray, *, kind: str) -> Any:
-        same = (crops[:, *SPOT] == CROP[SPOT]).all(-1).mean((1, 2))
-
-        class Out:
-            logits = (10 * same).astype(np.float32)
-
-        return Out
+def spot(crops: np.ndarray) -> np.ndarray:
+    """Logit = share of the spot that is as it was, times 10; depends on nothing else."""
+    same = (crops[:, *SPOT] == CROP[SPOT]).all(-1).mean((1, 2))
+    return (10 * same).astype(np.float32)
 
 
 def heat(values: np.ndarray, method: str = "m") -> Heat:
@@ -56,9 +47,7 @@ def test_areas_by_hand() -> None:
 
 def test_curves_of_a_known_reason() -> None:
     other = 255 - CROP
-    both = curves(
-        Spot(), "image", CROP, {"found": true_map(), "wrong": -true_map()}, other, steps=8
-    )  # type: ignore[arg-type]
+    both = curves(spot, CROP, {"found": true_map(), "wrong": -true_map()}, other, steps=8)
     found, wrong = both["found"], both["wrong"]
     # The spot is 1600 of 50176 pixels: half of it goes at (1/8)^2 of the area, all of it by
     # (2/8)^2.
@@ -71,19 +60,20 @@ def test_curves_of_a_known_reason() -> None:
 
 def test_the_true_map_passes_and_a_wrong_one_gets_the_badge() -> None:
     card = report_card(
-        Spot(), "image", CROP, {"good": heat(true_map(), "good"), "bad": heat(-true_map(), "bad")}
-    )  # type: ignore[arg-type]
+        spot, CROP, {"good": heat(true_map(), "good"), "bad": heat(-true_map(), "bad")}
+    )
     good, bad = card.grades
     assert good.trusted and good.lost_deletion == good.lost_insertion == ()
     assert good.sentence.startswith("Passed: ")
     assert good.road > 0 > bad.road
     assert not bad.trusted and bad.lost_deletion == ("random", "centre", "edges")
     assert bad.sentence == (
-        f"{BADGE}: deletion no better than random, centre and edges, insertion no better than random, centre and edges."
+        f"{BADGE}: deletion no better than random, centre and edges, insertion no better than "
+        "random, centre and edges."
     )
     assert set(card.controls) == {"random", "centre", "edges"}
     assert set(card.curves) == {"good", "bad", "random", "centre", "edges"}
-    assert card.fill == "wiped" and card.grade("bad") is bad
+    assert card.fill == "compressed" and card.grade("bad") is bad
 
 
 def test_losing_to_one_control_is_enough_for_the_badge() -> None:
@@ -94,13 +84,13 @@ def test_losing_to_one_control_is_enough_for_the_badge() -> None:
 
 def test_a_map_is_no_better_than_itself() -> None:
     centre = control_maps(CROP, np.random.default_rng(0))["centre"]
-    card = report_card(detector(), "image", CROP, {"m": heat(centre)}, steps=4)
+    card = report_card(explainer().score, CROP, {"m": heat(centre)}, steps=4)
     assert "centre" in card.grades[0].lost_deletion and "centre" in card.grades[0].lost_insertion
 
 
-def test_pristine_pixels_as_cover() -> None:
-    card = report_card(Spot(), "image", CROP, {"m": heat(true_map())}, given=255 - CROP, steps=4)  # type: ignore[arg-type]
-    assert card.fill == "given"
+def test_authentic_pixels_as_cover() -> None:
+    card = report_card(spot, CROP, {"m": heat(true_map())}, authentic=255 - CROP, steps=4)
+    assert card.fill == "authentic"
     assert card.curves["m"].deletion.tolist() == [10.0, 0.0, 0.0, 0.0, 0.0]
 
 
@@ -127,7 +117,7 @@ def test_road_of_a_known_reason() -> None:
     """The spot is 3% of the crop: it goes with the hottest fifth of the true map and stays without
     the coldest.
     """
-    found = road(Spot(), "image", CROP, {"right": true_map(), "wrong": -true_map()})  # type: ignore[arg-type]
+    found = road(spot, CROP, {"right": true_map(), "wrong": -true_map()})
     assert found["right"] == pytest.approx(5.0, abs=0.1)
     assert found["wrong"] == pytest.approx(-5.0, abs=0.1)
 
@@ -137,13 +127,13 @@ def test_road_is_repeatable_and_leaves_the_global_generator_alone() -> None:
     expected = torch.rand(1)
     torch.manual_seed(5)
     maps = {"m": true_map().astype(np.float32)}
-    first = road(detector(), "image", CROP, maps)
+    first = road(explainer().score, CROP, maps)
     imputed_with_noise = faithfulness._SeededImputer(0)(
         torch.rand(3, 8, 8), torch.ones(8, 8).index_fill(0, torch.tensor([3]), 0)
     )
     assert imputed_with_noise.shape == (3, 8, 8)
     torch.rand(5)
-    assert road(detector(), "image", CROP, maps) == first
+    assert road(explainer().score, CROP, maps) == first
     torch.manual_seed(5)
     assert torch.equal(torch.rand(1), expected)
 
@@ -178,15 +168,17 @@ def test_localisation() -> None:
 
 def test_shuffling_keeps_the_values_and_changes_the_maps() -> None:
     network = detector().network
-    twin = shuffled(network, np.random.default_rng(0))
-    for (name, a), (_, b) in zip(network.named_parameters(), twin.named_parameters(), strict=True):
+    untaught = shuffled(network, np.random.default_rng(0))
+    for (name, a), (_, b) in zip(
+        network.named_parameters(), untaught.named_parameters(), strict=True
+    ):
         assert torch.equal(a.flatten().sort().values, b.flatten().sort().values), name
-    assert not torch.equal(next(network.parameters()), next(twin.parameters()))
+    assert not torch.equal(next(network.parameters()), next(untaught.parameters()))
     methods = (EVIDENCE_MAP, "Grad-CAM, rgb stream")
-    found = shuffle_weights(detector(), "image", CROP, methods)
+    found = explainer().shuffle_weights(CROP, methods)
     for method in methods:
         assert np.abs(found[method].before.map - found[method].after.map).max() > 1e-5
         assert -1 <= found[method].correlation < 0.95
-    again = shuffle_weights(detector(), "image", CROP, methods)
+    again = explainer().shuffle_weights(CROP, methods)
     assert [s.correlation for s in found.values()] == [s.correlation for s in again.values()]
     assert detector().network is network

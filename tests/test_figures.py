@@ -7,10 +7,11 @@ import pytest
 from explain_faces import BOX, astronaut, face_crop
 from PIL import Image
 
+from detector.profile import Thresholds
 from detector.types import FaceCrop
 from explain import figures
 from explain.cam import Heat
-from explain.figures import Scale, View
+from explain.figures import CurveLine, Scale, View
 from explain.regions import Regions
 from explain.timeline import Interval, Timeline
 
@@ -160,24 +161,28 @@ def test_charts() -> None:
         (0.0, 1.0, 2.0),
         (0.1, 0.9, 0.2),
         (0.2, 0.7, 0.3),
-        (0.4, 0.6),
+        Thresholds(0.4, 0.6),
         (Interval(0.5, 1.5, 0.7),),
         (0.9, 0.8),
     )
     with_interval = figures.timeline_chart(line)
     without = figures.timeline_chart(
-        Timeline(0, line.t, line.p, line.p_smooth, line.band, (), line.similarity)
+        Timeline(0, line.t, line.p, line.p_smooth, line.thresholds, (), line.similarity)
     )
     assert with_interval.shape == without.shape == (380, 900, 3)
     assert (with_interval != without).any()
     assert figures.colour_bar(Scale(2.0, True, "x")).shape[1] == 448
-    assert figures.curves_chart(
-        [("m", [1.0, 0.0], False), ("random", [1.0, 0.5], True)], "Deletion"
-    ).shape == (
-        300,
-        448,
-        3,
-    )
+    lines = [
+        CurveLine("m", [1.0, 0.0], is_control=False),
+        CurveLine("random", [1.0, 0.5], is_control=True),
+    ]
+    assert figures.curves_chart(lines, "Deletion").shape == (300, 448, 3)
+
+
+def test_masks_and_enlargements() -> None:
+    mask = figures.mask_picture(np.array([[0.0, 1.0]], np.float32))
+    assert mask.tolist() == [[[0, 0, 0], [255, 255, 255]]]
+    assert figures.enlarged(mask, 2)[:, :, 0].tolist() == [[0, 0, 255, 255]] * 2
 
 
 def test_joining() -> None:

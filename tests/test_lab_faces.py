@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from explain_faces import detector
+from explain_faces import detector, explainer
 
 from detector.forgery.generators import rebuild
 from detector.manifest import SHIPPED
@@ -47,7 +47,7 @@ def test_up_samplers_lose_fine_detail():
 def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
     stages = []
     prints = fingerprints.take_fingerprints(
-        detector(), builtin.crops()[0], lambda share, stage: stages.append(stage)
+        explainer(), builtin.crops()[0], lambda share, stage: stages.append(stage)
     )
     assert [p.name for p in prints] == [fingerprints.AUTHENTIC, *fingerprints.UPSAMPLERS.values()]
     assert prints[0].p == pytest.approx(
@@ -204,11 +204,11 @@ def test_the_detector_is_asked_about_all_three():
 @pytest.fixture(scope="module")
 def pairs():
     rng = np.random.default_rng(4)
-    return [guess.make_pair(detector(), rng) for _ in range(4)]
+    return [guess.make_pair(explainer(), rng) for _ in range(4)]
 
 
 def test_a_pair_is_one_face_twice_and_only_one_is_forged(pairs):
-    again = guess.make_pair(detector(), np.random.default_rng(4))
+    again = guess.make_pair(explainer(), np.random.default_rng(4))
     assert np.array_equal(again.pictures[0], pairs[0].pictures[0])
     for pair in pairs:
         difference = np.abs(pair.pictures[0].astype(int) - pair.pictures[1]).mean(axis=2)

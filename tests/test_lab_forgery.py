@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from explain_faces import BOX, LANDMARKS, astronaut, detector
+from explain_faces import BOX, LANDMARKS, astronaut, detector, explainer
 
 from detector.errors import MediaError, WeightsError
 from detector.media import open_media
-from detector.pipeline import Detector, default_detector
+from detector.pipeline import default_detector
 from detector.types import Frame, Label
+from explain.explainer import Explainer
 from explain.lab import builtin, forgery, store
 from explain.lab.forgery import (
     FAMILIES,
@@ -34,22 +35,15 @@ def subject():
     return cut_subject(astronaut(), BOX, LANDMARKS)
 
 
-def deciding(logit: float) -> Detector:
-    """A detector that answers `logit` to everything."""
-    fixed = Detector.of(detector().network, detector().info)
-    seen = detector().predict(np.zeros((1, 224, 224, 3), np.uint8), kind="image")
+class Fixed(Explainer):
+    """An explainer that scores everything with one logit."""
 
-    def predict(crops, *, kind):
-        n = len(crops)
-        return replace(
-            seen,
-            logits=np.full(n, logit, np.float32),
-            maps=seen.maps.repeat(n, 0),
-            embeddings=seen.embeddings.repeat(n, 0),
-        )
+    def __init__(self, logit: float) -> None:
+        super().__init__(detector(), "image")
+        self.logit = logit
 
-    fixed.predict = predict
-    return fixed
+    def score(self, crops: np.ndarray) -> np.ndarray:
+        return np.full(len(crops), self.logit, np.float32)
 
 
 def test_the_untouched_face_is_the_one_that_analysing_the_file_sees(tmp_path):
@@ -105,7 +99,7 @@ def test_every_slider_does_something(subject):
 
 
 def test_no_opacity_is_no_forgery(subject):
-    nothing = judge(detector(), subject, ForgerySettings(ratio=0.0))
+    nothing = judge(explainer(), subject, ForgerySettings(ratio=0.0))
     assert np.array_equal(nothing.forged, nothing.authentic)
     assert nothing.p == pytest.approx(nothing.p_authentic, abs=1e-4)
     assert nothing.localisations == {}
@@ -119,9 +113,9 @@ def test_settings_outside_the_sliders_are_refused():
 
 
 def test_the_detector_is_compared_with_the_true_mask(subject):
-    result = judge(detector(), subject, ForgerySettings())
-    alone = detector().predict(np.stack([result.authentic, result.forged]), kind="image")
-    assert result.logit == pytest.approx(float(alone.logits[1]), abs=1e-5)
+    result = judge(explainer(), subject, ForgerySettings())
+    scored = detector().predict(np.stack([result.authentic, result.forged]), kind="image")
+    assert result.logit == pytest.approx(float(scored.logits[1]), abs=1e-5)
     assert set(result.localisations) == {"evidence map", "Grad-CAM, rgb stream"}
     assert all(
         0 <= found.pixel_auc <= 1 and 0 <= found.iou <= 1 for found in result.localisations.values()
@@ -130,13 +124,11 @@ def test_the_detector_is_compared_with_the_true_mask(subject):
 
 
 def test_the_score_follows_the_ratio_at_the_default_settings():
-    shipped = default_detector()
+    shipped = Explainer(default_detector(), "image")
     found = [follows_ratio(shipped, face, ForgerySettings()) for face in builtin.subjects()]
     assert np.mean(found) >= 0.9
     assert (
-        np.mean(
-            [follows_ratio(deciding(1.0), face, ForgerySettings()) for face in builtin.subjects()]
-        )
+        np.mean([follows_ratio(Fixed(1.0), face, ForgerySettings()) for face in builtin.subjects()])
         == 0.0
     )
 
@@ -145,40 +137,39 @@ def test_the_score_follows_the_ratio_at_the_default_settings():
     ("logit", "label"), [(3.0, Label.FORGED), (0.0, Label.UNCERTAIN), (-3.0, Label.AUTHENTIC)]
 )
 def test_the_answer_follows_the_calibrated_band(subject, logit, label):
-    assert judge(deciding(logit), subject, ForgerySettings()).label is label
+    assert judge(Fixed(logit), subject, ForgerySettings()).label is label
 
 
 def test_a_surprise_is_missed_and_yet_visible(subject):
-    found = surprise(deciding(-3.0), subject, seed=1)
+    found = surprise(Fixed(-3.0), subject, seed=1)
     assert found is not None
     assert mean_change(forge(subject, found)) >= forgery.VISIBLE_CHANGE
     stages = []
-    assert surprise(deciding(3.0), subject, 1, lambda share, stage: stages.append(stage)) is None
+    assert surprise(Fixed(3.0), subject, 1, lambda share, stage: stages.append(stage)) is None
     assert len(stages) == 8
 
 
 def test_a_forgery_that_fools_the_detector_is_said_to(subject):
     fooled, caught = (
-        outcome_sentences(judge(deciding(logit), subject, ForgerySettings()))
-        for logit in (-3.0, 3.0)
+        outcome_sentences(judge(Fixed(logit), subject, ForgerySettings())) for logit in (-3.0, 3.0)
     )
     assert "This forgery fools the detector: it is forged, and it is not found." in fooled
     assert caught[0].startswith("Score 0.95 (forged-looking)") and not any(
         "fools" in line for line in caught
     )
-    assert outcome_sentences(judge(deciding(-3.0), subject, ForgerySettings(ratio=0.0)))[1:] == [
+    assert outcome_sentences(judge(Fixed(-3.0), subject, ForgerySettings(ratio=0.0)))[1:] == [
         "At ratio 0 nothing is forged."
     ]
 
 
 def test_one_more_map_is_compared_with_the_mask(subject):
-    result = judge(detector(), subject, ForgerySettings())
+    result = judge(explainer(), subject, ForgerySettings())
     perfect = replace(next(iter(result.heats.values())), map=result.mask)
     more = result.with_map("LIME", perfect)
     assert list(more.localisations) == [*result.localisations, "LIME"]
     assert more.localisations["LIME"].pixel_auc == 1.0 and more.localisations["LIME"].pointing
     assert (
-        judge(detector(), subject, ForgerySettings(ratio=0.0))
+        judge(explainer(), subject, ForgerySettings(ratio=0.0))
         .with_map("LIME", perfect)
         .localisations
         == {}

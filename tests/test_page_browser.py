@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explain_faces import analysis_of, astronaut, detector
+from explain_faces import analysis_of, astronaut, detector, explainer
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -258,7 +258,7 @@ def test_names_and_tags_of_a_file_are_text_on_the_page_and_in_the_report(
     media = replace(analysis_of([astronaut()]).media, name=path.name, metadata={"Software": evil})
     nobody = Analysis(media, (), Verdict(Label.NO_FACE, evil), detector().info)
     report = chromium.new_page()
-    report.set_content(build_report(detector(), nobody).html(), wait_until="load")
+    report.set_content(build_report(explainer(), nobody).html(), wait_until="load")
     assert report.inner_text("body").count("onerror=window.owned=1") >= 3  # name, tag, reason
     assert [one.evaluate("window.owned") for one in (page, report)] == [None, None]
     report.close()

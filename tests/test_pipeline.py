@@ -20,7 +20,8 @@ from detector.media import write_video
 from detector.pipeline import Detector, analysis_json, pick_device
 from detector.profile import DEFAULT_PROFILES, Profile, SharpnessCalibration
 from detector.types import Label, Verdict
-from explain.pipeline import Settings, explain_face
+from explain.explainer import Explainer
+from explain.pipeline import ExplainOptions, explain_face
 
 GOLDEN_KEYS = [
     "file",
@@ -69,9 +70,10 @@ def test_stills_are_read_at_their_sharpness_and_clips_are_not(
     )
     clip, clip_read = (d.analyze(files["clip.mp4"], n_frames=3) for d in (untrained, reading))
     assert clip_read.verdict.logit == pytest.approx(clip.verdict.logit, abs=1e-4)
-    light = Settings(methods=("evidence map",), lime=False, check=False)
+    light = ExplainOptions(methods=("evidence map",), lime=False, check=False)
     for analysis in (still_read, clip_read):  # what is explained is what was scored
-        told = explain_face(reading, analysis, 0, 0, light)
+        reads = Explainer(reading, analysis.media.kind)
+        told = explain_face(reads, analysis, 0, 0, light)
         assert told.logit == pytest.approx(analysis.faces[0].evidence[0].logit, abs=0.02)
 
 

@@ -19,7 +19,6 @@ from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
 from detector.nets.temporal import build_temporal
 from detector.pipeline import Detector
-from detector.profile import Profile
 from detector.training.recipes import command
 from detector.training.recipes.catalogue import (
     ALL,
@@ -32,7 +31,8 @@ from detector.training.recipes.catalogue import (
 )
 from detector.training.recipes.objective import free
 from detector.training.recipes.run import RunConfig, train_recipe
-from explain.cam import EVIDENCE_MAP, capture_pass, heat, layer_names, method_names
+from explain.cam import EVIDENCE_MAP
+from explain.explainer import Explainer
 
 
 @pytest.fixture(scope="module")
@@ -189,12 +189,13 @@ def test_a_recipe_is_trained_saved_loaded_analysed_and_explained(
     assert answer["model"]["name"] == name and answer["faces"]
 
     crop = easy_data(2).val.crops(1, 0)[0]
-    layer = layer_names(loaded.network, Profile())[0]
-    assert layer == "rgb stream" and EVIDENCE_MAP not in method_names(loaded.network, Profile())
-    captured = capture_pass(loaded, "image", crop)
+    explainer = Explainer(loaded, "image")
+    layer = explainer.layers[0]
+    assert layer == "rgb stream" and EVIDENCE_MAP not in explainer.methods
+    captured = explainer.capture(crop)
     assert captured.activations[layer].shape[2] > 1  # a map of places, not a pooled vector
     assert np.abs(captured.gradients[layer]).max() > 0  # and on the way to the logit
-    map_ = heat(loaded, "image", crop, f"Grad-CAM, {layer}").map
+    map_ = explainer.heat(crop, f"Grad-CAM, {layer}").map
     assert map_.shape == (224, 224) and np.isfinite(map_).all()
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from explain_faces import astronaut, detector, face_crop
+from explain_faces import astronaut, explainer, face_crop
 
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
-from explain.restore import compare, noise_residual, restore, sentence
+from explain.restore import compare, noise_residual, sentence
 
 CROP = face_crop(astronaut()).rgb
 
@@ -26,15 +26,15 @@ def test_identical_pictures() -> None:
 
 
 def test_the_untrained_denoiser_gives_the_picture_back() -> None:
-    found = restore(detector(), CROP)
+    found = explainer().restore(CROP)
     assert found is not None
     np.testing.assert_array_equal(found.restored, CROP)  # it starts as the identity
 
 
 def test_a_model_without_a_denoiser() -> None:
     torch.manual_seed(0)
-    bare = detector().with_network(DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval())
-    assert restore(bare, CROP) is None
+    bare = explainer().with_network(DeepfakeNetwork(NetworkConfig(denoiser_widths=())).eval())
+    assert bare.restore(CROP) is None
 
 
 @pytest.mark.parametrize(

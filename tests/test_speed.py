@@ -14,7 +14,7 @@ from detector.decoding import clips, decode
 from detector.media import write_video
 from detector.pipeline import Detector
 from detector.profile import Profile
-from explain.regions import explain_regions
+from explain.explainer import Explainer
 from explain.speed import baseline, inputs, stages
 from explain.speed.__main__ import main
 
@@ -51,7 +51,7 @@ def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) ->
         return crops.mean((1, 2, 3)), np.zeros((len(crops), 28, 28)), np.zeros((len(crops), 1))
 
     monkeypatch.setattr(detector, "_predict_batch", answer)
-    explain_regions(detector, "image", astronaut())
+    Explainer(detector, "image").explain_regions(astronaut())
     assert batches == [16] * 16
     assert sum(batches) < baseline.LIME_SAMPLES / 3
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from explain_faces import astronaut, face_crop
 
+from detector.profile import Thresholds
 from detector.types import Label
 from explain.cam import Heat
+from explain.timeline import Interval
 from explain.words import (
     CLOSING,
     EDGE,
@@ -17,30 +19,31 @@ from explain.words import (
     OUTSIDE,
     WHOLE,
     Findings,
+    FrameScores,
     describe,
     face_parts,
+    format_probability,
     place_of,
-    said,
-    zone,
+    zone_name,
 )
 
 FORGED = Findings(
     label=Label.FORGED,
     p=0.93,
-    band=(0.4, 0.6),
+    thresholds=Thresholds(0.4, 0.6),
     place=MOUTH,
     stream_shares={"rgb stream": 0.2, "noise stream": 0.8},
-    seconds=[(1.5, 3.04)],
-    p_frame=0.95,
-    p_resaved=0.91,
-    p_hidden={EYES: 0.94, MOUTH: 0.45, NOSE: 0.9, EDGE: 0.59},
+    intervals=[Interval(1.5, 3.04, 0.9)],
+    frame=FrameScores(0.95, 0.91, {EYES: 0.94, MOUTH: 0.45, NOSE: 0.9, EDGE: 0.59}),
 )
 
 
 def test_a_forged_clip() -> None:
     assert describe(FORGED) == (
-        "The detector leans clearly towards forged (score 0.93); the traces lie mostly on the mouth.",
-        "It rests mostly on fine noise rather than on what is visible; the suspicious seconds are 1.5-3.0 s.",
+        "The detector leans clearly towards forged (score 0.93); the traces lie mostly on the "
+        "mouth.",
+        "It rests mostly on fine noise rather than on what is visible; the suspicious seconds are "
+        "1.5-3.0 s.",
         "Saved once more as a JPEG, this frame's score hardly moves (0.95 to 0.91); "
         "with the mouth heavily compressed it would be 0.45 (no verdict).",
         "This is the estimate of one detector; it is not evidence against a person.",
@@ -58,7 +61,8 @@ def test_never_surer_than_the_score() -> None:
 def test_an_untrusted_place_is_not_named() -> None:
     first = describe(replace(FORGED, place=None))[0]
     assert first == (
-        "The detector leans clearly towards forged (score 0.93), but its map does not say reliably where on the face."
+        "The detector leans clearly towards forged (score 0.93), but its map does not say reliably "
+        "where on the face."
     )
 
 
@@ -66,13 +70,9 @@ def test_an_authentic_photo() -> None:
     found = Findings(
         Label.AUTHENTIC,
         0.07,
-        (0.4, 0.6),
-        None,
-        {"rgb stream": 0.5, "noise stream": 0.5},
-        (),
-        0.07,
-        0.3,
-        {EYES: 0.1},
+        Thresholds(0.4, 0.6),
+        stream_shares={"rgb stream": 0.5, "noise stream": 0.5},
+        frame=FrameScores(0.07, 0.3, {EYES: 0.1}),
     )
     assert describe(found) == (
         "The detector leans clearly towards authentic (score 0.07): "
@@ -92,7 +92,7 @@ def test_a_partly_forged_clip_that_is_authentic_on_average() -> None:
 
 
 def test_no_verdict() -> None:
-    assert describe(Findings(Label.UNCERTAIN, 0.5, (0.4, 0.6))) == (
+    assert describe(Findings(Label.UNCERTAIN, 0.5, Thresholds(0.4, 0.6))) == (
         "The score is 0.50, and the detector gives no verdict.",
         CLOSING,
     )
@@ -106,12 +106,16 @@ def test_no_verdict() -> None:
     ],
 )
 def test_streams(rgb: float, sentence: str) -> None:
-    found = replace(FORGED, stream_shares={"rgb stream": rgb, "noise stream": 1 - rgb}, seconds=())
+    found = replace(
+        FORGED, stream_shares={"rgb stream": rgb, "noise stream": 1 - rgb}, intervals=()
+    )
     assert describe(found)[1] == sentence
 
 
 def test_two_intervals() -> None:
-    found = replace(FORGED, stream_shares={}, seconds=[(0.0, 1.0), (2.0, 3.0)])
+    found = replace(
+        FORGED, stream_shares={}, intervals=[Interval(0.0, 1.0, 0.9), Interval(2.0, 3.0, 0.9)]
+    )
     assert describe(found)[1] == "The suspicious seconds are 0.0-1.0 s and 2.0-3.0 s."
 
 
@@ -126,7 +130,7 @@ def test_always_closes_and_never_accuses(label: Label, p: float) -> None:
 
 
 def test_never_zero_or_one() -> None:
-    assert [said(p) for p in (0.0, 0.0099, 0.01, 0.5, 0.9901, 1.0)] == [
+    assert [format_probability(p) for p in (0.0, 0.0099, 0.01, 0.5, 0.9901, 1.0)] == [
         "below 0.01", "below 0.01", "0.01", "0.50", "above 0.99", "above 0.99",
     ]  # fmt: skip
     assert describe(replace(FORGED, p=0.9997))[0].startswith(
@@ -135,7 +139,7 @@ def test_never_zero_or_one() -> None:
 
 
 def test_zones() -> None:
-    assert [zone(p, (0.4, 0.6)) for p in (0.39, 0.4, 0.6, 0.61)] == [
+    assert [zone_name(p, Thresholds(0.4, 0.6)) for p in (0.39, 0.4, 0.6, 0.61)] == [
         "authentic-looking", "no verdict", "no verdict", "forged-looking",
     ]  # fmt: skip
 

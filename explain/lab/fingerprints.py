@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.forgery.generators import rebuild
-from detector.pipeline import Detector, Progress
-from explain.cam import capture_pass
+from detector.pipeline import Progress
+from explain.capture import NOISE_STREAM
+from explain.explainer import Explainer
 from explain.figures import Rgb
 from explain.lab.charts import Line, chart
 from explain.lab.generators import generators
@@ -54,26 +55,26 @@ class Fingerprint:
 
 
 def take_fingerprints(
-    detector: Detector, crop: Rgb, progress: Progress | None = None
+    explainer: Explainer, crop: Rgb, progress: Progress | None = None
 ) -> tuple[Fingerprint, ...]:
     """The crop itself, then as each up-sampler redraws it."""
     report = progress or (lambda share, stage: None)
     nets = generators()
     prints = []
     report(0.0, "The photo itself")
-    prints.append(_print(detector, AUTHENTIC, crop))
+    prints.append(_print(explainer, AUTHENTIC, crop))
     for i, (generator, name) in enumerate(UPSAMPLERS.items()):
         report((i + 1) / (len(UPSAMPLERS) + 1), name)
-        prints.append(_print(detector, name, rebuild(nets[generator], crop)))
+        prints.append(_print(explainer, name, rebuild(nets[generator], crop)))
     report(1.0, "Done")
     return tuple(prints)
 
 
-def _print(detector: Detector, name: str, crop: Rgb) -> Fingerprint:
-    seen = capture_pass(detector, "image", crop)
+def _print(explainer: Explainer, name: str, crop: Rgb) -> Fingerprint:
+    seen = explainer.capture(crop)
     power = spectrum(crop)
-    p = detector.profiles["image"].calibration.probability(seen.logit)
-    share = seen.stream_shares().get("noise stream")
+    p = explainer.probability(seen.logit)
+    share = seen.stream_shares().get(NOISE_STREAM)
     return Fingerprint(
         name=name,
         rgb=crop,

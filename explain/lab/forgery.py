@@ -26,7 +26,8 @@ from detector.forgery.pictures import load_pictures
 from detector.forgery.regions import REGIONS, Points, Rgb, eye_distance
 from detector.pipeline import Detector, Progress, default_detector
 from detector.types import Label, Media
-from explain.cam import EVIDENCE_MAP, Heat, heats, layer_names
+from explain.cam import EVIDENCE_MAP, Heat
+from explain.explainer import Explainer
 from explain.faithfulness import Localisation, localise
 from explain.lab.generators import SHIPPED_GENERATORS, generators
 from explain.ranks import rank_correlation
@@ -184,16 +185,15 @@ def _blend(subject: Subject, settings: ForgerySettings) -> Blend:
     )
 
 
-def judge(detector: Detector, subject: Subject, settings: ForgerySettings) -> Result:
+def judge(explainer: Explainer, subject: Subject, settings: ForgerySettings) -> Result:
     """Forge the face, ask the detector, and compare the heat maps with the true mask."""
     forgery = forge(subject, settings)
     authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
     mask = crop_mask(subject, forgery.mask)
-    logits = detector.predict(np.stack([authentic, forged]), kind="image").logits
-    profile = detector.profiles["image"]
-    p_authentic, p = (profile.calibration.probability(float(logit)) for logit in logits)
-    methods = (EVIDENCE_MAP, f"Grad-CAM, {layer_names(detector.network, profile)[0]}")
-    maps = heats(detector, "image", forged, methods)
+    logits = explainer.score(np.stack([authentic, forged]))
+    p_authentic, p = (explainer.probability(float(logit)) for logit in logits)
+    methods = (EVIDENCE_MAP, f"Grad-CAM, {explainer.layers[0]}")
+    maps = explainer.heats(forged, methods)
     changed = settings.ratio > 0 and bool((mask > 0.5).any())
     found = {name: localise(heat.map, mask > 0.5) for name, heat in maps.items()} if changed else {}
     return Result(
@@ -204,13 +204,13 @@ def judge(detector: Detector, subject: Subject, settings: ForgerySettings) -> Re
         logit=float(logits[1]),
         p=p,
         p_authentic=p_authentic,
-        label=label_of(detector, p),
+        label=label_of(explainer, p),
         heats=maps,
         localisations=found,
     )
 
 
-def follows_ratio(detector: Detector, subject: Subject, settings: ForgerySettings) -> float:
+def follows_ratio(explainer: Explainer, subject: Subject, settings: ForgerySettings) -> float:
     """Spearman's correlation of the score with the blend ratio, from 0 to 1 in tenths; the rest as
     the settings say.
     """
@@ -218,13 +218,13 @@ def follows_ratio(detector: Detector, subject: Subject, settings: ForgerySetting
     forged = [forge(subject, replace(settings, ratio=float(ratio))).forged for ratio in ratios]
     return rank_correlation(
         ratios,
-        detector.predict(np.stack([subject.crop(rgb) for rgb in forged]), kind="image").logits,
+        explainer.score(np.stack([subject.crop(rgb) for rgb in forged])),
     )
 
 
-def label_of(detector: Detector, p: float) -> Label:
+def label_of(explainer: Explainer, p: float) -> Label:
     """The answer that belongs to a calibrated probability of a still picture."""
-    band = detector.profiles["image"].thresholds
+    band = explainer.profile.thresholds
     if p > band.forged_above:
         return Label.FORGED
     return Label.AUTHENTIC if p < band.authentic_below else Label.UNCERTAIN
@@ -241,9 +241,12 @@ def crop_mask(subject: Subject, mask: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def surprise(
-    detector: Detector, subject: Subject, seed: int, progress: Progress | None = None
+    explainer: Explainer, subject: Subject, seed: int, progress: Progress | None = None
 ) -> ForgerySettings | None:
-    """ForgerySettings of a visible forgery that the detector calls authentic; None if none of TRIES is."""
+    """Settings of a visible forgery that the detector calls authentic.
+
+    None if none of TRIES forgeries is one.
+    """
     report = progress or (lambda share, stage: None)
     rng = np.random.default_rng(seed)
     for start in range(0, TRIES, TRIES_AT_ONCE):
@@ -251,10 +254,10 @@ def surprise(
         tries = [draw_settings(rng) for _ in range(TRIES_AT_ONCE)]
         forgeries = [forge(subject, settings) for settings in tries]
         crops = np.stack([subject.crop(forgery.forged) for forgery in forgeries])
-        logits = detector.predict(crops, kind="image").logits
-        probability = detector.profiles["image"].calibration.probability
+        logits = explainer.score(crops)
         for i in np.argsort(logits):
-            missed = label_of(detector, probability(float(logits[i]))) is Label.AUTHENTIC
+            label = label_of(explainer, explainer.probability(float(logits[i])))
+            missed = label is Label.AUTHENTIC
             if missed and mean_change(forgeries[i]) >= VISIBLE_CHANGE:
                 return tries[i]
     return None
@@ -287,12 +290,13 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=10)
     args = parser.parse_args()
-    detector, unseen = default_detector(), load_pictures(args.faces, ("val",))
+    explainer = Explainer(default_detector(), "image")
+    unseen = load_pictures(args.faces, ("val",))
     chosen = np.random.default_rng(0).permutation(len(unseen))[: args.count]
     faces = [unseen[i] for i in chosen]
     found = [
         follows_ratio(
-            detector, cut_subject(f.rgb, f.box_xyxy_px, f.landmarks_px), ForgerySettings()
+            explainer, cut_subject(f.rgb, f.box_xyxy_px, f.landmarks_px), ForgerySettings()
         )
         for f in faces
     ]

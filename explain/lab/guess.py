@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.degrade import apply, describe, draw_preset
-from detector.pipeline import Detector, Progress
+from detector.pipeline import Progress
 from detector.types import Label
-from explain.cam import Heat, heats, method_names
+from explain.cam import Heat
+from explain.explainer import Explainer
 from explain.figures import Rgb
 from explain.lab import forgery
 from explain.lab.builtin import subjects
@@ -52,7 +53,7 @@ class Pair:
         return int(self.p[1] > self.p[0])
 
 
-def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
+def make_pair(explainer: Explainer, rng: np.random.Generator) -> Pair:
     """One pair, the forged half on a random side."""
     subject = subjects()[int(rng.integers(2))]
     degradation = str(rng.choice(DEGRADATIONS))
@@ -67,10 +68,8 @@ def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
     side = int(rng.integers(2))
     halves = [apply(subject.crop(rgb), recipe) for rgb in (made.authentic, made.forged)]
     first, second = (halves[1], halves[0]) if side == 0 else (halves[0], halves[1])
-    logits = detector.predict(np.stack([first, second]), kind="image").logits
-    profile = detector.profiles["image"]
-    left, right = (profile.calibration.probability(float(logit)) for logit in logits)
-    method = method_names(detector.network, profile)[0]  # the evidence map where there is one
+    logits = explainer.score(np.stack([first, second]))
+    left, right = (explainer.probability(float(logit)) for logit in logits)
     return Pair(
         pictures=(first, second),
         forged=side,
@@ -78,19 +77,21 @@ def make_pair(detector: Detector, rng: np.random.Generator) -> Pair:
         degradation=describe(recipe),
         mask=forgery.crop_mask(subject, made.mask),
         p=(left, right),
-        labels=(forgery.label_of(detector, left), forgery.label_of(detector, right)),
-        heat=heats(detector, "image", halves[1], (method,))[method],
+        labels=(forgery.label_of(explainer, left), forgery.label_of(explainer, right)),
+        heat=explainer.heat(halves[1], explainer.methods[0]),
     )
 
 
-def make_round(detector: Detector, seed: int, progress: Progress | None = None) -> tuple[Pair, ...]:
+def make_round(
+    explainer: Explainer, seed: int, progress: Progress | None = None
+) -> tuple[Pair, ...]:
     """PAIRS pairs; the same seed always gives the same ones."""
     report = progress or (lambda share, stage: None)
     rng = np.random.default_rng(seed)
     pairs = []
     for i in range(PAIRS):
         report(i / PAIRS, f"Making pair {i + 1} of {PAIRS}")
-        pairs.append(make_pair(detector, rng))
+        pairs.append(make_pair(explainer, rng))
     report(1.0, "Done")
     return tuple(pairs)
 

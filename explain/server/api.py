@@ -47,8 +47,9 @@ def build(service: Service) -> None:
     @on_gpu(EXPLAIN_S)
     def explain(file: str) -> dict[str, Any]:
         """Explain a photo or a clip; the content of report.json that `python -m explain` writes."""
-        detector = service.detector()
-        return dict(build_report(detector, detector.analyze(file), Path(file)).content)
+        analysis = service.detector().analyze(file)
+        explainer = service.explainer(kind=analysis.media.kind)
+        return dict(build_report(explainer, analysis, Path(file)).content)
 
     endpoint("analyze", "analysis", analyze)
     endpoint("explain", "explain", explain)

@@ -15,15 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from detector.errors import DetectorError, WeightsError
 from detector.manifest import model_names
 from detector.pipeline import Detector, Progress, default_detector
-from detector.types import Analysis
+from detector.types import KINDS, Analysis, FaceCrop, Kind
+from explain.explainer import Explainer
+from explain.figures import Scale
+from explain.pipeline import Explanation
 from explain.report import write_whole
+from explain.timeline import Timeline
 
 # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
 SESSION_BYTES = 1 << 30
@@ -39,15 +42,25 @@ class GoneError(DetectorError):
     """The analysis a visitor refers to was dropped to make room."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which face of an analysis and which of its frames, both counted from 0."""
+
+    face: int
+    frame: int
+
+
 @dataclass(eq=False)
 class Session:
     """One analysed file of one visitor, and what was worked out about it since."""
 
     analysis: Analysis
+    timelines: tuple[Timeline, ...]  # of every face
     path: Path  # as uploaded, for the player
     visitor: str = ""  # whose it is: Gradio's session hash
     model: str | None = None  # that judged it, by its name in the menu; None: the default
-    cache: dict[Any, Any] = field(default_factory=dict)
+    explanations: dict[Choice, Explanation] = field(default_factory=dict)
+    scales: dict[int, Scale] = field(default_factory=dict)  # of the evidence map, by face
     folder: Path | None = None  # of the files made for this visitor; goes when the session goes
     used_s: float = field(default_factory=time.monotonic)  # when last
 
@@ -57,6 +70,9 @@ class Session:
         return frames + sum(
             crop.rgb.nbytes for face in self.analysis.faces for crop in face.track.crops
         )
+
+    def crop(self, choice: Choice) -> FaceCrop:
+        return self.analysis.faces[choice.face].track.crops[choice.frame]
 
     def write(self, name: str, text: str) -> Path:
         """Write a file for the visitor to download, whole or not at all. Raises OSError."""
@@ -175,6 +191,10 @@ def _stoppable(stop: threading.Event, report: Callable[[float, str], object]) ->
     return step
 
 
+def _explainers(detector: Detector) -> Mapping[Kind, Explainer]:
+    return {kind: Explainer(detector, kind) for kind in KINDS}
+
+
 def offered_models(folder: Path | None = None) -> dict[str, str | Path]:
     """What the model menu offers, name -> what Detector takes: the shipped models, the default
     first, and the model folders in `folder`, each by itself or as `model/` in the folder of its
@@ -206,13 +226,25 @@ class Service:
         offered_models.
         """
         self.folder, self.models = folder, dict(models or {})
-        self._default, self._other = detector, lru_cache(OTHERS_KEPT)(Detector)
+        self._default = lru_cache(1)(lambda: _explainers(detector()))
+        self._other = lru_cache(OTHERS_KEPT)(lambda source: _explainers(Detector(source)))
         self.sessions = Sessions()
         self.runs = Runs()
         self.closing: threading.Event = threading.Event()  # the server ends: nothing new is begun
 
     def detector(self, model: str | None = None) -> Detector:
         """A model by its name in the menu; the first is the default. Raises WeightsError."""
+        return self.explainer(model).detector
+
+    def explainer(self, model: str | None = None, kind: Kind = "image") -> Explainer:
+        """The explainer of a model for a kind of file. Raises WeightsError."""
+        return self._explainers(model)[kind]
+
+    def explainer_of(self, session: Session) -> Explainer:
+        """The explainer of the model that analysed a session's file."""
+        return self.explainer(session.model, session.analysis.media.kind)
+
+    def _explainers(self, model: str | None) -> Mapping[Kind, Explainer]:
         if model is None or model == next(iter(self.models), None):
             return self._default()
         if model not in self.models:

@@ -24,9 +24,9 @@ from detector.faces import cut_square, tracks_of
 from detector.media import open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.types import CROP_PX, Analysis
+from explain.explainer import Explainer
 from explain.pipeline import explain_face
 from explain.ranks import rank_correlation
-from explain.regions import explain_regions
 from explain.speed.baseline import baseline_lime, run_baseline
 from explain.speed.clock import Clock, peak_memory
 from explain.speed.inputs import INPUTS
@@ -143,10 +143,11 @@ def measure(task: Task) -> list[Row]:
         analysis, handled = ours(task.path, detector, task.repeats, clock)
         if not is_clip:  # explanations are of one crop, and cost the same in a clip
             crop = analysis.faces[0].track.crops[0].rgb
+            explainer = Explainer(detector, "image")
             with clock.of("explain"):
-                explain_face(detector, analysis)
+                explain_face(explainer, analysis)
             with clock.of("LIME"):
-                weights = explain_regions(detector, "image", crop).weights
+                weights = explainer.explain_regions(crop).weights
     rows = _rows(task, "ours", clock, handled, peak_mb[0])
     per_crop, seconds = gflop_per_crop(detector), float(np.median(clock.laps["embed"]))
     share = per_crop * handled["embed"] / seconds / matmul_gflops(detector.device)

@@ -1,7 +1,8 @@
 """The main tab: a photo or a clip in, a verdict with its explanation out.
 
 Upload, camera and examples all fill one file field, and that starts a run. The verdict comes first,
-the pictures of the chosen frame after it (panel.py), slow explanations when asked for (slow.py).
+the pictures of the chosen frame after it (panel.py), slow explanations when asked for
+(on_demand.py).
 """
 
 from __future__ import annotations
@@ -21,21 +22,31 @@ from explain.pipeline import most_suspicious
 from explain.provenance import c2pa_manifest
 from explain.server import markup
 from explain.server.faults import spoken
-from explain.server.service import Service, Session
+from explain.server.service import Choice, Service, Session
+from explain.server.widgets import QUIET, Update
 from explain.tabs import cards, clip
-from explain.tabs.panel import Panel
-from explain.tabs.slow import Slow
-from explain.timeline import build_timeline
+from explain.tabs.on_demand import OnDemand
+from explain.tabs.panel import FramePanel
+from explain.timeline import build_timelines
 
 HELLO = "Drop a photo or a clip with a face, or choose an example."
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-# On a phone the answer lies below the fold.
-SCROLL_JS = "f => f && document.getElementById('lens-status').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-Update = dict[Any, Any]
+PRIVACY = (
+    "Files are deleted when you close the page, or after about an hour. Nothing is learnt from "
+    "them."
+)
+# on a phone the answer lies below the fold
+SCROLL_JS = """f => f && document.getElementById('lens-status').scrollIntoView(
+  {block: 'nearest', behavior: 'smooth'})"""
+# the listeners that fill the panel: only the last one that waits is answered
+FRAME_EVENTS: dict[str, Any] = {
+    "trigger_mode": "always_last",
+    "concurrency_id": "frames",
+    "concurrency_limit": 2,
+}
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Inputs:
     """Where files come from."""
 
     file: gr.File
@@ -47,7 +58,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Answer:
     """What is said about the file."""
 
     status: gr.HTML
@@ -58,38 +69,44 @@ class Result:
     metadata: gr.HTML
     body: gr.Column
     token: gr.State  # of the Session in Service.sessions
-    chosen: gr.State  # which face of the analysis and which of its frames, both counted from 0
+    chosen: gr.State  # the Choice that the panel shows
 
 
 def build(service: Service) -> None:
     """Lay out the tab and wire it."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            source = _source(service)
+            inputs = _lay_out_inputs(service)
         with gr.Column(scale=5, min_width=320):
-            result = _result()
-            with result.body:
-                panel = Panel(service)
-                slow = Slow(service, result.token, result.chosen, result.status, panel.words)
+            answer = _lay_out_answer()
+            with answer.body:
+                panel = FramePanel(service)
+                on_demand = OnDemand(
+                    service, answer.token, answer.chosen, answer.status, panel.words
+                )
                 with gr.Accordion(
                     "What the file says about itself (not part of the score)", open=False
                 ):
-                    result.metadata.render()
-    _wire_source(service, source)
-    _wire_run(service, source, result, panel, slow)
-    _wire_choice(service, result, panel, slow)
+                    answer.metadata.render()
+    tab = AnalyseTab(service, inputs, answer, panel, on_demand)
+    tab.wire_inputs()
+    tab.wire_run()
+    tab.wire_choice()
 
 
-# -----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------
 # layout
 
 
-def _source(service: Service) -> Source:
+def _lay_out_inputs(service: Service) -> Inputs:
     file = gr.File(label="Photo or clip", elem_id="lens-file", height=150)
     model = gr.Dropdown(
-        list(service.models), label="Model", info="Takes effect at the next analysis.",
-        visible=len(service.models) > 1, elem_id="lens-model",
-    )  # fmt: skip
+        list(service.models),
+        label="Model",
+        info="Takes effect at the next analysis.",
+        visible=len(service.models) > 1,
+        elem_id="lens-model",
+    )
     with gr.Row():
         start = gr.Button("Analyse", variant="primary", elem_id="lens-start", min_width=120)
         stop = gr.Button(
@@ -98,7 +115,7 @@ def _source(service: Service) -> Source:
     gr.Markdown("**Or try an example.** Public-domain faces; the forgeries were made from them.")
     examples = gr.HTML(
         cards.examples(
-            [(figures.png(thumbnail(example)), example.caption) for example in EXAMPLES]
+            [cards.ExampleButton(figures.png(thumbnail(e)), e.caption) for e in EXAMPLES]
         ),
         js_on_load=cards.EXAMPLES_JS,
         elem_id="lens-examples",
@@ -107,15 +124,11 @@ def _source(service: Service) -> Source:
         camera = gr.Image(
             sources=["webcam"], type="filepath", image_mode=None, format="png", show_label=False
         )
-    gr.HTML(
-        '<p class="lens-small">Files are deleted when you close the page, or after about an hour. '
-        "Nothing is learnt from them.</p>",
-        elem_id="lens-privacy",
-    )
-    return Source(file, model, start, stop, examples, camera)
+    gr.HTML(f'<p class="lens-small">{PRIVACY}</p>', elem_id="lens-privacy")
+    return Inputs(file, model, start, stop, examples, camera)
 
 
-def _result() -> Result:
+def _lay_out_answer() -> Answer:
     token = gr.State(None)
     status = gr.HTML(markup.note(HELLO), elem_id="lens-status")
     verdict = gr.HTML(cards.welcome(), elem_id="lens-verdict")
@@ -124,183 +137,229 @@ def _result() -> Result:
         player = gr.HTML(visible=False, elem_id="lens-player")
         timeline = gr.HTML(visible=False, elem_id="lens-line")
     metadata = gr.HTML(elem_id="lens-metadata", render=False)
-    return Result(status, verdict, face, player, timeline, metadata, body, token, gr.State((0, 0)))
+    chosen = gr.State(Choice(face=0, frame=0))
+    return Answer(status, verdict, face, player, timeline, metadata, body, token, chosen)
 
 
-# -----------------------------------------------------------------------------------------------------------
-# wiring
+# --------------------------------------------------------------------------------------------
+# behaviour
 
 
-def _wire_source(service: Service, source: Source) -> None:
-    def example(event: gr.EventData) -> str:
-        folder = service.folder / "examples"
+@dataclass(frozen=True, eq=False)
+class AnalyseTab:
+    """The tab's listeners; each returns the components that it changes."""
+
+    service: Service
+    inputs: Inputs
+    answer: Answer
+    panel: FramePanel
+    on_demand: OnDemand
+
+    def wire_inputs(self) -> None:
+        """An example or a picture of the camera fills the file field."""
+        inputs = self.inputs
+        inputs.examples.select(
+            self._example,
+            None,
+            inputs.file,
+            api_visibility="private",
+            show_progress_on=inputs.file,
+        )
+        inputs.camera.input(lambda picture: picture, inputs.camera, inputs.file, **QUIET)
+
+    def _example(self, event: gr.EventData) -> str:
+        folder = self.service.folder / "examples"
         folder.mkdir(exist_ok=True)
         return str(write_example(EXAMPLES[int(event.index)], folder))
 
-    source.examples.select(
-        example, None, source.file, api_visibility="private", show_progress_on=source.file
-    )
-    source.camera.input(lambda picture: picture, source.camera, source.file, **QUIET)
+    # ------------------------------------------------------------------------------------------
+    # a run
 
+    def wire_run(self) -> None:
+        """A new file, or the button, starts an analysis; the other button cancels it.
 
-def _wire_run(service: Service, source: Source, result: Result, panel: Panel, slow: Slow) -> None:
-    buttons = [source.start, source.stop]
+        "multiple" throughout: a run that waits for its turn must not swallow the next one.
+        """
+        inputs, answer = self.inputs, self.answer
+        buttons = [inputs.start, inputs.stop]
+        emptied = [answer.status, answer.verdict, answer.body, answer.token, *self.panel.outputs]
+        on_demand = [*self.on_demand.outputs, *self.on_demand.report, self.on_demand.method]
+        running = gr.on(
+            [inputs.file.change, inputs.start.click],
+            self._begin,
+            [inputs.file, answer.token],
+            [*buttons, *emptied],
+            queue=False,
+            trigger_mode="multiple",
+            **QUIET,
+        ).then(
+            spoken(answer.status)(self._run),
+            [inputs.file, inputs.model],
+            [*vars(answer).values(), *on_demand],
+            concurrency_id="analysis",
+            show_progress_on=answer.status,
+            api_visibility="private",
+            trigger_mode="multiple",
+        )
+        inputs.file.change(None, inputs.file, None, js=SCROLL_JS, **QUIET)
+        running.then(self._end, None, buttons, queue=False, trigger_mode="multiple", **QUIET)
+        self._show_chosen_after(running.success)
+        inputs.stop.click(
+            self._cancel,
+            None,
+            [answer.status, *buttons],
+            cancels=[running],
+            queue=False,
+            **QUIET,
+        )
 
-    def begin(path: str | None, token: str | None, request: gr.Request) -> Update:
-        service.runs.start(str(request.session_hash))
-        service.sessions.drop(token)
-        buttons = {
-            source.start: gr.Button(interactive=False),
-            source.stop: gr.Button(interactive=path is not None),
+    def _begin(self, path: str | None, token: str | None, request: gr.Request) -> Update:
+        self.service.runs.start(str(request.session_hash))
+        self.service.sessions.drop(token)
+        return {
+            self.inputs.start: gr.Button(interactive=False),
+            self.inputs.stop: gr.Button(interactive=path is not None),
+            self.answer.verdict: cards.welcome(),
+            self.answer.body: gr.Column(visible=False),
+            self.answer.token: None,
+            self.answer.status: markup.note(" "),
+            **self.panel.cleared(),
         }
-        return {**buttons, **_cleared(result), **panel.cleared(), result.status: markup.note(" ")}
 
-    @spoken(result.status)
-    def run(
+    def _run(
+        self,
         path: str | None,
         model: str | None,
         request: gr.Request,
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Update:
         visitor = str(request.session_hash)
-        with service.runs.running(
+        with self.service.runs.running(
             visitor, lambda share, stage: progress(share, desc=stage)
         ) as step:
             if path is None:
-                return {result.status: markup.note(HELLO)}
+                return {self.answer.status: markup.note(HELLO)}
             step(0.0, "Loading the detector")
-            detector = service.detector(model)
+            detector = self.service.detector(model)
             analysis = detector.analyze(path, progress=step)
             step(1.0, "Done")
+        explainer = self.service.explainer(model, analysis.media.kind)
+        timelines = build_timelines(analysis, explainer.profile.thresholds)
+        session = Session(analysis, timelines, Path(path), visitor, model)
+        return {**self._shown(session), **self.on_demand.fresh(explainer)}
+
+    def _end(self, request: gr.Request) -> Update:
+        if self.service.runs.awaited(str(request.session_hash)):  # another run took over
+            return {self.inputs.start: gr.skip(), self.inputs.stop: gr.skip()}
         return {
-            **_shown(service, Session(analysis, Path(path), visitor, model), result),
-            **slow.fresh(detector, analysis.media.kind),
+            self.inputs.start: gr.Button(interactive=True),
+            self.inputs.stop: gr.Button(interactive=False),
         }
 
-    def end(request: gr.Request) -> Update:
-        if service.runs.awaited(str(request.session_hash)):  # another run took over
-            return {source.start: gr.skip(), source.stop: gr.skip()}
+    def _cancel(self, request: gr.Request) -> Update:
+        self.service.runs.cancel(str(request.session_hash))
+        return {self.answer.status: markup.note("Cancelled."), **self._end(request)}
+
+    def _shown(self, session: Session) -> Update:
+        """Everything but the pictures of the chosen frame, for a fresh analysis."""
+        answer, analysis = self.answer, session.analysis
+        explainer = self.service.explainer_of(session)
+        card = cards.verdict_card(
+            analysis.verdict,
+            explainer.profile.thresholds,
+            analysis.model,
+            explainer.detector.entry,
+            clip.suspicious_seconds(session.timelines),
+        )
+        update: Update = {
+            answer.status: markup.note(status_line(analysis)),
+            answer.verdict: card,
+        }
+        if not analysis.faces:
+            return update
+        names = [(cards.face_name(face), i) for i, face in enumerate(analysis.faces)]
+        is_clip = analysis.media.kind == "video"
+        metadata = cards.metadata(analysis.media.metadata, c2pa_manifest(session.path))
         return {
-            source.start: gr.Button(interactive=True),
-            source.stop: gr.Button(interactive=False),
+            **update,
+            answer.face: gr.Radio(names, value=0, visible=len(names) > 1),
+            answer.player: gr.HTML(clip.player(session.path) if is_clip else "", visible=is_clip),
+            answer.metadata: metadata,
+            answer.body: gr.Column(visible=True),
+            answer.token: self.service.sessions.keep(session),
+            **self._face(session, 0),
         }
 
-    def cancel(request: gr.Request) -> Update:
-        service.runs.cancel(str(request.session_hash))
-        return {result.status: markup.note("Cancelled."), **end(request)}
+    # ------------------------------------------------------------------------------------------
+    # the chosen face and frame
 
-    # "multiple" throughout: a run that waits for its turn must not swallow the next one.
-    running = gr.on(
-        [source.file.change, source.start.click], begin, [source.file, result.token],
-        [*buttons, result.status, result.verdict, result.body, result.token, *panel.outputs],
-        queue=False, trigger_mode="multiple", **QUIET,
-    ).then(
-        run, [source.file, source.model], [*vars(result).values(), *slow.outputs, *slow.report, slow.method],
-        concurrency_id="analysis", show_progress_on=result.status, api_visibility="private", trigger_mode="multiple",
-    )  # fmt: skip
-    source.file.change(None, source.file, None, js=SCROLL_JS, **QUIET)
-    running.then(end, None, buttons, queue=False, trigger_mode="multiple", **QUIET)
-    _full(service, running.success, result, panel)
-    source.stop.click(
-        cancel, None, [result.status, *buttons], cancels=[running], queue=False, **QUIET
-    )
+    def wire_choice(self) -> None:
+        """Choosing a face, or a frame on the timeline, fills the panel with it."""
+        answer = self.answer
+        safe = spoken(answer.status)
+        picked = answer.face.input(
+            safe(self._choose_face),
+            [answer.token, answer.face],
+            [answer.status, answer.timeline, answer.chosen, *self.on_demand.outputs],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        self._show_chosen_after(picked.success)
+        choice = gr.HTML(visible="hidden", js_on_load=clip.TIMELINE_JS)
+        choice.select(
+            safe(self._choose_frame),
+            [answer.token, answer.chosen, choice],
+            [answer.status, answer.chosen, *self.panel.outputs, *self.on_demand.outputs],
+            **FRAME_EVENTS,
+            **QUIET,
+        )
 
+    def _choose_face(self, token: str, position: int) -> Update:
+        session = self.service.sessions.get(token)
+        return {**self._face(session, position), **self.on_demand.cleared()}
 
-def _wire_choice(service: Service, result: Result, panel: Panel, slow: Slow) -> None:
-    @spoken(result.status)
-    def choose_face(token: str, position: int) -> Update:
-        session = service.sessions.get(token)
-        return {**_face(service, session, position, result), **slow.cleared()}
-
-    @spoken(result.status)
-    def choose_frame(token: str, chosen: tuple[int, int], choice: str) -> Update:
-        session, asked, face = service.sessions.get(token), json.loads(choice), chosen[0]
-        frame = int(np.clip(int(asked["index"]), 0, len(session.analysis.faces[face].evidence) - 1))
+    def _choose_frame(self, token: str, chosen: Choice, asked_json: str) -> Update:
+        """asked_json: {"index", "playing"}, as timeline.js sends it."""
+        session, asked = self.service.sessions.get(token), json.loads(asked_json)
+        last = len(session.analysis.faces[chosen.face].evidence) - 1
+        choice = Choice(chosen.face, int(np.clip(int(asked["index"]), 0, last)))
         if asked["playing"]:
-            return {result.chosen: (face, frame), **panel.quick(session, face, frame)}
-        return {result.chosen: (face, frame), **panel.full(session, face, frame), **slow.cleared()}
+            return {self.answer.chosen: choice, **self.panel.preview(session, choice)}
+        return {
+            self.answer.chosen: choice,
+            **self.panel.show(session, choice),
+            **self.on_demand.cleared(),
+        }
 
-    picked = result.face.input(
-        choose_face, [result.token, result.face],
-        [result.status, result.timeline, result.chosen, *slow.outputs], trigger_mode="always_last", **QUIET,
-    )  # fmt: skip
-    _full(service, picked.success, result, panel)
-    choice = gr.HTML(visible="hidden", js_on_load=clip.TIMELINE_JS)
-    choice.select(
-        choose_frame, [result.token, result.chosen, choice],
-        [result.status, result.chosen, *panel.outputs, *slow.outputs],
-        trigger_mode="always_last", concurrency_id="frames", concurrency_limit=2, **QUIET,
-    )  # fmt: skip
+    def _show_chosen_after(self, event: Any) -> None:
+        """Show the chosen frame after another event."""
+        event(
+            spoken(self.answer.status)(self._show_chosen),
+            [self.answer.token, self.answer.chosen],
+            [self.answer.status, *self.panel.outputs],
+            api_visibility="private",
+            show_progress_on=self.panel.frame,
+            **FRAME_EVENTS,
+        )
 
-
-def _full(service: Service, after: Any, result: Result, panel: Panel) -> None:
-    """Show the chosen frame in full after another event."""
-
-    @spoken(result.status)
-    def show(token: str | None, chosen: tuple[int, int]) -> Update:
+    def _show_chosen(self, token: str | None, chosen: Choice) -> Update:
         if token is None:  # nothing was analysed, and the status says why
-            return {result.status: gr.skip()}
-        return panel.full(service.sessions.get(token), *chosen)
+            return {self.answer.status: gr.skip()}
+        return self.panel.show(self.service.sessions.get(token), chosen)
 
-    after(
-        show, [result.token, result.chosen], [result.status, *panel.outputs],
-        trigger_mode="always_last", concurrency_id="frames", concurrency_limit=2,
-        api_visibility="private", show_progress_on=panel.frame,
-    )  # fmt: skip
-
-
-# ----------------------------------------------------------------------------------------------------------
-# answers
-
-
-def _cleared(result: Result) -> Update:
-    return {
-        result.verdict: cards.welcome(),
-        result.body: gr.Column(visible=False),
-        result.token: None,
-    }
+    def _face(self, session: Session, position: int) -> Update:
+        """Another person: their timeline, and their most forged-looking frame chosen."""
+        media = session.analysis.media
+        choice = Choice(position, most_suspicious(session.analysis.faces[position]))
+        timeline = gr.HTML("", visible=False)
+        if media.kind == "video":
+            line = session.timelines[position]
+            timeline = gr.HTML(clip.timeline(line, media.duration_s, choice.frame), visible=True)
+        return {self.answer.timeline: timeline, self.answer.chosen: choice}
 
 
-def _shown(service: Service, session: Session, result: Result) -> Update:
-    """Everything but the pictures of the chosen frame, for a fresh analysis."""
-    analysis, detector = session.analysis, service.detector(session.model)
-    thresholds = detector.profiles[analysis.media.kind].thresholds
-    lines = [build_timeline(face, thresholds) for face in analysis.faces]
-    card = cards.verdict_card(
-        analysis.verdict, thresholds, analysis.model, detector.entry, clip.suspicious(lines)
-    )
-    said: Update = {result.status: markup.note(in_short(analysis)), result.verdict: card}
-    if not analysis.faces:
-        return said
-    names = [(cards.face_name(face), i) for i, face in enumerate(analysis.faces)]
-    is_clip = analysis.media.kind == "video"
-    return {
-        **said,
-        result.face: gr.Radio(names, value=0, visible=len(names) > 1),
-        result.player: gr.HTML(clip.player(session.path) if is_clip else "", visible=is_clip),
-        result.metadata: cards.metadata(analysis.media.metadata, c2pa_manifest(session.path)),
-        result.body: gr.Column(visible=True),
-        result.token: service.sessions.keep(session),
-        **_face(service, session, 0, result),
-    }
-
-
-def _face(service: Service, session: Session, position: int, result: Result) -> Update:
-    """Another person: their timeline, and their most forged-looking frame chosen."""
-    media, face = session.analysis.media, session.analysis.faces[position]
-    frame = most_suspicious(face)
-    if media.kind != "video":
-        return {result.timeline: gr.HTML("", visible=False), result.chosen: (position, frame)}
-    profile = service.detector(session.model).profiles[media.kind]
-    line = build_timeline(face, profile.thresholds)
-    return {
-        result.timeline: gr.HTML(clip.timeline(line, media.duration_s, frame), visible=True),
-        result.chosen: (position, frame),
-    }
-
-
-def in_short(analysis: Analysis) -> str:
-    """What was looked at, in one line."""
+def status_line(analysis: Analysis) -> str:
+    """What was analysed, in one line."""
     media, faces = analysis.media, len(analysis.faces)
     found = f"{faces} face{'' if faces == 1 else 's'}"
     seconds = analysis.timing_s.get("total", 0.0)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from detector.profile import Thresholds
 from detector.types import FaceAnalysis, Label, ModelInfo, Verdict
 from explain.server import markup
-from explain.words import said
+from explain.words import format_probability
 
 NOT_EVIDENCE = "This is a statistical impression of one file. It is not evidence against a person."
 SIGNS = {
     Label.FORGED: '<path d="M12 3 22 21H2Z"/><path d="M12 10v5M12 17.5v.5"/>',
     Label.AUTHENTIC: '<circle cx="12" cy="12" r="9.5"/><path d="m7.5 12.5 3 3 6-7"/>',
-    Label.UNCERTAIN: '<circle cx="12" cy="12" r="9.5"/><path d="M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3q-1 .5-1 1.7m0 3v.5"/>',
+    Label.UNCERTAIN: '<circle cx="12" cy="12" r="9.5"/>'
+    '<path d="M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3q-1 .5-1 1.7m0 3v.5"/>',
     Label.NO_FACE: '<circle cx="12" cy="12" r="9.5" stroke-dasharray="3 3"/><path d="M8 12h8"/>',
 }
 # A click on an example calls the Python listener `select`.
@@ -36,12 +38,15 @@ def welcome() -> str:
     """What the page does, before there is anything to say."""
     return (
         '<section class="lens-card" aria-label="What you will see"><h2>What you will see</h2><ul>'
-        "<li><b>Whether</b>: forged-looking, authentic-looking, or cannot say, always with the reason.</li>"
+        "<li><b>Whether</b>: forged-looking, authentic-looking, or cannot say, always with the "
+        "reason.</li>"
         "<li><b>Where</b>: the places on the face that speak for it, drawn over the picture.</li>"
         "<li><b>When</b>: in a clip, the score through time and the suspicious seconds.</li>"
-        "<li><b>How far to trust it</b>: every map can be tested against maps that know nothing.</li></ul>"
-        '<p class="lens-small">A detector like this recognises the kinds of forgery it was trained on. It misses '
-        "others, and it sometimes calls an authentic face forged: never use it as proof.</p></section>"
+        "<li><b>How far to trust it</b>: every map can be tested against maps that know nothing of "
+        "the detector.</li></ul>"
+        '<p class="lens-small">A detector like this recognises the kinds of forgery it was trained '
+        "on. It misses others, and it sometimes calls an authentic face forged: never use it as "
+        "proof.</p></section>"
     )
 
 
@@ -52,30 +57,37 @@ def verdict_card(
     entry: Mapping[str, Any],
     suspicious: str = "",
 ) -> str:
-    """The answer, words first. entry: the model's, in the manifest; suspicious: a sentence on the
-    clip's seconds.
+    """The answer, words first.
+
+    entry: the model's, in the manifest; suspicious: a sentence on the clip's seconds.
     """
-    sign = f'<svg class="lens-sign" viewBox="0 0 24 24" aria-hidden="true">{SIGNS[verdict.label]}</svg>'
+    drawn = SIGNS[verdict.label]
+    sign = f'<svg class="lens-sign" viewBox="0 0 24 24" aria-hidden="true">{drawn}</svg>'
     scale = "" if verdict.p_fake is None else _scale(verdict.p_fake, thresholds)
     seconds = f'<p class="lens-reason">{escape(suspicious)}</p>' if suspicious else ""
     return (
         f'<section class="lens-card lens-{verdict.label}" aria-label="Verdict">'
         f"<h2>{sign}<span>{verdict.label.headline.capitalize()}</span></h2>"
         f'<p class="lens-reason">{escape(verdict.reason)}</p>{seconds}{scale}'
-        f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). {how_often_wrong(entry)}</p>'
+        f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). '
+        f"{how_often_wrong(entry)}</p>"
         f'<p class="lens-small"><b>{NOT_EVIDENCE}</b></p></section>'
     )
 
 
 def how_often_wrong(entry: Mapping[str, Any]) -> str:
-    """The false alarms that were measured, or else those that were aimed at, from a manifest's
-    entry.
+    """The false-positive rate that was measured, or else the one that was aimed at.
+
+    entry: the model's, in the manifest.
     """
     measured, target = entry.get("false_positives"), entry.get("false_positive_target")
     if measured is not None:
         text = f"When measured, it called {float(measured):.1%} of authentic faces forged"
     elif target is not None:
-        text = f"Its threshold was set to call about {float(target):.0%} of authentic validation faces forged"
+        text = (
+            f"Its threshold was set to call about {float(target):.0%} of authentic validation "
+            "faces forged"
+        )
     else:
         return "How often it is wrong has not been measured for this model."
     return f"{text}; on other material it can be more."
@@ -84,12 +96,13 @@ def how_often_wrong(entry: Mapping[str, Any]) -> str:
 def _scale(p: float, thresholds: Thresholds) -> str:
     low, high = thresholds.authentic_below, thresholds.forged_above
     label = (
-        f"Score {said(p)} on a scale from 0, authentic, to 1, forged. "
-        f"Below {low:.2f} authentic-looking, above {high:.2f} forged-looking, between the two: cannot say."
+        f"Score {format_probability(p)} on a scale from 0, authentic, to 1, forged. "
+        f"Below {low:.2f} authentic-looking, above {high:.2f} forged-looking, between the two: "
+        "cannot say."
     )
     return (
-        f'<p class="lens-score">Calibrated probability of a forgery: <b>{said(p)}</b> '
-        "(if forged and authentic files were equally common)</p>"
+        '<p class="lens-score">Calibrated probability of a forgery: '
+        f"<b>{format_probability(p)}</b> (if forged and authentic files were equally common)</p>"
         f'<div class="lens-scale" role="img" aria-label="{label}">'
         f'<i class="lens-zone-authentic" style="width:{low:.1%}"></i>'
         f'<i class="lens-zone-unsure" style="width:{high - low:.1%}"></i>'
@@ -101,24 +114,36 @@ def _scale(p: float, thresholds: Thresholds) -> str:
 
 def face_name(face: FaceAnalysis) -> str:
     """How one person is called in choices: 'Face 2: forged-looking (0.93)'."""
-    chance = "" if face.verdict.p_fake is None else f" ({said(face.verdict.p_fake)})"
+    chance = "" if face.verdict.p_fake is None else f" ({format_probability(face.verdict.p_fake)})"
     return f"Face {face.track.track}: {face.verdict.label.headline}{chance}"
 
 
-def examples(pictures: Sequence[tuple[bytes, str]]) -> str:
-    """A button for each example: (PNG bytes, caption)."""
-    buttons = "".join(
-        f'<button type="button" data-index="{i}"><img alt="" src="data:image/png;base64,{b64encode(png).decode()}">'
-        f"<span>{escape(caption)}</span></button>"
-        for i, (png, caption) in enumerate(pictures)
+@dataclass(frozen=True, eq=False)
+class ExampleButton:
+    """A button that starts an example."""
+
+    png: bytes
+    caption: str
+
+
+def examples(buttons: Sequence[ExampleButton]) -> str:
+    """The examples' buttons; EXAMPLES_JS tells the page which was clicked."""
+    shown = "".join(
+        f'<button type="button" data-index="{i}">'
+        f'<img alt="" src="data:image/png;base64,{b64encode(button.png).decode()}">'
+        f"<span>{escape(button.caption)}</span></button>"
+        for i, button in enumerate(buttons)
     )
-    return f'<div class="lens-examples">{buttons}</div>'
+    return f'<div class="lens-examples">{shown}</div>'
 
 
 def metadata(tags: Mapping[str, str], credentials: Mapping[str, Any] | None) -> str:
     """What the file says about itself: its tags, and its Content Credentials (C2PA) in short."""
-    said = {name: str(value) for name, value in (credentials or {}).items() if value}
+    stated = {
+        f"Content Credentials: {name}": str(value)
+        for name, value in (credentials or {}).items()
+        if value
+    }
     return markup.table(tags, "This file carries no metadata.") + markup.table(
-        {f"Content Credentials: {name}": value for name, value in said.items()},
-        "No Content Credentials (C2PA) could be read.",
+        stated, "No Content Credentials (C2PA) could be read."
     )

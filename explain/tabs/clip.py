@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from explain.timeline import Interval, Timeline
-from explain.words import said
+from explain.words import format_probability
 
 TIMELINE_JS = (Path(__file__).parent / "timeline.js").read_text(encoding="utf-8")
 
@@ -52,7 +52,7 @@ def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
     )
 
 
-def suspicious(lines: Sequence[Timeline]) -> str:
+def suspicious_seconds(lines: Sequence[Timeline]) -> str:
     """A sentence on the seconds that look forged, person by person; empty when there are none."""
     found = []
     for line in lines:
@@ -64,13 +64,14 @@ def suspicious(lines: Sequence[Timeline]) -> str:
 
 def _frame_text(line: Timeline, i: int) -> str:
     inside = any(part.start_s <= line.t[i] <= part.end_s for part in line.intervals)
-    return f"{line.t[i]:.2f} s, score {said(line.p[i])}" + (
+    return f"{line.t[i]:.2f} s, score {format_probability(line.p[i])}" + (
         ", in a suspicious stretch" if inside else ""
     )
 
 
 def _scores(line: Timeline, end: float, chosen: int) -> str:
-    low, high = line.band
+    low = line.thresholds.authentic_below
+    high = line.thresholds.forged_above
     dots = "".join(
         f'<i class="lens-dot" style="left:{t / end:.2%};bottom:{p:.1%}"></i>'
         for t, p in zip(line.t, line.p, strict=True)

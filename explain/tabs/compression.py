@@ -17,7 +17,6 @@ from explain.lab import compression
 from explain.lab.charts import resized
 from explain.lab.compression import Point, Sweep, sweeps
 from explain.lab.examples import EXAMPLES
-from explain.restore import restore
 from explain.server import markup
 from explain.server.api import CallerError, endpoint
 from explain.server.faults import spoken
@@ -170,7 +169,7 @@ def _level(service: Service, shown: LevelViews, found: FinishedSweep, at: int) -
     if point.crop is None:
         empty = {shown.face: None, shown.evidence: None, shown.restored: None}
         return {shown.curve: curve, shown.about: markup.sentences(about), **empty}
-    restored = restore(service.detector(), point.crop.rgb)
+    restored = service.explainer().restore(point.crop.rgb)
     if restored is not None:
         about.append(restored.sentence)
     return {

@@ -20,7 +20,6 @@ from explain.lab import forgery
 from explain.lab.forgery import FAMILIES, RANGES, ForgerySettings, Result, Subject
 from explain.lab.generators import SHIPPED_GENERATORS
 from explain.regions import METHOD as LIME
-from explain.regions import explain_regions
 from explain.server import markup
 from explain.server.api import CallerError, endpoint
 from explain.server.faults import spoken
@@ -195,7 +194,7 @@ def _wire_knobs(
         path = path_of(service, example, uploaded)
         if known is None or known.path != path:
             known = KeptSubject(path, _subject(service, path))
-        result = forgery.judge(service.detector(), known.subject, ForgerySettings(*values))
+        result = forgery.judge(service.explainer(), known.subject, ForgerySettings(*values))
         return {kept: known, status: markup.note(" "), **shown.fill(result)}
 
     changed = [files.example.input, files.file.upload, files.file.clear]
@@ -220,7 +219,7 @@ def _wire_slow(
 ) -> None:
     def search(step: Any, example: str, uploaded: str | None, seed: int) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
-        settings = forgery.surprise(service.detector(), subject, int(seed) + 1, step)
+        settings = forgery.surprise(service.explainer(), subject, int(seed) + 1, step)
         if settings is None:
             return {
                 surprise.status: markup.note(
@@ -229,7 +228,7 @@ def _wire_slow(
             }
         return {
             **knobs.set_to(settings),
-            **shown.fill(forgery.judge(service.detector(), subject, settings)),
+            **shown.fill(forgery.judge(service.explainer(), subject, settings)),
         }
 
     outputs = [*knobs.inputs, *vars(shown).values()]
@@ -238,8 +237,8 @@ def _wire_slow(
     @spoken(surprise.status)
     def ask(example: str, uploaded: str | None, *values: Any) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
-        result = forgery.judge(service.detector(), subject, ForgerySettings(*values))
-        regions = explain_regions(service.detector(), "image", result.forged)
+        result = forgery.judge(service.explainer(), subject, ForgerySettings(*values))
+        regions = service.explainer().explain_regions(result.forged)
         result = result.with_map(LIME, regions.heat())
         return {**shown.fill(result), shown.lime: figures.regions_chart(result.forged, regions)}
 
@@ -266,7 +265,7 @@ def _endpoint(service: Service) -> None:
             asked = ForgerySettings(**(settings or {}))
         except (TypeError, ValueError) as err:
             raise CallerError(str(err)) from err
-        result = forgery.judge(service.detector(), _subject(service, Path(file)), asked)
+        result = forgery.judge(service.explainer(), _subject(service, Path(file)), asked)
         return [to_json(result), result.forged]
 
     fields = [gr.JSON({}, label="settings", visible=False)]

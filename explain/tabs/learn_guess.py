@@ -62,7 +62,7 @@ def build(service: Service) -> None:
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
 
     def deal(step: Any, number: float) -> Update:
-        dealt = Deal(guess.make_round(service.detector(), int(number), step))
+        dealt = Deal(guess.make_round(service.explainer(), int(number), step))
         return {kept: dealt, table.summary: "", **_ask(table, dealt)}
 
     run.wire(deal, [seed], [kept, table.summary, *table.of_one_pair])

@@ -55,7 +55,7 @@ def build(service: Service) -> None:
 
     def take(step: Any, name: str) -> Update:
         crop = crops()[NAMES.index(name)]
-        prints = fingerprints.take_fingerprints(service.detector(), crop, step)
+        prints = fingerprints.take_fingerprints(service.explainer(), crop, step)
         rows = fingerprints.table_rows(prints)
 
         def sheet(picture_of: Callable[[Fingerprint], Rgb]) -> Rgb:

@@ -1,31 +1,28 @@
-"""The chosen frame: the evidence in words and on the face, what the noise stream sees, what a
-denoiser takes off.
+"""The chosen frame: the evidence in words and on the face, the noise residual, and what a denoiser
+takes off.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import gradio as gr
-import numpy as np
 
-from detector.types import Evidence, FaceCrop, Frame
+from detector.types import FaceCrop, Frame
 from explain import figures
-from explain.cam import EVIDENCE_MAP, Heat, method_names
+from explain.cam import Heat, evidence_heat
 from explain.figures import Rgb, Scale
-from explain.pipeline import Settings, default_methods, explain_face
+from explain.pipeline import ExplainOptions, explain_face
 from explain.restore import Restoration
 from explain.server import markup
-from explain.server.service import Service, Session
-from explain.server.widgets import picture
-from explain.words import said
+from explain.server.service import Choice, Service, Session
+from explain.server.widgets import Update, picture
+from explain.words import format_probability
 
-QUICK_PX = 640  # longer side of the frame while the clip plays: small pictures keep up
-Update = dict[Any, Any]
+PREVIEW_PX = 640  # longer side of the frame while the clip plays: small pictures keep up
 
 
-class Panel:
+class FramePanel:
     """Lays the pictures out and fills them for one frame of one face."""
 
     def __init__(self, service: Service) -> None:
@@ -57,52 +54,50 @@ class Panel:
                     "Noise × 8", "lens-residual", "Fine noise of the face, amplified"
                 )
             self.restored = gr.HTML(elem_id="lens-restored")
-        self.outputs = [
-            self.caption, self.frame, self.evidence, self.words, self.slider, self.error, self.residual, self.restored,
-        ]  # fmt: skip
+        found = [self.caption, self.frame, self.evidence, self.words]
+        self.outputs = [*found, self.slider, self.error, self.residual, self.restored]
 
     def cleared(self) -> Update:
-        """Nothing shown: the pictures of the last file must not stand beside the next one's
-        verdict.
-        """
+        """Nothing shown: the last file's pictures must not stand beside the next one's verdict."""
         return {c: "" if isinstance(c, gr.HTML) else None for c in self.outputs}
 
-    def quick(self, session: Session, face: int, frame: int) -> Update:
+    def preview(self, session: Session, choice: Choice) -> Update:
         """Frame and evidence map only, for a playing clip."""
-        return self._seen(session, face, frame, QUICK_PX)
+        return self._seen(session, choice, PREVIEW_PX)
 
-    def full(self, session: Session, face: int, frame: int) -> Update:
+    def show(self, session: Session, choice: Choice) -> Update:
         """Everything about one frame that is ready within a second or so."""
-        detector = self.service.detector(session.model)
-        # One map, and nothing slow: what a click on the timeline can wait for.
-        methods = default_methods(detector, session.analysis.media.kind)
-        light = Settings(methods=methods[:1], lime=False, check=False)
-        explanation = explain_face(detector, session.analysis, face, frame, light)
+        explainer = self.service.explainer_of(session)
+        # one map, and nothing slow: a click on the timeline waits for it
+        options = ExplainOptions(methods=explainer.default_methods[:1], lime=False, check=False)
+        explanation = explain_face(
+            explainer,
+            session.analysis,
+            choice.face,
+            choice.frame,
+            options,
+            timeline=session.timelines[choice.face],
+        )
         return {
-            **self._seen(session, face, frame, figures.FRAME_PX),
+            **self._seen(session, choice, figures.FRAME_PX),
             self.words: markup.sentences(explanation.words),
             self.residual: figures.residual_picture(explanation.residual),
             **self._restored(explanation.restoration),
         }
 
-    def _seen(self, session: Session, face: int, frame: int, most_px: int) -> Update:
-        person = session.analysis.faces[face]
-        crop = person.track.crops[frame]
+    def _seen(self, session: Session, choice: Choice, most_px: int) -> Update:
+        crop = session.crop(choice)
         rgb = frame_of(session, crop).rgb
         shown: Any = gr.Image(visible=False)  # some models say nothing about where
-        detector = self.service.detector(session.model)
-        profile = detector.profiles[session.analysis.media.kind]
-        if method_names(detector.network, profile)[0] == EVIDENCE_MAP:
-            heat, scale = (
-                evidence_heat(person.evidence[frame], crop.rgb.shape[0]),
-                evidence_scale(session, face),
-            )
-            shown = gr.Image(over_face(rgb, crop, heat, scale), visible=True)
+        if self.service.explainer_of(session).has_evidence_map:
+            map_logits = session.analysis.faces[choice.face].evidence[choice.frame].map
+            heat = evidence_heat(map_logits, crop.rgb.shape[0])
+            scale = evidence_scale(session, choice.face)
+            shown = gr.Image(heat_over_face(rgb, crop, heat, scale), visible=True)
+        view = figures.view_frame(rgb, most_px)
         return {
-            self.caption: markup.sentences([caption(session, face, frame)]),
-            self.frame: figures.annotate(
-                figures.view_frame(rgb, most_px), labels_in(session, crop.frame_index)
-            ),
+            self.caption: markup.sentences([frame_caption(session, choice)]),
+            self.frame: figures.annotate(view, labels_in(session, crop.frame_index)),
             self.evidence: shown,
         }
 
@@ -120,19 +115,20 @@ class Panel:
         }
 
 
-def caption(session: Session, face: int, frame: int) -> str:
-    """Which frame of whom is shown."""
-    person = session.analysis.faces[face]
-    crop = person.track.crops[frame]
+def frame_caption(session: Session, choice: Choice) -> str:
+    """Which frame of which face is shown."""
+    face, crop = session.analysis.faces[choice.face], session.crop(choice)
     when = f"frame at {crop.t:.2f} s, " if session.analysis.media.kind == "video" else ""
-    unseen = (
-        "; not detected in this frame, its place is interpolated" if crop.confidence == 0.0 else ""
-    )
-    text = f"{when}face {person.track.track}, score {said(person.p_frames[frame])}{unseen}."
+    score = format_probability(face.p_frames[choice.frame])
+    unseen = ""
+    if crop.confidence == 0.0:
+        unseen = "; not detected in this frame, its place is interpolated"
+    text = f"{when}face {face.track.track}, score {score}{unseen}."
     return text[0].upper() + text[1:]
 
 
 def frame_of(session: Session, crop: FaceCrop) -> Frame:
+    """The frame that a crop was cut from."""
     return next(frame for frame in session.analysis.media.frames if frame.index == crop.frame_index)
 
 
@@ -146,30 +142,17 @@ def labels_in(session: Session, frame_index: int) -> list[tuple[FaceCrop, str]]:
     ]
 
 
-def evidence_heat(evidence: Evidence, side: int) -> Heat:
-    """The evidence map that the analysis kept, at crop resolution, without another look at the
-    face.
-    """
-    values = cv2.resize(evidence.map, (side, side), interpolation=cv2.INTER_LINEAR)
-    return Heat(
-        np.asarray(values, np.float32), EVIDENCE_MAP, "evidence logit of each place", signed=True
-    )
-
-
 def evidence_scale(session: Session, face: int) -> Scale:
     """One colour scale for all frames of a person, so that a faint map looks faint."""
-    key = ("scale", face)
-    if key not in session.cache:
-        heats = [evidence_heat(e, e.map.shape[0]) for e in session.analysis.faces[face].evidence]
-        session.cache[key] = figures.shared_scale(heats)
-    return session.cache[key]
+    if face not in session.scales:
+        evidence = session.analysis.faces[face].evidence
+        heats = [evidence_heat(e.map, e.map.shape[0]) for e in evidence]
+        session.scales[face] = figures.shared_scale(heats)
+    return session.scales[face]
 
 
-def over_face(rgb: Rgb, crop: FaceCrop, heat: Heat, scale: Scale) -> Rgb:
-    """A heat map over the frame's own pixels around the face, its colour bar underneath."""
-    return figures.stack(
-        [
-            figures.overlay(figures.view_face(rgb, crop), crop, heat, scale),
-            figures.colour_bar(scale),
-        ]
-    )
+def heat_over_face(rgb: Rgb, crop: FaceCrop, heat: Heat, scale: Scale | None = None) -> Rgb:
+    """A heat map over the frame's own pixels around the face, its scale (by default its own) below."""
+    scale = scale or figures.shared_scale([heat])
+    laid = figures.overlay(figures.view_face(rgb, crop), crop, heat, scale)
+    return figures.with_colour_bar(laid, scale)

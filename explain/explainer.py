@@ -1,0 +1,154 @@
+"""The one door to explanations: a detector, a kind of file, and every map of a crop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.nets.network import DeepfakeNetwork
+from detector.pipeline import Detector
+from detector.types import Kind
+from explain import cam, faithfulness, regions
+from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat
+from explain.capture import LOW_PASS_VIEW, Capture, HookedNetwork, layer_names
+from explain.faithfulness import ReportCard, Shuffle, shuffled
+from explain.ranks import rank_correlation
+from explain.regions import Regions
+from explain.restore import Restoration, compare
+
+SHOWN_CAM = "Grad-CAM"  # of the CAM family, the one that is drawn unless others are asked for
+
+
+class Explainer:
+    """Explains what one detector says of files of one kind. Safe to share between threads.
+
+    Crops are (S, S, 3) uint8. They are scored as the detector scores the kind, and the explained
+    number is always the frame logit.
+    """
+
+    def __init__(self, detector: Detector, kind: Kind) -> None:
+        """Costs nothing; the network is copied and its layers are found at the first map."""
+        self.detector, self.kind, self.profile = detector, kind, detector.profiles[kind]
+        self.layers = layer_names(detector.network, self.profile)
+        embedder = detector.network.embedder
+        self.has_evidence_map = getattr(embedder, "map_head", None) is not None
+        self._hooked: HookedNetwork | None = None
+        self._hooking = threading.Lock()
+
+    def with_network(self, network: DeepfakeNetwork) -> Explainer:
+        """The same around another network."""
+        return Explainer(self.detector.with_network(network), self.kind)
+
+    # ------------------------------------------------------------------------------------------
+    # names
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Every heat map by name, the default first; LIME is not among them."""
+        own = (EVIDENCE_MAP,) if self.has_evidence_map else ()
+        cams = (f"{name}, {layer}" for name in cam.CAMS for layer in self.layers)
+        return (*own, *cams, OCCLUSION)
+
+    @property
+    def default_methods(self) -> tuple[str, ...]:
+        """The evidence map, and Grad-CAM on every layer but the low-pass view.
+
+        That view places forgeries hardly better than chance (pixel AUC .55), and grading one more
+        map takes a second. The evidence map holds both views.
+        """
+        shown = (f"{SHOWN_CAM}, {layer}" for layer in self.layers if layer != LOW_PASS_VIEW)
+        return (*((EVIDENCE_MAP,) if self.has_evidence_map else ()), *shown)
+
+    # ------------------------------------------------------------------------------------------
+    # scores
+
+    def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Frame logits (N,) of crops (N, S, S, 3)."""
+        return self.detector.predict(crops, kind=self.kind).logits
+
+    def probability(self, logit: float) -> float:
+        """The calibrated probability of a forgery that belongs to a logit."""
+        return self.profile.calibration.probability(logit)
+
+    # ------------------------------------------------------------------------------------------
+    # maps of one crop
+
+    def capture(self, crop: NDArray[np.uint8]) -> Capture:
+        """Activations and gradients of every layer."""
+        return self._network().capture(self.detector.tensor(crop[None]))
+
+    def _network(self) -> HookedNetwork:
+        """Hooked once; again after the detector has left a full GPU, which the copy has not."""
+        with self._hooking:
+            if self._hooked is None or self._hooked.device != self.detector.device:
+                self._hooked = HookedNetwork(
+                    self.detector.network, self.profile, self.detector.device
+                )
+            return self._hooked
+
+    def heat(self, crop: NDArray[np.uint8], method: str) -> Heat:
+        """One map. Raises ValueError for a method that this network doesn't have."""
+        return self.heats(crop, (method,))[method]
+
+    def heats(
+        self, crop: NDArray[np.uint8], methods: Sequence[str], capture: Capture | None = None
+    ) -> dict[str, Heat]:
+        """Several maps for the price of one capture, and of the occlusions if they are asked for.
+
+        capture: of this crop, if there is one already. Raises ValueError for a method that this
+        network doesn't have.
+        """
+        for method in methods:
+            if method not in self.methods:
+                known = ", ".join(self.methods)
+                raise ValueError(f"No explanation is called {method!r}; there are {known}.")
+        found: dict[str, Heat] = {}
+        for method in methods:
+            if method == OCCLUSION:
+                found[method] = cam.occlusion(self.score, crop)
+            else:
+                capture = capture or self.capture(crop)
+                found[method] = cam.captured_heat(capture, method, crop.shape[0])
+        return found
+
+    def explain_regions(
+        self,
+        crop: NDArray[np.uint8],
+        fill: str = "mean",
+        given: NDArray[np.uint8] | None = None,
+        n_samples: int = regions.N_SAMPLES,
+        seed: int = 0,
+    ) -> Regions:
+        """LIME; see regions.explain_regions."""
+        return regions.explain_regions(self.score, crop, fill, given, n_samples, seed)
+
+    def report_card(
+        self,
+        crop: NDArray[np.uint8],
+        maps: Mapping[str, Heat],
+        given: NDArray[np.uint8] | None = None,
+        steps: int = faithfulness.STEPS,
+        seed: int = 0,
+    ) -> ReportCard:
+        """Grade every map against the controls; see faithfulness.report_card."""
+        return faithfulness.report_card(self.score, crop, maps, given, steps, seed)
+
+    def shuffle_weights(
+        self, crop: NDArray[np.uint8], methods: Sequence[str], seed: int = 0
+    ) -> dict[str, Shuffle]:
+        """Every map before and after the weights were shuffled (arXiv:1810.03292)."""
+        other = self.with_network(shuffled(self.detector.network, np.random.default_rng(seed)))
+        before, after = self.heats(crop, methods), other.heats(crop, methods)
+        return {
+            m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map))
+            for m in methods
+        }
+
+    def restore(self, crop: NDArray[np.uint8]) -> Restoration | None:
+        """The denoised reconstruction; None for a model without a denoiser."""
+        if self.detector.network.denoiser is None:
+            return None
+        return compare(crop, self.detector.reconstruct(crop[None])[0])

@@ -1,0 +1,321 @@
+"""Explanations that take seconds, each behind its own button, for the frame that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from explain import figures
+from explain.cam import Heat
+from explain.capture import RGB_STREAM
+from explain.explainer import Explainer
+from explain.faithfulness import ReportCard
+from explain.pipeline import Explanation, explain_face
+from explain.regions import Regions
+from explain.report import build_report
+from explain.server import markup
+from explain.server.faults import spoken
+from explain.server.service import Choice, Service, Session
+from explain.server.widgets import Update, picture
+from explain.tabs.panel import frame_caption, frame_of, heat_over_face
+
+FIRST_METHOD = f"Grad-CAM, {RGB_STREAM}"
+# rank correlation of two halves of LIME's samples from which on they are called that
+STEADY, FAIRLY_STEADY = 0.7, 0.4
+TRUST_TEXT = (
+    "A map is only worth something if taking away what it marks moves the score **more** than "
+    "taking away random places, the centre, or the picture's edges. This is measured here, on this "
+    "face."
+)
+SHUFFLE_TEXT = (
+    "A map that stays the same when the network's weights are shuffled shows the picture, not what "
+    "the network found in it."
+)
+REPORT_TEXT = (
+    "One HTML file with every picture and grade, and its numbers as JSON. Takes some seconds per "
+    "face."
+)
+
+
+class OnDemand:
+    """Lays the accordions out and wires them. `words` is the panel's place for the evidence in
+    words.
+    """
+
+    def __init__(
+        self, service: Service, token: gr.State, chosen: gr.State, status: gr.HTML, words: gr.HTML
+    ) -> None:
+        self.service = service
+        self.token, self.chosen = token, chosen
+        self.status, self.words = status, words
+        self.outputs: list[Any] = []
+        with gr.Accordion("Grad-CAM and other heat maps", open=False, elem_id="lens-cam"):
+            self._heat_maps()
+        with gr.Accordion("LIME: which patches carry the score", open=False, elem_id="lens-lime"):
+            self._lime()
+        with gr.Accordion(
+            "Can these maps be trusted? (report card)", open=False, elem_id="lens-trust"
+        ):
+            self._grades()
+            self._shuffle()
+        with gr.Accordion("Report to download", open=False, elem_id="lens-report"):
+            self._report()
+
+    def cleared(self) -> Update:
+        """Nothing shown: another frame is chosen, and old pictures would stand beside it."""
+        return _emptied(self.outputs)
+
+    def fresh(self, explainer: Explainer) -> Update:
+        """Nothing shown, and the methods that this network can be explained with."""
+        names = explainer.methods
+        value = FIRST_METHOD if FIRST_METHOD in names else names[0]
+        return {
+            **self.cleared(),
+            **_emptied(self.report),
+            self.method: gr.Dropdown(list(names), value=value),
+        }
+
+    def _on(
+        self, button: gr.Button, outputs: Sequence[Any], work: Callable[..., Update], *more: Any
+    ) -> None:
+        """Run `work(session, choice, *more)` at a click. Pictures appear with their first content."""
+
+        @spoken(self.status)
+        def clicked(token: str | None, chosen: Choice, *extra: Any) -> Update:
+            found = work(self.service.sessions.get(token), chosen, *extra)
+            return {
+                c: gr.update(value=v, visible=True) if isinstance(c, gr.Image) else v
+                for c, v in found.items()
+            }
+
+        self.outputs += [output for output in outputs if output is not self.words]
+        texts = [output for output in outputs if isinstance(output, gr.HTML)]  # always visible
+        button.click(
+            clicked,
+            [self.token, self.chosen, *more],
+            [self.status, *outputs],
+            concurrency_id="explain",
+            api_visibility="private",
+            show_progress_on=texts,
+        )
+
+    # ------------------------------------------------------------------------------------------
+    # heat maps
+
+    def _heat_maps(self) -> None:
+        with gr.Row():
+            method = gr.Dropdown([], label="Method and layer", elem_id="lens-method", scale=3)
+            button = gr.Button("Draw the heat map", elem_id="lens-cam-go", scale=1)
+        shown = picture(
+            "Heat map",
+            "lens-cam-picture",
+            "The face with the places that the method marks coloured",
+            visible=False,
+        )
+        about = gr.HTML(elem_id="lens-cam-about")
+
+        def draw(session: Session, choice: Choice, name: str) -> Update:
+            crop = session.crop(choice)
+            heat = self.service.explainer_of(session).heat(crop.rgb, name)
+            lines = [frame_caption(session, choice), target_sentence(heat)]
+            return {
+                shown: heat_over_face(frame_of(session, crop).rgb, crop, heat),
+                about: markup.sentences(lines),
+            }
+
+        self._on(button, [shown, about], draw, method)
+        self.method = method
+
+    # ------------------------------------------------------------------------------------------
+    # LIME
+
+    def _lime(self) -> None:
+        button = gr.Button("Run LIME (some seconds)", elem_id="lens-lime-go")
+        with gr.Row():
+            positive = picture(
+                "Speaks most for a forgery",
+                "lens-lime-positive",
+                "Those patches, the rest dark",
+                visible=False,
+            )
+            signed = picture(
+                "For and against, in logits",
+                "lens-lime-signed",
+                "The strongest patches with weights",
+                visible=False,
+            )
+        about = gr.HTML(elem_id="lens-lime-about")
+
+        def draw(session: Session, choice: Choice) -> Update:
+            crop = session.crop(choice).rgb
+            regions = self.service.explainer_of(session).explain_regions(crop)
+            lines = [frame_caption(session, choice), stability_sentences(regions)]
+            return {
+                positive: figures.regions_positive(crop, regions),
+                signed: figures.regions_chart(crop, regions),
+                about: markup.sentences(lines),
+            }
+
+        self._on(button, [positive, signed, about], draw)
+
+    # ------------------------------------------------------------------------------------------
+    # trust
+
+    def _grades(self) -> None:
+        gr.Markdown(TRUST_TEXT)
+        button = gr.Button("Grade the maps (some seconds)", elem_id="lens-card-go")
+        marks = gr.HTML(elem_id="lens-marks")
+
+        def grade(session: Session, choice: Choice) -> Update:
+            explanation = explain_fully(self.service, session, choice)
+            assert explanation.card is not None  # the default options ask for it
+            return {
+                marks: marks_table(explanation.card),
+                self.words: markup.sentences(explanation.words),
+            }
+
+        self._on(button, [marks, self.words], grade)
+
+    def _shuffle(self) -> None:
+        gr.Markdown(SHUFFLE_TEXT)
+        button = gr.Button("Shuffle the network", elem_id="lens-shuffle-go")
+        with gr.Row():
+            before = picture(
+                "As trained",
+                "lens-shuffle-before",
+                "The heat map of the network as trained",
+                visible=False,
+            )
+            after = picture(
+                "Shuffled",
+                "lens-shuffle-after",
+                "The heat map of the network with shuffled weights",
+                visible=False,
+            )
+        about = gr.HTML(elem_id="lens-shuffle-about")
+
+        def shuffle(session: Session, choice: Choice, name: str) -> Update:
+            crop = session.crop(choice)
+            explainer = self.service.explainer_of(session)
+            result = explainer.shuffle_weights(crop.rgb, (name,))[name]
+            verdict = "changed, as it should"
+            if not result.changed:
+                verdict = "hardly changed: do not rely on this map"
+            text = (
+                f"{name}: rank correlation {result.correlation:.2f} between the two maps; it "
+                f"{verdict}."
+            )
+            rgb = frame_of(session, crop).rgb
+            return {
+                before: heat_over_face(rgb, crop, result.before),
+                after: heat_over_face(rgb, crop, result.after),
+                about: markup.sentences([text]),
+            }
+
+        self._on(button, [before, after, about], shuffle, self.method)
+
+    # ------------------------------------------------------------------------------------------
+    # report
+
+    def _report(self) -> None:
+        gr.Markdown(REPORT_TEXT)
+        button = gr.Button("Make the report", elem_id="lens-report-go")
+        files = gr.File(
+            label="Report",
+            file_count="multiple",
+            interactive=False,
+            visible=False,
+            elem_id="lens-report-files",
+        )
+        about = gr.HTML(elem_id="lens-report-about")
+        self.report = [files, about]  # of the whole file: stays when another frame is chosen
+
+        @spoken(self.status)
+        def make(token: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
+            session = self.service.sessions.get(token)
+            with self.service.runs.running(
+                str(request.session_hash), lambda share, stage: progress(share, desc=stage)
+            ) as step:
+                explainer = self.service.explainer_of(session)
+                report = build_report(explainer, session.analysis, session.path, progress=step)
+            made = {"report.html": report.html(), "report.json": report.json()}
+            paths = [str(session.write(name, text)) for name, text in made.items()]
+            return {
+                files: gr.update(value=paths, visible=True),
+                about: markup.note("The report is ready."),
+            }
+
+        button.click(
+            make,
+            self.token,
+            [self.status, files, about],
+            concurrency_id="explain",
+            api_visibility="private",
+            show_progress_on=about,
+        )
+
+
+def _emptied(components: Sequence[Any]) -> Update:
+    return {
+        c: "" if isinstance(c, gr.HTML) else gr.update(value=None, visible=False)
+        for c in components
+    }
+
+
+def target_sentence(heat: Heat) -> str:
+    """What a map explains."""
+    if heat.class_blind:
+        return (
+            f"{heat.method} shows the layer's strongest pattern, whatever the network concludes "
+            "from it."
+        )
+    return f"{heat.method} explains: {heat.target}."
+
+
+def stability_sentences(regions: Regions) -> str:
+    """How far LIME agrees with itself, and how well a linear model fits at all."""
+    agreement = "not steady"
+    if regions.stability >= STEADY:
+        agreement = "steady"
+    elif regions.stability >= FAIRLY_STEADY:
+        agreement = "fairly steady"
+    return (
+        f"Two independent halves of the samples agree to {regions.stability:.2f} (rank "
+        f"correlation): {agreement}. A sum of patches explains {max(regions.r_squared, 0):.0%} of "
+        "how the score moves."
+    )
+
+
+def marks_table(card: ReportCard) -> str:
+    """Grades by method, with the controls below."""
+    head = (
+        "Method",
+        "Deletion (low is good)",
+        "Insertion (high is good)",
+        "ROAD (above 0)",
+        "Grade",
+    )
+    rows = []
+    for grade in card.grades:
+        sign = "✓" if grade.trusted else "✗"
+        marks = (f"{grade.deletion_auc:.2f}", f"{grade.insertion_auc:.2f}", f"{grade.road:+.2f}")
+        rows.append((grade.method, *marks, f"{sign} {grade.sentence}"))
+    for name, curves in card.controls.items():
+        marks = (f"{curves.deletion_auc:.2f}", f"{curves.insertion_auc:.2f}", "")
+        rows.append((f"control: {name}", *marks, "knows nothing of the network"))
+    return markup.grid(head, rows)
+
+
+def explain_fully(service: Service, session: Session, choice: Choice) -> Explanation:
+    """The whole explanation of one frame, worked out once per analysis."""
+    if choice not in session.explanations:
+        session.explanations[choice] = explain_face(
+            service.explainer_of(session),
+            session.analysis,
+            choice.face,
+            choice.frame,
+            timeline=session.timelines[choice.face],
+        )
+    return session.explanations[choice]

@@ -1,0 +1,175 @@
+"""What the page keeps of a visitor, and for how long."""
+
+import asyncio
+import logging
+import time
+from unittest.mock import Mock
+
+import gradio as gr
+import pytest
+from explain_faces import detector
+from gradio.state_holder import StateHolder
+from page_tools import built, session, session_of
+
+from detector.errors import MediaError
+from explain.page import build_app
+from explain.server.faults import UNEXPECTED, spoken
+from explain.server.service import (
+    GONE,
+    Cancelled,
+    GoneError,
+    Runs,
+    Service,
+    Sessions,
+)
+
+
+def test_sessions_drop_the_longest_unused_when_full(tmp_path):
+    one, two, three = (session(f"{i}.png") for i in range(3))
+    kept = Sessions(most_bytes=2 * one.size_bytes)
+    first, second = kept.keep(one), kept.keep(two)
+    assert kept.get(first) is one  # used, so the second is now the longest unused
+    written = two.write("report.json", "{}")
+    third = kept.keep(three)
+    assert kept.get(first) is one and kept.get(third) is three
+    with pytest.raises(GoneError, match="analyse the file again"):
+        kept.get(second)
+    assert not written.parent.exists()
+
+
+def test_dropping_a_session_removes_its_files():
+    kept, one = Sessions(), session()
+    token = kept.keep(one)
+    path = one.write("report.html", "x")
+    assert path.read_text() == "x"
+    kept.drop(token)
+    kept.drop(None)
+    assert not path.parent.exists()
+    with pytest.raises(GoneError):
+        kept.get(token)
+
+
+def test_what_nobody_looks_at_is_dropped_and_what_a_visitor_who_left_looked_at(
+    tmp_path, monkeypatch
+):
+    kept, clock = Sessions(), Mock()
+    monkeypatch.setattr("explain.server.service.time.monotonic", clock)
+    old, mine, yours = (
+        session_of(session().analysis, visitor=who, used_s=0.0) for who in ("", "me", "you")
+    )
+    kept.keep(old)
+    tokens = [kept.keep(one) for one in (mine, yours)]
+    clock.return_value = 3000.0
+    kept.get(tokens[0])
+    kept.get(tokens[1])
+    clock.return_value = 4000.0
+    kept.drop_unused(3600)
+    assert list(kept._kept) == tokens
+    kept.drop_of("me")
+    assert list(kept._kept) == tokens[1:]
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "there"), [(0, True), (3000, True), (4000, False), (-4000, False)]
+)
+def test_files_go_after_an_hour_or_when_the_clock_jumps(tmp_path, monkeypatch, passed_s, there):
+    upload, own = tmp_path / "upload.png", tmp_path / "own.png"
+    for path in (upload, own):
+        path.touch()
+    page = built(lambda: build_app(Service(tmp_path, detector)))
+    page.upload_file_set.update({str(upload), str(own), str(tmp_path / "gone.png")})
+    next(iter(page.blocks.values())).keep_in_cache.add(str(own))
+    now = time.time()
+    monkeypatch.setattr("explain.server.files.time.time", lambda: now + passed_s)
+    page.sweep(3600)
+    assert (upload.exists(), own.exists()) == (there, True)
+    assert page.upload_file_set == {str(path) for path in (upload, own) if path.exists()}
+
+
+def test_gradio_keeps_no_state_of_a_call_without_a_session_or_of_a_visitor_who_left(tmp_path):
+    page = built(lambda: build_app(Service(tmp_path, detector)))
+    StateHolder().set_blocks(page)
+    fn = next(fn for fn in page.fns.values() if fn.api_name == "degrade")
+
+    async def call(session_hash: str) -> None:
+        state = page.state_holder[session_hash]
+        with pytest.raises(gr.Error, match="A file is needed"):
+            await page.process_api(
+                fn, [None, "JPEG"], state=state, session_hash=session_hash, event_id="event"
+            )
+
+    asyncio.run(call("event"))
+    asyncio.run(call("visitor"))
+    assert list(page.state_holder.session_data) == ["visitor"]
+    page.left(Mock(session_hash="visitor"))
+    assert list(page.state_holder.session_data) == list(page.state_holder.time_last_used) == []
+
+
+def test_only_uploads_and_what_was_made_for_them_are_a_visitors_files(tmp_path):
+    """Whoever names another file when they come cannot have it deleted when they go."""
+    page = built(lambda: build_app(Service(tmp_path, detector)))
+    StateHolder().set_blocks(page)
+    mine, other = tmp_path / "mine.png", tmp_path / "other.png"
+    for path in (mine, other):
+        path.touch()
+    page.upload_file_set.add(str(mine))
+    fn = next(fn for fn in page.fns.values() if fn.api_name == "degrade")
+    named = [{"path": str(path), "meta": {"_type": "gradio.FileData"}} for path in (mine, other)]
+    with pytest.raises(Exception, match=r".+"):
+        asyncio.run(
+            page.process_api(fn, [named, "JPEG"], state=page.state_holder["me"], session_hash="me")
+        )
+    page.left(Mock(session_hash="me"))
+    assert [path.name for path in tmp_path.iterdir()] == ["other.png"]
+
+
+def test_a_cancelled_run_stops_at_its_next_step_and_the_next_one_goes_on():
+    runs, seen = Runs(), []
+
+    def report(share, desc):
+        seen.append(desc)
+
+    runs.start("me")
+    with pytest.raises(Cancelled), runs.running("me", report) as step:
+        step(0.1, "Reading")
+        runs.cancel("me")
+        step(0.2, "Finding")
+    assert not runs.awaited("me")
+    runs.start("me")
+    with runs.running("me", report) as step:
+        step(0.1, "Again")
+        assert runs.awaited("me")
+    assert not runs.awaited("me")
+    assert seen == ["Reading", "Again"]
+
+
+def test_a_new_run_stops_the_old_one_of_the_same_visitor_only():
+    runs = Runs()
+    for visitor in ("me", "you"):
+        runs.start(visitor)
+    with runs.running("you", Mock()) as yours:
+        with pytest.raises(Cancelled), runs.running("me", Mock()) as mine:
+            runs.start("me")
+            mine(0.5, "Finding")
+        assert runs.awaited("me")  # the new one
+        yours(0.5, "Finding")
+
+
+def test_whatever_goes_wrong_becomes_one_sentence(caplog):
+    status = gr.HTML()
+
+    def failing(error):
+        @spoken(status)
+        def handler():
+            raise error
+
+        return handler()[status]
+
+    with caplog.at_level(logging.ERROR, logger="deepfake_lens"):
+        assert "x.jpg is not a picture." in failing(MediaError("x.jpg is not a picture."))
+        assert "Cancelled." in failing(Cancelled())
+        assert GONE in failing(GoneError(GONE))
+        assert caplog.records == []
+        assert UNEXPECTED in failing(KeyError("someone/secret.jpg"))
+    assert [record.message.split(" at ")[0] for record in caplog.records] == ["KeyError"]
+    assert "secret" not in caplog.text
