@@ -59,7 +59,8 @@ def judge_face(
     and the verdict's score is the part's. traces: which of two questions the evidence answers.
     faces: how many faces of the file are asked; each must then clear a higher threshold.
     """
-    calibration, thresholds = profile.calibration, profile.thresholds.for_faces(faces)
+    calibration = profile.calibration
+    thresholds = profile.thresholds.for_faces(faces)
     p = calibration.probability(logit)
 
     def answer(label: Label, reason: str) -> Verdict:
@@ -134,7 +135,8 @@ def forged_part(
         return None
     looks_forged = [calibration.probability(float(value)) > 0.5 for value in frame_logits]
     inside = [i for i in range(best, best + MIN_STRETCH) if looks_forged[i]]
-    first, last = inside[0], inside[-1]
+    first = inside[0]
+    last = inside[-1]
     while first > 0 and looks_forged[first - 1]:
         first -= 1
     while last + 1 < len(looks_forged) and looks_forged[last + 1]:

@@ -61,7 +61,8 @@ def find_model(model: str | Path | None = None) -> Found:
     """A model by its name in the shipped manifest, or the default one of a folder with a manifest;
     None is the shipped default. Raises WeightsError.
     """
-    folder, name = SHIPPED, None
+    folder = SHIPPED
+    name = None
     if model is not None and Path(model).is_dir():
         folder = Path(model)
     elif model is not None:

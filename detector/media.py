@@ -115,7 +115,8 @@ def write_video(
             for rgb in frames_rgb:
                 if shape is None:
                     shape = rgb.shape
-                    stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
+                    stream.height = shape[0] + shape[0] % 2
+                    stream.width = shape[1] + shape[1] % 2
                 if rgb.shape != shape:
                     raise ValueError(f"expected frames of shape {shape}, but got {rgb.shape}")
                 even = np.pad(rgb, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")

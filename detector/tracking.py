@@ -79,7 +79,8 @@ class KalmanBox:
 
     def predict(self, dt_s: float) -> KalmanBox:
         """Return the filter dt_s seconds later."""
-        forward, one = min(dt_s, self.HORIZON_S), np.eye(3)
+        forward = min(dt_s, self.HORIZON_S)
+        one = np.eye(3)
         move = np.block([[one, forward * one], [np.zeros((3, 3)), one]])
         push = np.array([[dt_s**4 / 4, dt_s**3 / 2], [dt_s**3 / 2, dt_s**2]])
         noise = (self.ACCELERATION_STD * self.state[2]) ** 2 * np.kron(push, one)
@@ -131,7 +132,8 @@ def places_between(
     for trail in _link(found, [times_s[key] for key in keys]):
         seen = {keys[number]: face.centre_size_px for number, face in trail.seen.items()}
         for before, after in pairwise(keys):
-            first, last = seen.get(before, seen.get(after)), seen.get(after, seen.get(before))
+            first = seen.get(before, seen.get(after))
+            last = seen.get(after, seen.get(before))
             if first is None or last is None:
                 continue
             span = max(times_s[after] - times_s[before], 1e-9)
@@ -161,7 +163,8 @@ def _misfit(trail: _Trail, predicted: KalmanBox, face: Detection) -> float:
     """Return how ill a detection fits the predicted box: 1 - IoU + mean landmark distance; inf out
     of reach.
     """
-    centre, size = predicted.state[:2], float(predicted.state[2])
+    centre = predicted.state[:2]
+    size = float(predicted.state[2])
     reach_px = float(np.clip(GATE_STD * predicted.centre_std_px / size, *GATE_SIZES)) * size
     zoom = face.size_px / size
     if (
@@ -171,7 +174,8 @@ def _misfit(trail: _Trail, predicted: KalmanBox, face: Detection) -> float:
         return float("inf")
     # The last detection, moved and scaled to the predicted box.
     last = next(reversed(trail.seen.values()))
-    was, grown = last.centre_size_px[:2], size / last.size_px
+    was = last.centre_size_px[:2]
+    grown = size / last.size_px
     box = (np.reshape(last.box_xyxy_px, (2, 2)) - was) * grown + centre
     landmarks = (last.landmarks_px - was) * grown + centre
     apart = np.linalg.norm(landmarks - face.landmarks_px, axis=1).mean() / size
@@ -202,7 +206,8 @@ def _link(found: Sequence[Sequence[Detection]], times_s: Sequence[float]) -> lis
         for row, column in _cheapest(misfits):
             if np.isfinite(misfits[row, column]):
                 face = faces[column]
-                near[row].filter, near[row].last_t = predicted[row].update(face.centre_size_px), t
+                near[row].filter = predicted[row].update(face.centre_size_px)
+                near[row].last_t = t
                 near[row].seen[index] = face
                 matched.add(column)
         for column, face in enumerate(faces):
@@ -241,7 +246,8 @@ def _fill_gaps(trail: _Trail, times_s: Sequence[float]) -> dict[int, Detection]:
         span = max(times_s[after] - times_s[before], 1e-9)
         if after - before - 1 > MAX_GAP_FRAMES or span > MAX_GAP_S:
             continue
-        first, last = trail.seen[before], trail.seen[after]
+        first = trail.seen[before]
+        last = trail.seen[after]
         for index in range(before + 1, after):
             part = (times_s[index] - times_s[before]) / span
             box = (1 - part) * np.array(first.box_xyxy_px) + part * np.array(last.box_xyxy_px)

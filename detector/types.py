@@ -98,9 +98,8 @@ class FaceCrop:
     frame_index: int  # Frame.index
     t: float  # seconds
     box_xyxy_px: tuple[float, float, float, float]  # the face box in frame px (not the wider crop)
-    landmarks_px: NDArray[
-        np.float32
-    ]  # (5, 2) frame px: left eye, right eye, nose, left and right mouth corner, as seen
+    # (5, 2) frame px: left eye, right eye, nose, left and right mouth corner, as seen
+    landmarks_px: NDArray[np.float32]
     # MTCNN's probability in [0, 1]; 0.0 where the box was interpolated between detections
     confidence: float
 
@@ -140,10 +139,11 @@ class FaceTrack:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the network says about one crop, before calibration."""
+    """The network's answer for one crop, before calibration."""
 
     logit: float  # frame logit; above 0 leans to forged
-    map: NDArray[np.float32]  # (28, 28) logits: where the blend or the synthesis is seen
+    # (MAP_SIZE, MAP_SIZE) logits: where the blend or the synthesis is seen
+    map: NDArray[np.float32]
     embedding: NDArray[np.float32]  # (D,)
 
     def __post_init__(self) -> None:

@@ -156,7 +156,8 @@ def fold_batch_norm(network: nn.Module) -> None:
             if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
                 continue
             fused = fuse_conv_bn_eval(conv, norm)
-            conv.weight, conv.bias = fused.weight, fused.bias
+            conv.weight = fused.weight
+            conv.bias = fused.bias
             # timm's norm has the activation in it
             setattr(parent, name, getattr(norm, "act", nn.Identity()))
 

@@ -142,7 +142,8 @@ def _list_frames(name: str, container: InputContainer, stream: VideoStream) -> _
         "avi" in container.format.name and stream.codec_context.has_b_frames
     )
     if not exact and None in decoded:
-        time_base, decoded = frame_s, tuple(range(len(packets)))
+        time_base = frame_s
+        decoded = tuple(range(len(packets)))
     ticks = np.array(shown if exact else decoded, np.int64)
     order = np.argsort(ticks, kind="stable")
     ticks, positions = ticks[order], np.arange(len(ticks))
@@ -168,7 +169,8 @@ def _choose(timeline: _Timeline, n: int) -> list[int]:
             times, (times[index] - slack, times[index] + slack), side="right"
         )
         window = np.arange(min(low, index), max(high, index + 1))
-        cost, shift = window - timeline.keyframe[window], np.abs(times[window] - times[index])
+        cost = window - timeline.keyframe[window]
+        shift = np.abs(times[window] - times[index])
         near.add(int(window[np.lexsort((shift, cost))[0]]))  # the cheapest, of these the nearest
     return sorted(near)
 
@@ -178,7 +180,8 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
 
     With seek, groups of pictures without a wanted frame are jumped over.
     """
-    left, position = list(wanted), 0
+    left = list(wanted)
+    position = 0
     view: _View | None = None
     with _clip(path) as (container, stream):
         while left:
@@ -191,7 +194,8 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
             for index, picture in _pictures(container, stream, timeline, left):
                 if index < left[0]:
                     continue
-                left, position = [later for later in left if later > index], index + 1
+                left = [later for later in left if later > index]
+                position = index + 1
                 view = view or _View.of(path.name, picture, stream)
                 yield Frame(index, float(timeline.times_s[index]), view.rgb(picture))
                 if not left or (seek and timeline.keyframe[left[0]] > position):
@@ -208,7 +212,8 @@ def _pictures(
 
     Frames that are not wanted and that no other frame is built on may be left out.
     """
-    count, spare = 0, timeline.exact and stream.codec_context.name in _SPARING_CODECS
+    count = 0
+    spare = timeline.exact and stream.codec_context.name in _SPARING_CODECS
     needed = {int(timeline.ticks[index]) for index in wanted}
     try:
         for packet in container.demux(stream):

@@ -95,7 +95,8 @@ def _open_animation(name: str, image: Image.Image, n_frames: int) -> Decoded:
     """Read an animated GIF, WebP, APNG or AVIF: once for the durations, once for the wanted
     frames.
     """
-    starts, end = [], 0.0
+    starts = []
+    end = 0.0
     for _, picture in _animation(name, image):
         starts.append(end)
         ms = float(picture.info.get("duration") or 0)

@@ -130,7 +130,9 @@ def _code(
     encoder_name, decoder_name = CODECS[codec]
     encoder: Any = av.CodecContext.create(encoder_name, "w")
     encoder.height, encoder.width = frames[0].shape[:2]
-    encoder.pix_fmt, encoder.time_base, encoder.thread_count = "yuv420p", Fraction(1, 25), 1
+    encoder.pix_fmt = "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.thread_count = 1
     encoder.options = {"crf": str(int(crf)), "preset": preset, **options}
     if codec == "h265":
         # No look-ahead for clips either: it is the part of x265 that has crashed (see
@@ -169,7 +171,8 @@ def video_codec(
     height, width = rgb.shape[:2]
     if as_p_frame:
         wide = _pad_for_codec(rgb, margin_px=2)
-        tall_px, wide_px = wide.shape[0] - 2, wide.shape[1] - 2
+        tall_px = wide.shape[0] - 2
+        wide_px = wide.shape[1] - 2
         frames = [np.ascontiguousarray(wide[k : k + tall_px, k : k + wide_px]) for k in (2, 1, 0)]
     else:
         frames = [_pad_for_codec(rgb)]

@@ -52,7 +52,10 @@ class SingleStream(nn.Module):
         std: tuple[float, ...] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.rgb, self.head, self.dim, self.input_px = rgb, head, dim, input_px
+        self.rgb = rgb
+        self.head = head
+        self.dim = dim
+        self.input_px = input_px
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -72,7 +75,8 @@ class Grid(nn.Module):
 
     def __init__(self, prefix_tokens: int, channels_last: bool) -> None:
         super().__init__()
-        self.prefix_tokens, self.channels_last = prefix_tokens, channels_last
+        self.prefix_tokens = prefix_tokens
+        self.channels_last = channels_last
 
     def forward(self, features: Tensor) -> Tensor:
         if features.ndim == 4:

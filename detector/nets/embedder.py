@@ -25,6 +25,7 @@ from detector.nets.backbones import (
     named,
     timm_embedder,
 )
+from detector.types import CROP_PX
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -131,7 +132,7 @@ class TwoStream(nn.Module):
     """
 
     dim = 512
-    input_px = 224
+    input_px = CROP_PX
     mean: Tensor
     std: Tensor
 
@@ -178,7 +179,8 @@ class TwoStream(nn.Module):
         """
         rgb8, rgb16 = self.rgb((images - self.mean) / self.std)
         parts = [self.rgb_head(rgb16)]
-        at8, at16 = [rgb8], [rgb16]
+        at8 = [rgb8]
+        at16 = [rgb16]
         if self.noise is not None and self.noise_head is not None:
             if residual:
                 noise8, noise16 = self.noise(self.residual(images))
@@ -227,7 +229,7 @@ class ResilientEmbedder(nn.Module):
     """
 
     dim = 512
-    input_px = 224
+    input_px = CROP_PX
 
     def __init__(self, embedding_dim: int = 512) -> None:
         super().__init__()

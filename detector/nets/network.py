@@ -62,11 +62,11 @@ class NetworkConfig:
 
 @dataclass(frozen=True, eq=False)
 class FrameOutput:
-    """Per crop: logit (B,), map_logits (B, 28, 28) or None, embedding (B, D)."""
+    """The answer for a batch of B crops."""
 
-    logit: Tensor
-    map_logits: Tensor | None
-    embedding: Tensor
+    logit: Tensor  # (B,)
+    map_logits: Tensor | None  # (B, S/8, S/8): MAP_SIZE squared for the detector's crops
+    embedding: Tensor  # (B, D)
 
 
 class FrameHead(nn.Module):
@@ -170,7 +170,8 @@ class DeepfakeNetwork(nn.Module):
         blends teaches that sharp is authentic, which generated faces are. The low-pass view judges
         what is left without it.
         """
-        full, weight = self._view(images), profile.low_pass_weight
+        full = self._view(images)
+        weight = profile.low_pass_weight
         # The noise stream has next to nothing to see there; without it the AUC on the validation
         # set of genuine forgeries stays .768.
         silent = {"residual": False} if isinstance(self.embedder, TwoStream) else {}

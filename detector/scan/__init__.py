@@ -39,7 +39,8 @@ def scan(inputs: Sequence[str], out: Path, job: Job, engine: Engine, workers: in
         apart = {str(path.absolute()) for path in journal.files}
         total = todo = 0
         for path in find_files(inputs, apart):
-            total, todo = total + 1, todo + (not journal.has(path))
+            total += 1
+            todo += not journal.has(path)
         if not total:
             raise ScanError("There is no file to scan.")
         left = (path for path in find_files(inputs, apart) if not journal.has(path))

@@ -161,7 +161,8 @@ class _RayWorker:
     """Ray's name for the same: a batch of paths in, a batch of rows out."""
 
     def __init__(self, job: Job) -> None:
-        self.detector, self.frames = Detector(job.model, job.device), job.frames
+        self.detector = Detector(job.model, job.device)
+        self.frames = job.frames
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         rows = [scan_file(self.detector, str(path), self.frames) for path in batch["path"]]

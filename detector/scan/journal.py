@@ -19,7 +19,8 @@ class Journal:
 
     def __init__(self, out: Path) -> None:
         """out: the table's path. Raises ScanError."""
-        self.out, self.path = out, out.with_name(out.name + ".journal")
+        self.out = out
+        self.path = out.with_name(out.name + ".journal")
         self.files = [
             out.with_name(out.name + ending)
             for ending in ("", ".journal", ".journal-wal", ".partial")
