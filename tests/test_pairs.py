@@ -1,6 +1,7 @@
 """Pairs: two crops of one face under one augmentation, and a mask."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,8 @@ import pytest
 from skimage.data import astronaut
 
 from detector.errors import DataError
-from detector.forgery.pairs import PairMaker
+from detector.forgery.genuine import GenuineForgeries
+from detector.forgery.pairs import FAMILIES, PairMaker
 from detector.forgery.pictures import LabelledFace, cut_forging_crop, load_pictures
 
 FACE = astronaut()[30:190, 150:310]
@@ -31,13 +33,20 @@ def maker(**families: float) -> PairMaker:
         picture(label=1, source="openforensics"),
         picture(label=1, source="sfhq"),
         picture(source="ffhq"),
+        picture(source="lfw"),
+        picture(source="swap_pairs", pair_id="one"),
+        picture(label=1, source="swap_pairs", pair_id="one"),
+        picture(label=1, source="kowalski_faceswap"),
     ]
     return PairMaker(pictures, families)
 
 
+UNKNOWN_MASKS = ("openforensics", "swap pairs", "faceswap")
+
+
 @pytest.mark.parametrize(
     "family",
-    ["self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated"],
+    ["self-blend", "cross-blend", "part splice", "generator", "generated", *UNKNOWN_MASKS],
 )
 def test_every_family_gives_a_pair_with_its_mask(family: str) -> None:
     crops, masks, drawn = maker(**{family: 1.0}).draw(np.random.default_rng(3), 0.5, 1.0)
@@ -45,7 +54,7 @@ def test_every_family_gives_a_pair_with_its_mask(family: str) -> None:
     assert crops.shape == (2, 224, 224, 3) and crops.dtype == np.uint8
     assert masks.shape == (2, 28, 28) and masks[0].max() == 0
     assert not np.array_equal(crops[0], crops[1])
-    if family == "openforensics":
+    if family in UNKNOWN_MASKS:
         assert np.isnan(masks[1]).all()  # where the mask is unknown no loss may read one
     else:
         assert 0 < masks[1].max() <= 1
@@ -111,6 +120,44 @@ def test_an_authentic_partner_may_have_skin_as_smooth_as_a_generators(
     assert detail(1.0) < 0.95 * plain
 
 
+def test_a_genuine_swap_stands_beside_its_own_target() -> None:
+    """The other authentic pictures are black; so would be the partner of a swap without its own."""
+    black = {"rgb": np.zeros_like(FACE), "source": "swap_pairs"}
+    pictures = [replace(picture(pair_id=f"other {i}"), **black) for i in range(9)]
+    pictures += [picture(label=k, source="swap_pairs", pair_id="one") for k in (0, 1)]
+    pictures += [picture(label=1, source="swap_pairs", pair_id="without a target")]
+    make = PairMaker(pictures, {"swap pairs": 1.0})
+    assert [p.pair_id for p in make.genuine["swap pairs"]] == ["one"]
+    made = [make.make("swap pairs", 0.5, np.random.default_rng(seed)) for seed in range(8)]
+    assert all(forgery.authentic.mean() > 50 for forgery in made)
+
+
+def test_families_without_pictures_are_off() -> None:
+    every = dict.fromkeys(FAMILIES, 1.0)
+    assert PairMaker([picture()], every).families == ["self-blend", "cross-blend", "part splice"]
+    assert set(maker(**every).families) == set(FAMILIES)
+
+
+def test_a_large_generator_is_drawn_by_the_square_root_of_its_size() -> None:
+    pictures = [picture(), picture(label=1, source="small")]
+    pictures += [picture(label=1, source="large") for _ in range(16)]
+    forgeries, rng = GenuineForgeries(pictures), np.random.default_rng(0)
+    drawn = [forgeries.draw("generated", rng).source for _ in range(500)]
+    assert drawn.count("large") / 500 == pytest.approx(0.8, abs=0.05)
+
+
+def test_frames_of_clips_are_drawn_as_often_as_asked() -> None:
+    pictures = [picture(source="photos") for _ in range(99)] + [picture(source="clip vlog")]
+    rng = np.random.default_rng(0)
+
+    def frames(video_share: float | None) -> float:
+        make = PairMaker(pictures, video_share=video_share)
+        return np.mean([make.draw_picture(rng).source == "clip vlog" for _ in range(500)])
+
+    assert frames(None) == pytest.approx(0.09, abs=0.04)
+    assert frames(0.5) == pytest.approx(0.5, abs=0.07)
+
+
 def test_the_same_seed_draws_the_same_pair() -> None:
     families = {"self-blend": 0.5, "cross-blend": 0.5}
     a, b, c = (maker(**families).draw(np.random.default_rng(seed), 0.5, 1.0) for seed in (5, 5, 6))
@@ -144,6 +191,7 @@ def test_pictures_come_with_a_table_or_not_at_all(tmp_path: Path) -> None:
         "set": "s",
         "split": "val",
         "identity": "p",
+        "pair_id": "pair 7",
         "x0": 45,
         "y0": 30,
         "x1": 105,
@@ -156,6 +204,7 @@ def test_pictures_come_with_a_table_or_not_at_all(tmp_path: Path) -> None:
         writer.writerows([row, row | {"file": "missing.png"}])
     (only,) = load_pictures(tmp_path / "faces")
     assert np.array_equal(only.rgb, FACE) and only.box_xyxy_px == BOX and only.label == 0
+    assert only.pair_id == "pair 7"
     assert load_pictures(tmp_path / "faces", splits=("train",)) == []
 
 

@@ -17,8 +17,10 @@ from detector.errors import DataError
 from detector.faces import CROP_MARGIN, cut_square
 from detector.forgery import blending
 from detector.forgery.appearance import match_colour
+from detector.forgery.genuine import GenuineForgeries
 from detector.forgery.occlusion import draw_occluder
 from detector.forgery.pictures import (
+    CLIP_SOURCE,
     FORGING_MARGIN,
     ForgingCrop,
     LabelledFace,
@@ -29,7 +31,10 @@ from detector.forgery.regions import face_shape
 from detector.types import CROP_PX, MAP_SIZE
 
 STRENGTH = 0.5  # of forgeries that are measured: neither plain to see nor barely different
-FAMILIES = ("self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated")
+FAMILIES = (
+    *("self-blend", "cross-blend", "part splice", "generator", "openforensics", "generated"),
+    *("swap pairs", "faceswap"),
+)
 # How often each family is drawn. Self-blends reach most face swaps; the genuine forgeries are few
 # and weighted low.
 FAMILY_WEIGHTS = {
@@ -52,11 +57,8 @@ P_TURNED = 0.2
 TURN_DEG = 12.0
 # Share of the augmentation a family gets: it wipes out whole-face fingerprints first of all.
 AUGMENTATION_SHARE = {"generator": 0.4, "openforensics": 0.5, "generated": 0.5}
-# sets of authentic faces that resemble those of a family of genuine forgeries
-PARTNERS = {
-    "openforensics": ("openimages",),
-    "generated": ("ffhq", "officials", "web", "team18f", "london", "webmix"),
-}
+# families whose halves are made alike in what is no trace; a swap's own target is alike already
+MADE_ALIKE = ("openforensics", "generated")
 # of their own resolution, at most, for generated pictures and their partners: neither's codec
 # history survives whole
 GENERATED_SCALE = 0.85
@@ -73,8 +75,13 @@ class PairMaker:
         pictures: Sequence[LabelledFace],
         family_weights: Mapping[str, float] = FAMILY_WEIGHTS,
         p_retouched: float = P_RETOUCHED,
+        video_share: float | None = None,
+        augmentation_share: Mapping[str, float] = AUGMENTATION_SHARE,
     ) -> None:
-        self.p_retouched = p_retouched
+        """video_share: how many of the authentic pictures are frames of clips; None leaves that to
+        the number of pictures. augmentation_share: of families that get less of it than others.
+        """
+        self.p_retouched, self.augmentation_share = p_retouched, augmentation_share
         authentic = [p for p in pictures if p.label == 0]
         self.by_source: dict[str, list[LabelledFace]] = {}
         for picture in authentic:
@@ -82,12 +89,9 @@ class PairMaker:
         if not self.by_source:
             raise DataError("There is no authentic face to forge.")
         self.sources = sorted(self.by_source)
-        weights = np.sqrt([len(self.by_source[s]) for s in self.sources])
-        self.source_weights = weights / weights.sum()
-        self.genuine = {
-            "openforensics": [p for p in pictures if p.label == 1 and p.source == "openforensics"],
-            "generated": [p for p in pictures if p.label == 1 and p.source != "openforensics"],
-        }
+        self.source_weights = _source_weights(self.by_source, video_share)
+        self.forgeries = GenuineForgeries(pictures)
+        self.genuine = self.forgeries.by_family
         self.with_rebuilt = [p for p in authentic if p.rebuilt]
         usable = dict(family_weights)
         for family, there in {**self.genuine, "generator": self.with_rebuilt}.items():
@@ -110,13 +114,13 @@ class PairMaker:
         """
         family = self.draw_family(rng, emphasis)
         forgery = self.make(family, strength, rng)
-        if family in self.genuine:
+        if family in MADE_ALIKE:
             forgery = self._without_shortcuts(forgery, rng)
         if rng.random() < self.p_retouched:
             authentic = apply(forgery.authentic, draw_retouch(rng))
             forged = apply(forgery.forged, draw_retouch(rng))
             forgery = replace(forgery, authentic=authentic, forged=forged)
-        degradation = draw_training(rng, augmentation * AUGMENTATION_SHARE.get(family, 1.0))
+        degradation = draw_training(rng, augmentation * self.augmentation_share.get(family, 1.0))
         crops, masks = self.to_crops(forgery, degradation, size_px, rng)
         return crops, masks, family
 
@@ -186,14 +190,13 @@ class PairMaker:
 
     def _genuine(self, family: str, flip: bool, rng: np.random.Generator) -> blending.Forgery:
         """A genuine forgery beside an authentic face of a like source, both brought to one size."""
-        pool = self.genuine[family]
-        forged = pool[rng.integers(len(pool))]
-        partner = self.draw_picture(rng, [s for s in PARTNERS[family] if s in self.by_source])
+        forged = self.forgeries.draw(family, rng)
+        partner = self.forgeries.draw_partner(family, forged, rng, self.draw_picture)
         scale = GENERATED_SCALE if family == "generated" else 1.0
         forged_side = draw_side(forged, rng, scale)
         side = min(forged_side, draw_side(partner, rng, scale))
         # where a mask is unknown it is NaN, and no loss reads it
-        value = np.nan if family == "openforensics" else 1.0
+        value = 1.0 if family == "generated" else np.nan
         return blending.Forgery(
             cut_forging_crop(partner, side, flip).rgb,
             cut_forging_crop(forged, side, flip).rgb,
@@ -253,6 +256,21 @@ class PairMaker:
         if np.isnan(forgery.mask).any():
             seen[:] = np.nan
         return np.stack(crops), np.stack([np.zeros_like(seen), seen])
+
+
+def _source_weights(
+    by_source: Mapping[str, Sequence[LabelledFace]], video_share: float | None
+) -> NDArray[np.float64]:
+    """Return how often each source is drawn, in alphabetical order: by the square root of its size,
+    clips and photos apart where their share is given.
+    """
+    sources = sorted(by_source)
+    weights = np.sqrt([len(by_source[s]) for s in sources])
+    clips = np.array([s.startswith(CLIP_SOURCE) for s in sources])
+    if video_share is not None and clips.any() and not clips.all():
+        weights[clips] *= video_share / weights[clips].sum()
+        weights[~clips] *= (1 - video_share) / weights[~clips].sum()
+    return weights / weights.sum()
 
 
 def _turned(image: NDArray[Any], affine: NDArray[Any]) -> NDArray[Any]:

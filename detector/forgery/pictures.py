@@ -26,7 +26,11 @@ WIDE_PX = 320  # side of a picture that `wide_faces` keeps, padded where the fac
 WIDE_LEAST_PX = 96
 MIRRORED = [1, 0, 2, 4, 3]  # landmarks of a mirrored face, left to right again
 REBUILT_SHARE = 0.2  # of the authentic faces, each by two generators: enough for an eighth of draws
-FOLDERS = ("faces", "faces_openimages", "faces_diverse", "faces_openforensics", "faces_generated")
+FOLDERS = (
+    *("faces", "faces_openimages", "faces_diverse", "faces_openforensics", "faces_generated"),
+    "faces_more",
+)
+CLIP_SOURCE = "clip "  # begins the source of a clip's frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,7 @@ class LabelledFace:
     label: int  # 1 forged
     rebuilt: tuple[NDArray[np.uint8], ...] = ()  # the same picture as small generators gave it back
     skin_ita_deg: float = float("nan")
+    pair_id: str = ""  # shared by a genuine swap and its targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +86,7 @@ def load_pictures(folder: Path, splits: Sequence[str] = ("train", "val")) -> lis
                     split=row["split"],
                     label=int(row.get("label") or 0),
                     skin_ita_deg=float(row.get("skin_tone_ita_deg") or "nan"),
+                    pair_id=row.get("pair_id") or "",
                 )
             )
     return pictures
@@ -103,10 +109,9 @@ def load_clips(folder: Path, cache: Path, frames_per_clip: int = 12) -> list[Lab
                 data["rgb"], data["box"], data["landmarks"], strict=True
             ):
                 person = row["person"] or row["file"]
+                source = CLIP_SOURCE + row["set"]
                 pictures.append(
-                    LabelledFace(
-                        rgb, tuple(box), landmarks, f"clip {row['set']}", person, row["split"], 0
-                    )
+                    LabelledFace(rgb, tuple(box), landmarks, source, person, row["split"], 0)
                 )
     return pictures
 
