@@ -4,7 +4,8 @@ CLIP (Radford et al. 2021, arXiv:2103.00020) has seen far more pictures than any
 holds. Tuning nothing but its layer norms on pairs (0.04% of the weights) keeps what it knows and
 carries over to unseen forgeries (Yermakov et al. 2025, arXiv:2508.06248). Two heads answer two
 questions: was something put into this face (`manipulated`), and was the picture made as a whole
-(`generated`)? The first also reads a map of 14 x 14 patches that masks supervised.
+(`generated`)? The first also reads a map of 14 x 14 patches that masks supervised. The second is a
+logistic regression on the tokens of the upper blocks, fitted when the tower was tuned.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detector.nets.backbones import create_timm, timm_config
 
 TOWER = "vit_base_patch16_clip_quickgelu_224.openai"
-LEVELS = (6, 9, 12)  # blocks whose tokens are read, counted from 1
+# blocks whose tokens each question reads, counted from 1
+LEVELS = (6, 9, 12)
+GENERATED_LEVELS = (8, 9, 10, 11, 12)
 TOP_PATCHES = 6  # of 196: their mean goes to the logit, as a forged mouth fills no more
 QUICK_GELU = 1.702  # CLIP's activation is x * sigmoid(1.702 x)
 
@@ -54,25 +58,17 @@ class ClipExpert(nn.Module):
         self.map_head = nn.Sequential(nn.SiLU(), nn.Linear(map_width, 1))
         features = 2 * width * len(LEVELS)
         self.manipulated = nn.Linear(features + 2, 1)
-        self.generated = nn.Linear(features, 1)
+        self.generated = nn.Linear(2 * width * len(GENERATED_LEVELS), 1)
 
     def forward(self, images: Tensor) -> ClipOutput:
         x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
-        levels = self.tower.forward_intermediates(
-            x,
-            indices=[level - 1 for level in LEVELS],
-            return_prefix_tokens=True,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )
+        tokens = self._tokens(x)
         pooled = []
         places = torch.zeros((), device=images.device)
-        for (patches, prefix), norm, lateral in zip(
-            levels, self.level_norms, self.laterals, strict=True
-        ):
-            patches = norm(patches.float())
-            pooled += [norm(prefix[:, 0].float()), patches.mean(1)]
-            places = places + lateral(patches)
+        for level, norm, lateral in zip(LEVELS, self.level_norms, self.laterals, strict=True):
+            normed = norm(tokens[level])
+            pooled += [normed[:, 0], normed[:, 1:].mean(1)]
+            places = places + lateral(normed[:, 1:])
         features = torch.cat(pooled, dim=1)
         map_logits = self.map_head(places).squeeze(-1)
         top = map_logits.topk(TOP_PATCHES, dim=1).values.mean(1, keepdim=True)
@@ -81,9 +77,29 @@ class ClipExpert(nn.Module):
         side = round(map_logits.shape[1] ** 0.5)
         return ClipOutput(
             self.manipulated(torch.cat([features, top, spread], dim=1)).squeeze(1),
-            self.generated(features).squeeze(1),
+            self.generated(generated_features(tokens)).squeeze(1),
             map_logits.unflatten(1, (side, side)),
         )
+
+    def _tokens(self, x: Tensor) -> dict[int, Tensor]:
+        """Class and patch tokens (B, 197, D), float32, by the number of their block."""
+        numbers = sorted({*LEVELS, *GENERATED_LEVELS})
+        found = self.tower.forward_intermediates(
+            x,
+            indices=[number - 1 for number in numbers],
+            return_prefix_tokens=True,
+            output_fmt="NLC",
+            intermediates_only=True,
+        )
+        return {
+            number: torch.cat([prefix, patches], dim=1).float()
+            for number, (patches, prefix) in zip(numbers, found, strict=True)
+        }
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the second question reads of (B, 3, 224, 224) images, for fitting its head."""
+        x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
+        return generated_features(self._tokens(x))
 
     def in_precision(self, dtype: torch.dtype) -> ClipExpert:
         """The tower's matrices in `dtype`, norms and heads in float32, which they need."""
@@ -92,6 +108,15 @@ class ClipExpert(nn.Module):
             if isinstance(module, nn.LayerNorm):
                 module.float()
         return self
+
+
+def generated_features(tokens: Mapping[int, Tensor]) -> Tensor:
+    """Class token and mean patch of each of GENERATED_LEVELS, normalised: (B, 2 D levels)."""
+    parts = []
+    for level in GENERATED_LEVELS:
+        normed = F.layer_norm(tokens[level], tokens[level].shape[-1:])
+        parts += [normed[:, 0], normed[:, 1:].mean(1)]
+    return torch.cat(parts, dim=1)
 
 
 def decode_base(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
