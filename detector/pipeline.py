@@ -344,13 +344,14 @@ class Detector:
         logits, logit, traces = own.logits, self.track_logit(own), None
         if fusion is not None and clip is not None:
             logits = fusion.fuse(own.logits, clip.manipulated, clip.generated)
-            put_in = fusion.put_in(logit, float(np.mean(clip.manipulated)))
-            made = float(np.mean(clip.generated))
-            logit, shift = put_in + fusion.generated * made, fusion.two_stream * shift
+            put_in, made = float(np.mean(clip.manipulated)), float(np.mean(clip.generated))
             traces = Traces(
-                fusion.manipulated_calibration.probability(put_in),
+                fusion.manipulated_calibration.probability(fusion.put_in(logit, put_in)),
                 fusion.generated_calibration.probability(made),
             )
+            both = np.array([logit, logit + shift], np.float32)
+            logit, resaved = fusion.fuse(both, put_in, made).tolist()
+            shift = resaved - logit
         p_frames = tuple(probability(float(frame)) for frame in logits)
         p_reencoded = probability(logit + shift)
         frames = logits.tolist()

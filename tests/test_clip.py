@@ -28,7 +28,14 @@ from detector.release.fusion import (
 )
 from detector.training.export import write_model
 
-FUSION = ExpertFusion(0.5, 2.0, 1.0, Calibration(1.0, 0.5), Calibration(3.0, -0.5), clip_frames=2)
+FUSION = ExpertFusion(
+    0.5,
+    2.0,
+    1.0,
+    manipulated_calibration=Calibration(1.0, 0.5),
+    generated_calibration=Calibration(3.0, -0.5),
+    clip_frames=2,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +180,21 @@ def test_weights_of_the_sum_are_per_standard_deviation_of_authentic_files() -> N
     # each question is calibrated on its own forgeries
     assert fusion.manipulated_calibration.probability(3.0) > 0.9
     assert fusion.generated_calibration.probability(9.0) > 0.9
+
+
+def test_of_two_questions_the_surer_answer_counts() -> None:
+    either = ExpertFusion(1.0, 1.0, 1.0, offset=-1.0, smooth_max=2.0)
+    own, put, made = (np.array(v, np.float32) for v in ([0.0, 0.0], [5.0, -5.0], [-5.0, 6.0]))
+    np.testing.assert_allclose(either.fuse(own, put, made), [5.0, 5.0], atol=1e-3)
+    total = ExpertFusion(1.0, 1.0, 1.0).fuse(own, put, made)
+    np.testing.assert_allclose(total, [0.0, 1.0])
+
+
+def test_for_the_maximum_both_questions_mean_the_same_on_authentic_files() -> None:
+    authentic = [scored("a", 0, (x, 2 * x, 7 + 4 * x)) for x in (-1.0, 1.0)]
+    swap, made = scored("swap", 1, (3, 3, 0)), scored("StyleGAN3 face", 1, (0, 0, 9))
+    fusion = fit_fusion([*authentic, swap, made], (0.5, 1.0, 1.0), smooth_max=1.5)
+    assert fusion.offset == -1.75  # .25 x 7
 
 
 def test_no_larger_authentic_source_is_called_forged_more_often_than_one_in_ten() -> None:
