@@ -46,7 +46,7 @@ def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool)
     """Analyse files in order, one line each on stdout; a file that cannot be read is reported and
     the run goes on.
     """
-    from detector.pipeline import analysis_json
+    from detector.contract import analysis_json
 
     status = 0
     for path in paths:

@@ -16,10 +16,10 @@ from gradio_client import Client, handle_file
 from page_tools import built, session_of
 from PIL import Image
 
+from detector.contract import analysis_json
 from detector.errors import WeightsError
 from detector.manifest import model_names
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
-from detector.pipeline import analysis_json
 from detector.training.export import write_model
 from explain.page import build_app
 from explain.server.api import on_gpu

@@ -11,10 +11,11 @@ from fuzz import fault, gif, hostile, mutated, png_bomb, sound_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from detector.contract import analysis_json
 from detector.decoding import MAX_VIDEO_SIDE_PX, decode
 from detector.errors import MediaError
 from detector.media import open_media
-from detector.pipeline import Detector, analysis_json
+from detector.pipeline import Detector
 
 NAMES = sorted(sound_files())
 

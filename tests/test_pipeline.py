@@ -14,10 +14,11 @@ from PIL import Image
 from skimage.data import astronaut
 
 from detector.__main__ import in_words, main
+from detector.contract import analysis_json
 from detector.decide import sharpness
 from detector.errors import DeviceError, MediaError
 from detector.media import write_video
-from detector.pipeline import Detector, analysis_json, pick_device
+from detector.pipeline import Detector, pick_device
 from detector.profile import DEFAULT_PROFILES, Profile, SharpnessCalibration
 from detector.types import Label, Verdict
 from explain.explainer import Explainer

@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from detector.contract import analysis_json
 from detector.decide import deciding_face
 from detector.errors import DetectorError
-from detector.pipeline import DEFAULT_FRAMES, Detector, analysis_json
+from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.types import Analysis
 
 Row = dict[str, Any]

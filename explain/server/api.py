@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from detector.contract import analysis_json
 from detector.errors import DetectorError
-from detector.pipeline import analysis_json
 from explain.report import build_report
 from explain.server.faults import UNEXPECTED, log_fault
 from explain.server.service import Service
