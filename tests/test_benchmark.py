@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from training_data import picture
 
-from detector.benchmark import ablations
+from detector.benchmark import ablations, trackcache
 from detector.benchmark.ablations import generator_rows, residual_features
 from detector.benchmark.accuracy import PairScores, map_figures, write_rows
 from detector.benchmark.metrics import (
@@ -27,6 +27,7 @@ from detector.benchmark.shortcuts import shortcut_rows, skin_tone, thirds, wides
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import Detector
 from detector.training.shipped.train import TrainConfig
+from detector.types import CROP_PX, FaceCrop, FaceTrack
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 P = np.array([0.1, 0.2, 0.3, 0.6, 0.4, 0.7, 0.8, 0.9])
@@ -205,3 +206,27 @@ def test_the_generators_left_out_are_not_trained_on(
     assert len(rows) == 12 and all(
         0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows
     )
+
+
+def test_tracks_come_out_of_the_cache_as_they_went_in(tmp_path: Path) -> None:
+    crops = tuple(
+        FaceCrop(
+            np.full((CROP_PX, CROP_PX, 3), number, np.uint8),
+            np.array([[2, 0, 3], [0, 2, 4]], np.float32),
+            number,
+            number / 2,
+            (1.0, 2.0, 30.0, 50.5),
+            np.arange(10, dtype=np.float32).reshape(5, 2),
+            0.9,
+        )
+        for number in range(3)
+    )
+    tracks = (FaceTrack(0, crops[:2]), FaceTrack(4, crops[2:]))
+    trackcache._write(tmp_path / "some" / "clip.npz", "video", tracks)
+    kind, again = trackcache._read(tmp_path / "some" / "clip.npz")
+    assert kind == "video" and [track.track for track in again] == [0, 4]
+    for before, after in zip(crops, [c for track in again for c in track.crops], strict=True):
+        for name, value in vars(before).items():
+            assert np.array_equal(getattr(after, name), value), name
+    trackcache._write(tmp_path / "none.npz", "image", ())
+    assert trackcache._read(tmp_path / "none.npz") == ("image", ())

@@ -61,7 +61,7 @@ def test_an_unknown_mask_is_read_by_no_loss() -> None:
 
 
 def test_what_is_left_to_see_of_a_forgery() -> None:
-    """Twins 20 levels apart inside the mask and 5 elsewhere; equal ones; 30 apart all over; an
+    """Pairs 20 levels apart inside the mask and 5 elsewhere; equal ones; 30 apart all over; an
     unknown mask.
     """
     images = torch.full((8, 3, 64, 64), 100 / 255)

@@ -80,7 +80,7 @@ def ablation_rows(
 def generator_rows(
     pictures: Sequence[LabelledFace], init: Path, minutes: float, pairs: int, out: Path
 ) -> list[dict[str, Any]]:
-    """Leave one family of generators out: train on generated faces of the others, then look at its
+    """Leave one family of generators out: train on generated faces of the others, then score its
     own.
 
     Two rows per family and degradation: AUC on the generators left out, and on held-back pictures

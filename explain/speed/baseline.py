@@ -78,14 +78,20 @@ def baseline_lime(detector: Detector, crop: Rgb) -> NDArray[np.float32]:
     segments = superpixels(crop)
 
     @torch.inference_mode()
-    def look(pictures: Rgb) -> NDArray[np.float32]:
+    def logits_of(pictures: Rgb) -> NDArray[np.float32]:
         images = detector.tensor(np.asarray(pictures, np.uint8))
         logits = detector.network.frames(images, detector.profiles["image"]).logit
         return logits.float().cpu().numpy()[:, None]
 
     found = LimeImageExplainer(feature_selection="none", random_state=0).explain_instance(
-        crop, look, labels=(0,), top_labels=None, num_samples=LIME_SAMPLES, batch_size=LIME_BATCH,
-        segmentation_fn=lambda picture: segments, random_seed=0,
-    )  # fmt: skip
+        crop,
+        logits_of,
+        labels=(0,),
+        top_labels=None,
+        num_samples=LIME_SAMPLES,
+        batch_size=LIME_BATCH,
+        segmentation_fn=lambda picture: segments,
+        random_seed=0,
+    )
     weights = dict(found.local_exp[0])
     return np.array([weights[i] for i in range(int(segments.max()) + 1)], np.float32)
