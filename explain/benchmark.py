@@ -174,7 +174,7 @@ def _face_rows(
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Per map and measure: the mean, half the width of its 95% interval, and the number of faces."""
+    """Per map and measure: mean, half the width of its 95% interval, and number of faces."""
     summary = []
     for name in dict.fromkeys(str(row["map"]) for row in rows):
         line: Row = {"map": name}
@@ -263,12 +263,8 @@ def claims(
                 apart = gap > float(best[f"{key}_ci"]) + float(lines[control][f"{key}_ci"])
                 found.append((f"evidence map {key} beats {control}, intervals apart", apart))
                 by, half = lead(rows, key, control)
-                found.append(
-                    (
-                        f"evidence map {key} beats {control} on the same faces by {by:.3f} +-{half:.3f}",
-                        by > half,
-                    )
-                )
+                on_pairs = f"on the same faces by {by:.3f} +-{half:.3f}"
+                found.append((f"evidence map {key} beats {control} {on_pairs}", by > half))
     for name, line in lines.items():
         if "shuffle" in line and not name.startswith("EigenCAM"):
             value = float(line["shuffle"])

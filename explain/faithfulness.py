@@ -89,8 +89,8 @@ class Grade:
         """The grade for a reader."""
         if self.trusted:
             return (
-                "Passed: taking away or showing what it marks moves the score more than any control "
-                "does."
+                "Passed: taking away or showing what it marks moves the score more than any "
+                "control does."
             )
         parts = [
             f"{test} no better than {_listed(lost)}"
@@ -203,7 +203,7 @@ def _grade(method: str, measured: Mapping[str, Curves], road: float) -> Grade:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # ROAD
 
 
@@ -246,7 +246,7 @@ def road(
     return {name: float(cold - hot) / 2 for name, (cold, hot) in zip(maps, logits, strict=True)}
 
 
-# --------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # true masks, shuffled networks
 
 

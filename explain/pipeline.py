@@ -86,36 +86,22 @@ def explain_face(
     """
     if explainer.kind != analysis.media.kind:
         raise ValueError(f"expected an explainer of {analysis.media.kind}, got {explainer.kind}")
-    options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
+    report = progress or (lambda share, stage: None)
     face = analysis.faces[face_index]
     crop = face.track.crops[most_suspicious(face) if crop_index is None else crop_index]
-    report(0.05, "Drawing heat maps")
-    capture = explainer.capture(crop.rgb)
-    heats = explainer.heats(crop.rgb, options.methods or explainer.default_methods, capture)
-    regions = card = None
-    if options.lime:
-        report(0.15, "Covering parts of the face (LIME)")
-        regions = explainer.explain_regions(
-            crop.rgb, options.lime_fill, n_samples=options.lime_samples, seed=options.seed
-        )
-        heats[LIME] = regions.heat()
-    if options.check:
-        report(0.5, "Checking the explanations")
-        card = explainer.report_card(crop.rgb, heats, steps=options.check_steps, seed=options.seed)
+    maps = _draw_maps(explainer, crop.rgb, options or ExplainOptions(), report)
     report(0.95, "Putting it into words")
     timeline = timeline or build_timeline(face, explainer.profile.thresholds)
-    first = next(iter(heats.values()))
-    trusted = first if card is None or card.grade(first.method).trusted else None
-    findings = _findings(explainer, face, crop, capture, trusted, timeline)
+    findings = _findings(explainer, face, crop, maps, timeline)
     return Explanation(
         face=face,
         frame=next(frame for frame in analysis.media.frames if frame.index == crop.frame_index),
         crop=crop,
-        logit=capture.logit,
-        p=explainer.probability(capture.logit),
-        heats=heats,
-        regions=regions,
-        card=card,
+        logit=maps.capture.logit,
+        p=explainer.probability(maps.capture.logit),
+        heats=maps.heats,
+        regions=maps.regions,
+        card=maps.card,
         restoration=explainer.restore(crop.rgb),
         residual=noise_residual(crop.rgb),
         timeline=timeline,
@@ -124,22 +110,53 @@ def explain_face(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """What was drawn of one crop; see Explanation."""
+
+    capture: Capture
+    heats: Mapping[str, Heat]
+    regions: Regions | None
+    card: ReportCard | None
+
+    @property
+    def may_name_a_place(self) -> bool:
+        """Whether the first map passed its check, or none was made."""
+        first = next(iter(self.heats.values()))
+        return self.card is None or self.card.grade(first.method).trusted
+
+
+def _draw_maps(
+    explainer: Explainer, crop: NDArray[np.uint8], options: ExplainOptions, report: Progress
+) -> _Maps:
+    report(0.05, "Drawing heat maps")
+    capture = explainer.capture(crop)
+    heats = explainer.heats(crop, options.methods or explainer.default_methods, capture)
+    regions = card = None
+    if options.lime:
+        report(0.15, "Covering parts of the face (LIME)")
+        regions = explainer.explain_regions(
+            crop, options.lime_fill, n_samples=options.lime_samples, seed=options.seed
+        )
+        heats[LIME] = regions.heat()
+    if options.check:
+        report(0.5, "Checking the explanations")
+        card = explainer.report_card(crop, heats, steps=options.check_steps, seed=options.seed)
+    return _Maps(capture, heats, regions, card)
+
+
 def _findings(
-    explainer: Explainer,
-    face: FaceAnalysis,
-    crop: FaceCrop,
-    capture: Capture,
-    trusted: Heat | None,
-    timeline: Timeline,
+    explainer: Explainer, face: FaceAnalysis, crop: FaceCrop, maps: _Maps, timeline: Timeline
 ) -> Findings:
-    """The numbers behind the sentences. trusted: the map that may name a place; None: no map may."""
+    """The numbers behind the sentences."""
     parts = face_parts(crop)
+    first = next(iter(maps.heats.values()))
     return Findings(
         label=face.verdict.label,
         p=face.verdict.p_fake or 0.0,
         thresholds=timeline.thresholds,
-        place=None if trusted is None else place_of(trusted, parts),
-        stream_shares=capture.stream_shares(),
+        place=place_of(first, parts) if maps.may_name_a_place else None,
+        stream_shares=maps.capture.stream_shares(),
         intervals=timeline.intervals,
         frame=score_changes(explainer, crop, parts),
     )

@@ -20,8 +20,8 @@ LIMITS = (
     "forgery.",
     "A heat map shows what moved this detector's score, not what somebody did to the picture. One "
     "that does not beat maps which know nothing of the detector is marked: do not rely on it.",
-    "Metadata and Content Credentials are what the file states about itself. They can be removed or "
-    "made up, and they never change the score.",
+    "Metadata and Content Credentials are what the file states about itself. They can be removed "
+    "or made up, and they never change the score.",
     CLOSING,
 )
 

@@ -43,8 +43,9 @@ class Timeline:
     def __post_init__(self) -> None:
         if not len(self.t) == len(self.p) == len(self.p_smooth) == len(self.similarity) + 1:
             raise ValueError(
-                f"expected traces of one length, but got {len(self.t)} times, {len(self.p)} scores, "
-                f"{len(self.p_smooth)} smoothed ones and {len(self.similarity)} similarities"
+                f"expected traces of one length, but got {len(self.t)} times, {len(self.p)} "
+                f"scores, {len(self.p_smooth)} smoothed ones and {len(self.similarity)} "
+                "similarities"
             )
 
 

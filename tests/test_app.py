@@ -161,14 +161,19 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
     (tmp_path / "zoo.csv").write_text(
         ",".join(line) + "\n" + ",".join(line.values()) + "\n", encoding="utf-8"
     )
-    (tmp_path / "accuracy.csv").write_text(
-        "set,family,degradation,auc,auc_low,auc_high\nvalidation faces,self-blend,none,0.914,0.867,0.955\n"
-        "validation faces,self-blend,heavy,0.83,0.766,0.891\ndevset,lip sync,as found,,,\n", encoding="utf-8"
-    )  # fmt: skip
-    (tmp_path / "authentic.csv").write_text(
-        "kind,group,degradation,n,false_positives\nset,ffhq,light,40,0.025\nformat,half size,half size,9,0.5\n",
-        encoding="utf-8",
-    )
+    accuracy = [
+        "set,family,degradation,auc,auc_low,auc_high",
+        "validation faces,self-blend,none,0.914,0.867,0.955",
+        "validation faces,self-blend,heavy,0.83,0.766,0.891",
+        "genuine forgeries,lip sync,as found,,,",
+    ]
+    authentic = [
+        "kind,group,degradation,n,false_positives",
+        "set,ffhq,light,40,0.025",
+        "format,half size,half size,9,0.5",
+    ]
+    for name, lines in (("accuracy.csv", accuracy), ("authentic.csv", authentic)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def page() -> dict:
         with gr.Blocks() as blocks:
@@ -179,10 +184,10 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
     assert {"lens-reliability", "lens-risk-coverage", "lens-training"} <= set(shown)
     assert '<th scope="row">&lt;tiny&gt;</th>' in shown["lens-zoo"].value
     assert "<td>0.612</td>" in shown["lens-zoo"].value and "<td>160</td>" in shown["lens-zoo"].value
-    accuracy = shown["lens-accuracy-table"].value
+    accuracy_table = shown["lens-accuracy-table"].value
     assert (
-        "<td>0.91 (0.87-0.95)</td><td>0.83 (0.77-0.89)</td>" in accuracy
-        and "lip sync" not in accuracy
+        "<td>0.91 (0.87-0.95)</td><td>0.83 (0.77-0.89)</td>" in accuracy_table
+        and "lip sync" not in accuracy_table
     )
     groups = shown["lens-authentic-table"].value
     assert (
@@ -192,7 +197,7 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
     assert '<th scope="row">format: half size (9)</th><td></td><td>50%</td>' in groups
 
 
-# -------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # other models
 
 

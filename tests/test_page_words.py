@@ -94,9 +94,9 @@ def test_timeline_is_a_labelled_slider_with_everything_drawn_in_place():
     assert 'aria-valuetext="1.00 s, score 0.90, in a suspicious stretch"' in drawn
     assert "Suspicious stretches: 0.5 to 2.5 s." in drawn
     assert (
-        '<div class="lens-interval" style="left:12.50%;width:50.00%"><span>suspicious 0.5–2.5 s</span>'
-        in drawn
-    )
+        '<div class="lens-interval" style="left:12.50%;width:50.00%">'
+        "<span>suspicious 0.5–2.5 s</span>"
+    ) in drawn
     assert '<div class="lens-band" style="bottom:30.0%;height:40.0%">' in drawn
     assert '<i class="lens-dot" style="left:25.00%;bottom:90.0%">' in drawn
     assert '<polyline points="0.00,80.0 25.00,20.0 50.00,25.0 75.00,70.0"' in drawn
@@ -154,10 +154,9 @@ def test_captions_name_the_frame_and_say_when_it_was_not_seen():
     unseen = replace(first.track.crops[1], confidence=0.0)
     track = replace(first.track, crops=(first.track.crops[0], unseen))
     analysis = replace(clip_of_two.analysis, faces=(replace(first, track=track),))
-    said = panel.frame_caption(session_of(analysis), Choice(0, 1))
-    assert (
-        said
-        == f"Frame at 1.00 s, face 0, score {score}; not detected in this frame, its place is interpolated."
+    assert panel.frame_caption(session_of(analysis), Choice(0, 1)) == (
+        f"Frame at 1.00 s, face 0, score {score}; not detected in this frame, its place is "
+        "interpolated."
     )
     assert panel.frame_caption(session(), Choice(0, 0)).startswith("Face 0, score ")
 

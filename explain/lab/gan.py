@@ -41,9 +41,9 @@ LONG_KEPT = 24
 # The discriminator's rate / the generator's (Heusel et al., arXiv:1706.08500): at the same rate it
 # hardly told the two kinds apart.
 LONG_DISCRIMINATOR_PACE = 3.0
-# A mixture of Gaussians for the latent code (Ben-Yosef and Weinshall, arXiv:1808.10356): digits come
-# in separate kinds, and one Gaussian always has something between two of them. The mixture's centres
-# are learnt with the generator.
+# A mixture of Gaussians for the latent code (Ben-Yosef and Weinshall, arXiv:1808.10356): digits
+# come in separate kinds, and one Gaussian always has something between two of them. The mixture's
+# centres are learnt with the generator.
 CENTRES = 60
 CENTRE_SPREAD = 0.4  # share of a code that is noise around its centre
 CENTRE_PACE = 10.0  # the centres' learning rate / the generator's
@@ -216,7 +216,7 @@ def variety(samples: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.clip(apart, 0, None) / flat.shape[1]).sum() / (n * (n - 1)))
 
 
-# --------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # is it a digit, and which one?
 
 
@@ -241,7 +241,7 @@ def recognise(samples: NDArray[np.float32]) -> Recognised:
     return Recognised(best.argmin(axis=1), ordered[:, 1] / ordered[:, 0])
 
 
-# ----------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # the longer run
 
 

@@ -1,5 +1,6 @@
-"""Components that several tabs use: a picture, a file field with examples, a start and a stop button
-around slow work.
+"""Components that several tabs use.
+
+A picture, a file field with examples, and a start and a stop button around slow work.
 """
 
 from __future__ import annotations

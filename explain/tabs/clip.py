@@ -1,6 +1,4 @@
-"""A clip on the page: the player, and the timeline that moves with it. timeline.js joins the
-two.
-"""
+"""A clip on the page: the player, and the timeline that moves with it; timeline.js joins them."""
 
 from __future__ import annotations
 
@@ -24,7 +22,8 @@ def player(path: Path) -> str:
     """
     source = f"gradio_api/file={quote(str(path))}"
     return (
-        f'<video controls muted playsinline preload="auto" src="{source}" aria-label="The clip"></video>'
+        f'<video controls muted playsinline preload="auto" src="{source}" '
+        'aria-label="The clip"></video>'
         '<p class="lens-small lens-unplayable" hidden>Your browser cannot play this kind of clip. '
         "Its frames can still be chosen on the timeline.</p>"
     )
@@ -40,15 +39,18 @@ def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
     state = escape(json.dumps({"t": line.t, "end": end, "texts": texts}))
     marked = "; ".join(f"{i.start_s:.1f} to {i.end_s:.1f} s" for i in line.intervals) or "none"
     return (
-        f'<div class="lens-timeline" tabindex="0" role="slider" data-state="{state}" data-chosen="{chosen}" '
-        f'data-full="{chosen}" aria-valuemin="0" aria-valuemax="{len(line.t) - 1}" aria-valuenow="{chosen}" '
+        f'<div class="lens-timeline" tabindex="0" role="slider" data-state="{state}" '
+        f'data-chosen="{chosen}" data-full="{chosen}" aria-valuemin="0" '
+        f'aria-valuemax="{len(line.t) - 1}" aria-valuenow="{chosen}" '
         f'aria-valuetext="{texts[chosen]}" aria-label="Face {line.track} through the clip. '
         f'Suspicious stretches: {marked}. Arrow keys choose a frame.">'
         f"{_scores(line, end, chosen)}{_similarity(line, end)}"
-        f'<div class="lens-ends" aria-hidden="true"><span>0 s</span><span>{end:.1f} s</span></div></div>'
-        '<p class="lens-small">Upper trace: probability of a forgery, dots as measured, line smoothed; hatched: '
-        "suspicious. Lower trace: how alike the face's features are from one sampled frame to the next; a drop is a "
-        f'jump. Click, or use the arrow keys. Chosen: <b class="lens-now">{texts[chosen]}</b>.</p>'
+        '<div class="lens-ends" aria-hidden="true"><span>0 s</span>'
+        f"<span>{end:.1f} s</span></div></div>"
+        '<p class="lens-small">Upper trace: probability of a forgery, dots as measured, line '
+        "smoothed; hatched: suspicious. Lower trace: how alike the face's features are from one "
+        "sampled frame to the next; a drop is a jump. Click, or use the arrow keys. Chosen: "
+        f'<b class="lens-now">{texts[chosen]}</b>.</p>'
     )
 
 
@@ -79,11 +81,14 @@ def _scores(line: Timeline, end: float, chosen: int) -> str:
     return (
         '<div class="lens-plot">'
         '<span class="lens-y" style="top:0">1</span><span class="lens-y" style="bottom:0">0</span>'
-        f'<div class="lens-band" style="bottom:{low:.1%};height:{high - low:.1%}"><span>cannot say</span></div>'
+        f'<div class="lens-band" style="bottom:{low:.1%};height:{high - low:.1%}">'
+        "<span>cannot say</span></div>"
         '<span class="lens-zone" style="top:2px">forged-looking</span>'
         '<span class="lens-zone" style="bottom:2px">authentic-looking</span>'
-        f"{''.join(_interval(i, end) for i in line.intervals)}{_trace(line.t, line.p_smooth, end)}{dots}"
-        f'<div class="lens-chosen" style="left:{line.t[chosen] / end:.2%}"></div><div class="lens-head"></div></div>'
+        f"{''.join(_interval(i, end) for i in line.intervals)}"
+        f"{_trace(line.t, line.p_smooth, end)}{dots}"
+        f'<div class="lens-chosen" style="left:{line.t[chosen] / end:.2%}"></div>'
+        '<div class="lens-head"></div></div>'
     )
 
 

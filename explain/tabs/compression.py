@@ -76,12 +76,7 @@ def build(service: Service) -> None:
     with gr.Row(elem_classes="lens-lab"):
         with gr.Column(scale=2, min_width=300):
             files = source("compression", [e.name for e in EXAMPLES], "Or your own photo or clip")
-            kind = gr.Radio(
-                list(sweeps()),
-                value="JPEG",
-                label="What is done to it",
-                elem_id="lens-compression-kind",
-            )
+            kind = _kinds()
             run = runner(service, "compression", "Draw the curve")
         with gr.Column(scale=5, min_width=320):
             shown = _views()
@@ -121,6 +116,15 @@ def build(service: Service) -> None:
     )
     shown.restored.change(None, js=ALT_TEXTS)
     _endpoint(service)
+
+
+def _kinds() -> gr.Radio:
+    return gr.Radio(
+        list(sweeps()),
+        value="JPEG",
+        label="What is done to it",
+        elem_id="lens-compression-kind",
+    )
 
 
 def _views() -> LevelViews:

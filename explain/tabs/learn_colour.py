@@ -15,9 +15,10 @@ from explain.server.service import Service
 from explain.server.widgets import Update, picture, runner
 
 TEXT = (
-    "A small autoencoder was trained on faces in colour and guesses colour from brightness. It gets "
-    "skin about right and cannot know the colour of a coat: it takes the average. A coloured photo "
-    "is **edited**, which is not the same as a deepfake: the face is still that person's own.\n\n"
+    "A small autoencoder was trained on faces in colour and guesses colour from brightness. It "
+    "gets skin about right and cannot know the colour of a coat: it takes the average. A coloured "
+    "photo is **edited**, which is not the same as a deepfake: the face is still that person's "
+    "own.\n\n"
     "**Try:** double the strength. Does the score change? A detector of forgeries is not trained "
     "to detect editing."
 )

@@ -21,16 +21,16 @@ from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
 
 GAN_TEXT = (
     "Two networks play against each other: a **generator** draws digits from random numbers, a "
-    "**discriminator** tells them from real ones. Each learns from the other's mistakes, so neither "
-    "loss goes to zero when all is well.\n\n"
-    "**Try:** play 50 steps three times and watch the same 36 random inputs turn into strokes. Then "
-    "tick the collapse: only the generator goes on learning, and the discriminator stays as it is. "
-    "How different do the samples remain?"
+    "**discriminator** tells them from real ones. Each learns from the other's mistakes, so "
+    "neither loss goes to zero when all is well.\n\n"
+    "**Try:** play 50 steps three times and watch the same 36 random inputs turn into strokes. "
+    "Then tick the collapse: only the generator goes on learning, and the discriminator stays as "
+    "it is. How different do the samples remain?"
 )
 AUTOENCODER_TEXT = (
     "An autoencoder squeezes a picture of 784 pixels through a few numbers and rebuilds it. What "
-    "doesn't fit through is lost: that is why early deepfakes were blurred, and why a picture unlike "
-    "the training ones is rebuilt badly.\n\n"
+    "doesn't fit through is lost: that is why early deepfakes were blurred, and why a picture "
+    "unlike the training ones is rebuilt badly.\n\n"
     "**Try:** code size 2, then 32. Which digits melt into each other first? Then let it learn to "
     "take off noise."
 )
@@ -203,10 +203,10 @@ def errors(learnt: TrainedAutoencoder, numbers: int) -> list[str]:
     """How well unseen digits are rebuilt, against the best linear code of the same size."""
     mse, linear = learnt.error(split()[1].pictures).mean(), autoencoder.pca_error(numbers)
     return [
-        f"Mean squared error on digits it was not trained on: {mse:.4f}. The best linear code (PCA) "
-        f"of {numbers} numbers has {linear:.4f}.",
-        "With few numbers a learnt code loses less than a linear one. With many the linear one wins: "
-        "its decoder needs no training, and 1,437 digits are few to learn from.",
+        f"Mean squared error on digits it was not trained on: {mse:.4f}. The best linear code "
+        f"(PCA) of {numbers} numbers has {linear:.4f}.",
+        "With few numbers a learnt code loses less than a linear one. With many the linear one "
+        "wins: its decoder needs no training, and 1,437 digits are few to learn from.",
     ]
 
 

@@ -20,11 +20,11 @@ from explain.server.widgets import Update, picture, runner
 
 TEXT = (
     "A generator enlarges a small code step by step, and every enlargement leaves a faint pattern "
-    "that repeats. Your eye doesn't see it; in the **spectrum** it is a grid of bright dots (in the "
-    "rings), or missing fine detail. That is why the detector has a second stream that is given the "
-    "fine noise only.\n\n"
-    "**Try:** look for the dots before you read the table. Which up-sampler shows by dots, which by "
-    "softness?"
+    "that repeats. Your eye doesn't see it; in the **spectrum** it is a grid of bright dots (in "
+    "the rings), or missing fine detail. That is why the detector has a second stream that is "
+    "given the fine noise only.\n\n"
+    "**Try:** look for the dots before you read the table. Which up-sampler shows by dots, which "
+    "by softness?"
 )
 
 

@@ -28,16 +28,16 @@ SWAP_TEXT = (
     "face is swapped. Small, watermarked, and only with the two built-in public-domain faces."
 )
 FLICKER_TEXT = (
-    "**Frame by frame.** A clip is converted one frame at a time: find the face, align it, draw it, "
-    "blend it back. Nothing ties a frame to the one before, so the face trembles while the rest of "
-    "the picture doesn't. **Try:** guess the steadiness curve of the swapped clip before you press "
-    "the button."
+    "**Frame by frame.** A clip is converted one frame at a time: find the face, align it, draw "
+    "it, blend it back. Nothing ties a frame to the one before, so the face trembles while the "
+    "rest of the picture doesn't. **Try:** guess the steadiness curve of the swapped clip before "
+    "you press the button."
 )
 MOVE_TEXT = (
     "**Re-enactment** needs no second face: key points of a driving clip move this one, each "
     "carrying its surroundings along. **Try:** open the mouth all the way. There are no teeth and "
-    "no tongue to show: a learnt generator would have to invent them, and what lies behind the head "
-    "as well."
+    "no tongue to show: a learnt generator would have to invent them, and what lies behind the "
+    "head as well."
 )
 CLIP_FPS = 12.0  # of the re-enacted clip
 

@@ -1,12 +1,13 @@
-"""The model tab: how well the detector does, where a face lies among known ones, what it cannot do,
-how it learnt.
+"""The model tab: how well the detector does, where a face lies among known ones, what it cannot do
+and how it was trained.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +21,82 @@ from explain.server.service import Service
 from explain.server.widgets import Update, path_of, picture, runner, source
 
 CARD, ACCURACY, AUTHENTIC, ZOO = "MODEL_CARD.md", "accuracy.csv", "authentic.csv", "zoo.csv"
-# (file beside the weights, its heading, its alternative text); of those that are not there one
-# sentence says so.
+
+
+@dataclass(frozen=True)
+class MeasuredPicture:
+    """A picture beside the weights; where it is missing, one sentence says so."""
+
+    file: str
+    label: str
+    alt: str
+
+
 MEASURED = (
-    ("accuracy.png", "Accuracy by kind of forgery and degradation",
-     "Table of the area under the curve by kind of forgery and degradation, and genuine forgeries by type with their "
-     "intervals; the model card below has the numbers"),
-    ("reliability.png", "Reliability: does a score of 0.8 mean 8 in 10?",
-     "Share of forged files, if forged and authentic ones were equally common, against the calibrated score, beside "
-     "the diagonal of perfect calibration"),
-    ("risk_coverage.png", "Risk and coverage: what abstaining buys",
-     "Error among the surest answers against the share of files that are answered"),
-)  # fmt: skip
-LEARNT = (
-    ("training.png", "Training curves of the last run (most of the mean of weights that ships)",
-     "The training loss of the last run, which began from an earlier one's weights, and the area under the curve on "
-     "held-back faces, over all and by kind of forgery, against the number of pictures seen"),
-)  # fmt: skip
+    MeasuredPicture(
+        "accuracy.png",
+        "Accuracy by kind of forgery and degradation",
+        "Table of the area under the curve by kind of forgery and degradation, and genuine "
+        "forgeries by type with their intervals; the model card below has the numbers",
+    ),
+    MeasuredPicture(
+        "reliability.png",
+        "Reliability: does a score of 0.8 mean 8 in 10?",
+        "Share of forged files, if forged and authentic ones were equally common, against the "
+        "calibrated score, beside the diagonal of perfect calibration",
+    ),
+    MeasuredPicture(
+        "risk_coverage.png",
+        "Risk and coverage: what abstaining buys",
+        "Selective risk, the error among the surest answers, against coverage, the share of files "
+        "that get an answer",
+    ),
+)
+TRAINING = (
+    MeasuredPicture(
+        "training.png",
+        "Training curves of the last run (most of the mean of weights that ships)",
+        "The training loss of the last run, which began from an earlier one's weights, and the "
+        "area under the curve on held-back faces, over all and by kind of forgery, against the "
+        "number of training images",
+    ),
+)
 ACCURACY_TEXT = (
-    "### Accuracy with 95% intervals\nArea under the curve on held-back faces with fresh forgeries, by kind of forgery "
-    "and degradation: 1 is perfect, 0.5 is chance."
+    "### Accuracy with 95% intervals\nArea under the curve on held-back faces with fresh "
+    "forgeries, by kind of forgery and degradation: 1 is perfect, 0.5 is chance."
 )
 AUTHENTIC_TEXT = (
-    "Share of held-back authentic faces that it calls forged, group by group. "
-    "Groups that lie far apart mean that it follows something else than forgery; small groups scatter by chance."
+    "Share of held-back authentic faces that it calls forged, group by group. Groups that lie far "
+    "apart mean that it follows something else than forgery; small groups scatter by chance."
 )
 MAP_TEXT = (
-    "The detector turns each face into 512 numbers, an **embedding**. Here are those of held-back authentic faces and "
-    "of forgeries made from them, as embeddings only: no picture is kept. Faces that the detector finds alike lie "
-    "close together. **Try:** the astronaut and her forged twin. Which neighbours do they get?"
+    "The detector turns each face into 512 numbers, an **embedding**. Here are those of held-back "
+    "authentic faces and of forgeries made from them, as embeddings only: no picture is kept. "
+    "Faces that the detector finds alike lie close together. **Try:** the astronaut, real and "
+    "forged. Which neighbours do they get?"
 )
 WEAK_TEXT = (
-    "Each example is made here and now from built-in faces and judged by the detector as it is loaded, so it may also "
-    "hold out. The model card below has the measured figures."
+    "Each example is made now from built-in faces and judged by the detector as it is loaded, so "
+    "it may also be judged rightly. The model card below has the measured figures."
 )
 ZOO_TEXT = (
     "### Other systems on the same material\n"
-    "Every recipe of `detector/training/recipes`, trained for the same few minutes of computing on the same forged "
-    "faces, beside the shipped model. So short a training ranks how quickly systems learn, not how good they become."
+    "Every recipe of `detector/training/recipes`, trained for the same few minutes of computing on "
+    "the same forged faces, beside the shipped model. So short a training ranks how quickly "
+    "systems learn, not how good they become."
 )
 HEADINGS = {
-    "recipe": "Recipe", "start": "Start", "auc": "AUC", "loss_first": "Loss at first", "loss_last": "Loss at last",
-    "parameters_m": "Parameters (millions)", "ms_per_image": "ms per image", "train_images_per_s": "Training images/s",
-    "images_seen": "Images seen", "seconds": "Seconds",
-}  # fmt: skip
+    "recipe": "Recipe",
+    "start": "Start",
+    "auc": "AUC",
+    "loss_first": "Loss at first",
+    "loss_last": "Loss at last",
+    "parameters_m": "Parameters (millions)",
+    "ms_per_image": "ms per image",
+    "train_images_per_s": "Training images/s",
+    "images_seen": "Training images",
+    "seconds": "Seconds",
+}
 
 
 def build(service: Service) -> None:
@@ -72,17 +105,17 @@ def build(service: Service) -> None:
     _pictures(MEASURED)
     _pivot(SHIPPED / ACCURACY, ACCURACY_TEXT, "Forgery", _interval)
     with gr.Accordion(
-        "Does it follow what is no forgery? False positives by group",
+        "Does it follow anything but forgery? False positives by group",
         open=False,
         elem_classes="lens-lab",
     ):
-        _pivot(SHIPPED / AUTHENTIC, AUTHENTIC_TEXT, "Group (faces)", _alarms)
+        _pivot(SHIPPED / AUTHENTIC, AUTHENTIC_TEXT, "Group (faces)", _false_positives)
     gr.Markdown("## Your face among known ones")
     _map(service)
     gr.Markdown("## What it cannot do, with examples")
     _weaknesses(service)
-    gr.Markdown("## How it learnt")
-    _pictures(LEARNT)
+    gr.Markdown("## How it was trained")
+    _pictures(TRAINING)
     _zoo(SHIPPED / ZOO)
     card = SHIPPED / CARD
     text = (
@@ -94,36 +127,43 @@ def build(service: Service) -> None:
 
 
 def _on_the_page(card: str) -> str:
-    """The card without its head for the Hub, the marks of its tables, and links to files: those
-    lie beside it, not on the page.
-    """
+    """The card without its head for the Hub, its tables' marks and its links to files."""
     text = re.sub(r"\A---\n.*?\n---\n+|<!--.*?-->\n", "", card, flags=re.DOTALL)
     return re.sub(r"\[([^]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 
-def _pictures(offered: tuple[tuple[str, str, str], ...]) -> None:
-    """Those of the pictures that lie beside the weights, the first in a row of its own, and which
-    don't.
-    """
-    there = [
-        (SHIPPED / name, label, alt) for name, label, alt in offered if (SHIPPED / name).is_file()
-    ]
+def _pictures(offered: Sequence[MeasuredPicture]) -> None:
+    """Those that lie beside the weights, the first in a row of its own, and what is missing."""
+    there = [picture for picture in offered if (SHIPPED / picture.file).is_file()]
     for row in (there[:1], there[1:]):
         with gr.Row(elem_classes="lens-lab"):
-            for path, label, alt in row:
+            for shown in row:
                 gr.Image(
-                    str(path), label=label, format="png", interactive=False, alt_text=alt,
-                    elem_id=f"lens-{path.stem.replace('_', '-')}", buttons=["download", "fullscreen"], min_width=300,
-                )  # fmt: skip
-    absent = [label for name, label, _ in offered if not (SHIPPED / name).is_file()]
+                    str(SHIPPED / shown.file),
+                    label=shown.label,
+                    format="png",
+                    interactive=False,
+                    alt_text=shown.alt,
+                    elem_id=f"lens-{Path(shown.file).stem.replace('_', '-')}",
+                    buttons=["download", "fullscreen"],
+                    min_width=300,
+                )
+    absent = [picture.label for picture in offered if picture not in there]
     if absent:
         gr.Markdown(f"Not in this copy: {'; '.join(absent)}.")
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table that is read from a file."""
+
+    line: str
+    column: str
+    text: str
+
+
 def _rows(path: Path, heading: str) -> list[dict[str, str]]:
-    """What a table beside the weights holds, under its heading; no rows and a sentence where it is
-    not there.
-    """
+    """The rows of a table beside the weights, under a heading; none and a sentence without it."""
     gr.Markdown(heading)
     if not path.is_file():
         gr.Markdown(f"The table {path.name} is not in this copy.")
@@ -136,16 +176,16 @@ def _pivot(
     path: Path,
     heading: str,
     first: str,
-    cell: Callable[[Mapping[str, str]], tuple[str, str, str] | None],
+    cell: Callable[[Mapping[str, str]], Cell | None],
 ) -> None:
-    """A table with a line and a column for each that `cell` names; cell: a row of the file ->
-    (line, column, text).
+    """A table with a line and a column for each that `cell` makes of a row of the file.
+
+    first: heading of the lines' names.
     """
     lines: dict[str, dict[str, str]] = {}
     for row in _rows(path, heading):
         if found := cell(row):
-            line, column, text = found
-            lines.setdefault(line, {})[column] = text
+            lines.setdefault(found.line, {})[found.column] = found.text
     columns = list(dict.fromkeys(column for line in lines.values() for column in line))
     if lines:
         grid = markup.grid(
@@ -155,20 +195,19 @@ def _pivot(
         gr.HTML(grid, elem_id=f"lens-{path.stem}-table")
 
 
-def _interval(row: Mapping[str, str]) -> tuple[str, str, str] | None:
+def _interval(row: Mapping[str, str]) -> Cell | None:
     if row["set"] != "validation faces":
         return None
     auc, low, high = (float(row[name]) for name in ("auc", "auc_low", "auc_high"))
-    return row["family"], row["degradation"], f"{auc:.2f} ({low:.2f}-{high:.2f})"
+    return Cell(row["family"], row["degradation"], f"{auc:.2f} ({low:.2f}-{high:.2f})")
 
 
-def _alarms(row: Mapping[str, str]) -> tuple[str, str, str]:
+def _false_positives(row: Mapping[str, str]) -> Cell:
     # a file format, or an editor's work, stands for itself
     own = row["group"] == row["degradation"]
-    column = "none" if own else row["degradation"]
-    return (
+    return Cell(
         f"{row['kind']}: {row['group']} ({row['n']})",
-        column,
+        "none" if own else row["degradation"],
         f"{float(row['false_positives']):.0%}",
     )
 
@@ -184,7 +223,10 @@ def _map(service: Service) -> None:
             )
             run = runner(service, "map", "Place the face on the map")
         with gr.Column(scale=5, min_width=320):
-            alt = "Points for known faces by kind, each kind with its own sign, and the chosen face as a large star"
+            alt = (
+                "Points for known faces by kind, each kind with its own sign, and the chosen face "
+                "as a large star"
+            )
             shown = picture(
                 "Map of embeddings (two principal components)", "lens-map", alt, visible=False
             )
@@ -247,7 +289,7 @@ def _zoo(path: Path) -> None:
 
 
 def _cell(value: str) -> str:
-    """A number to three digits; anything else as it is."""
+    """A number to three digits; anything else unchanged."""
     try:
         return f"{float(value):.3g}" if "." in value else value
     except ValueError:

@@ -80,7 +80,7 @@ class OnDemand:
     def _on(
         self, button: gr.Button, outputs: Sequence[Any], work: Callable[..., Update], *more: Any
     ) -> None:
-        """Run `work(session, choice, *more)` at a click. Pictures appear with their first content."""
+        """Run `work(session, choice, *more)` at a click; pictures appear with their content."""
 
         @spoken(self.status)
         def clicked(token: str | None, chosen: Choice, *extra: Any) -> Update:

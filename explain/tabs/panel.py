@@ -152,7 +152,7 @@ def evidence_scale(session: Session, face: int) -> Scale:
 
 
 def heat_over_face(rgb: Rgb, crop: FaceCrop, heat: Heat, scale: Scale | None = None) -> Rgb:
-    """A heat map over the frame's own pixels around the face, its scale (by default its own) below."""
+    """A heat map over the frame's pixels around the face, with its scale (by default its own)."""
     scale = scale or figures.shared_scale([heat])
     laid = figures.overlay(figures.view_face(rgb, crop), crop, heat, scale)
     return figures.with_colour_bar(laid, scale)
