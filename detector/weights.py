@@ -53,15 +53,17 @@ class ClipFiles:
 
         On a GPU everything stays in float32, for autocast.
         """
-        expert = ClipExpert(pretrained=not self.base)
+        expert = ClipExpert.empty() if self.base else ClipExpert(pretrained=True)
         state: dict[str, torch.Tensor] = {}
         for name, digest in self.base:
             state.update(read_verified(self.folder / name, digest))
         tuned = read_verified(self.folder / self.tuned[0], self.tuned[1])
         try:
             if state:
-                expert.tower.load_state_dict(decode_base(state))
-            unknown = expert.load_state_dict(tuned, strict=False).unexpected_keys
+                expert.tower.load_state_dict(decode_base(state), assign=True)
+                state.clear()
+            own = {name: value.float() for name, value in tuned.items()}
+            unknown = expert.load_state_dict(own, strict=False, assign=True).unexpected_keys
         except (RuntimeError, KeyError) as err:
             raise WeightsError("The weights of the second network do not fit it.") from err
         if unknown or set(tuned) != set(tuned_state(expert)):

@@ -101,6 +101,19 @@ class ClipExpert(nn.Module):
         x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
         return generated_features(self._tokens(x))
 
+    @classmethod
+    def empty(cls) -> ClipExpert:
+        """A network whose weights are still to be assigned (`load_state_dict(assign=True)`).
+
+        Drawing 86 million random numbers first would take three seconds and the memory twice.
+        """
+        with torch.device("meta"):
+            expert = cls()
+        config = timm_config(TOWER)
+        expert.mean = torch.tensor(config.mean).view(1, 3, 1, 1)
+        expert.std = torch.tensor(config.std).view(1, 3, 1, 1)
+        return expert
+
     def in_precision(self, dtype: torch.dtype) -> ClipExpert:
         """The tower's matrices in `dtype`, norms and heads in float32, which they need."""
         self.tower.to(dtype)
