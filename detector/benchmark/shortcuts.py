@@ -111,7 +111,7 @@ def shortcut_rows(
     for name in tqdm(DEGRADATIONS | fixed, desc="degradations", disable=None):
         recipes = (fixed[name] if name in fixed else DEGRADATIONS[name](rng) for _ in chosen)
         crops = np.stack([_crop(p, recipe) for p, recipe in zip(chosen, recipes, strict=True)])
-        logits = detector.predict(crops, kind="image").logits.astype(float)
+        logits = detector.score(crops, kind="image").astype(float)
         p = np.array([profile.calibration.probability(v) for v in logits])
         alarm = p > profile.thresholds.forged_above
         if name in kind_of:
