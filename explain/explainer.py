@@ -25,8 +25,8 @@ SHOWN_CAM = "Grad-CAM"  # of the CAM family, the one that is drawn unless others
 class Explainer:
     """Explains what one detector says of files of one kind. Safe to share between threads.
 
-    Crops are (S, S, 3) uint8. They are scored as the detector scores the kind, and the explained
-    number is always the frame logit.
+    Crops are (S, S, 3) uint8. They are scored as the detector scores the kind, by both of its
+    networks where it has two. Maps explain the two-stream network's frame logit.
     """
 
     def __init__(self, detector: Detector, kind: Kind) -> None:
@@ -66,11 +66,15 @@ class Explainer:
     # scores
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Frame logits (N,) of crops (N, S, S, 3)."""
+        """Frame logits (N,) of crops (N, S, S, 3), as the verdict reads them."""
+        return self.detector.score(crops, kind=self.kind)
+
+    def map_logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The two-stream network's frame logits (N,): the number that every map explains."""
         return self.detector.predict(crops, kind=self.kind).logits
 
     def probability(self, logit: float) -> float:
-        """The calibrated probability of a forgery that belongs to a logit."""
+        """The calibrated probability of a forgery that belongs to a logit of `score`."""
         return self.profile.calibration.probability(logit)
 
     # ------------------------------------------------------------------------------------------
@@ -108,7 +112,7 @@ class Explainer:
         found: dict[str, Heat] = {}
         for method in methods:
             if method == OCCLUSION:
-                found[method] = cam.occlusion(self.score, crop)
+                found[method] = cam.occlusion(self.map_logits, crop)
             else:
                 capture = capture or self.capture(crop)
                 found[method] = cam.captured_heat(capture, method, crop.shape[0])
@@ -123,7 +127,7 @@ class Explainer:
         seed: int = 0,
     ) -> Regions:
         """LIME; see regions.explain_regions."""
-        return regions.explain_regions(self.score, crop, fill, given, n_samples, seed)
+        return regions.explain_regions(self.map_logits, crop, fill, given, n_samples, seed)
 
     def report_card(
         self,
@@ -134,7 +138,7 @@ class Explainer:
         seed: int = 0,
     ) -> ReportCard:
         """Grade every map against the controls; see faithfulness.report_card."""
-        return faithfulness.report_card(self.score, crop, maps, given, steps, seed)
+        return faithfulness.report_card(self.map_logits, crop, maps, given, steps, seed)
 
     def shuffle_weights(
         self, crop: NDArray[np.uint8], methods: Sequence[str], seed: int = 0

@@ -49,8 +49,9 @@ class Explanation:
     face: FaceAnalysis
     frame: Frame
     crop: FaceCrop
-    logit: float  # frame logit, in float32
+    logit: float  # frame logit, as the verdict reads it
     p: float  # calibrated probability of this frame
+    map_logit: float  # of the two-stream network alone: what the maps explain, in float32
     heats: Mapping[str, Heat]  # method -> map, LIME's among them if it was asked for
     regions: Regions | None
     card: ReportCard | None
@@ -88,7 +89,8 @@ def explain_face(
         raise ValueError(f"expected an explainer of {analysis.media.kind}, got {explainer.kind}")
     report = progress or (lambda share, stage: None)
     face = analysis.faces[face_index]
-    crop = face.track.crops[most_suspicious(face) if crop_index is None else crop_index]
+    index = most_suspicious(face) if crop_index is None else crop_index
+    crop = face.track.crops[index]
     maps = _draw_maps(explainer, crop.rgb, options or ExplainOptions(), report)
     report(0.95, "Putting it into words")
     timeline = timeline or build_timeline(face, explainer.profile.thresholds)
@@ -97,8 +99,9 @@ def explain_face(
         face=face,
         frame=next(frame for frame in analysis.media.frames if frame.index == crop.frame_index),
         crop=crop,
-        logit=maps.capture.logit,
-        p=explainer.probability(maps.capture.logit),
+        logit=face.evidence[index].logit,
+        p=face.p_frames[index],
+        map_logit=maps.capture.logit,
         heats=maps.heats,
         regions=maps.regions,
         card=maps.card,

@@ -100,6 +100,7 @@ def _explanation(e: Explanation) -> dict[str, Any]:
             "t": _r(e.crop.t),
             "p_fake": _r(e.p),
             "logit": _r(e.logit),
+            "map_logit": _r(e.map_logit),
         },
         "box_xyxy": [_r(v) for v in e.crop.box_xyxy_px],
         "words": list(e.words),

@@ -120,7 +120,7 @@ def compare_colours(
         "coloured": colourise(shipped(), crop, strength),
     }
     report(0.5, "Asking the detector")
-    logits = detector.predict(np.stack(list(pictures.values())), kind="image").logits
+    logits = detector.score(np.stack(list(pictures.values())), kind="image")
     chance = detector.profiles["image"].calibration.probability
     p = {name: chance(float(logit)) for name, logit in zip(pictures, logits, strict=True)}
     report(1.0, "Done")

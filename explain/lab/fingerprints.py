@@ -73,7 +73,7 @@ def take_fingerprints(
 def _print(explainer: Explainer, name: str, crop: Rgb) -> Fingerprint:
     seen = explainer.capture(crop)
     power = spectrum(crop)
-    p = explainer.probability(seen.logit)
+    p = explainer.probability(float(explainer.score(crop[None])[0]))
     share = seen.stream_shares().get(NOISE_STREAM)
     return Fingerprint(
         name=name,
