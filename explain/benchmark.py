@@ -148,7 +148,7 @@ def _face_rows(
     card = explainer.report_card(pair.forged, graded, pair.authentic, seed=index)
     logits = explainer.score(np.stack([pair.authentic, pair.forged]))
     authentic, forged = (float(logit) for logit in logits)
-    told = forged - authentic >= TOLD_APART
+    told_apart = forged - authentic >= TOLD_APART
     rows = []
     for name in (*maps, *CONTROLS):
         row: Row = {
@@ -161,7 +161,7 @@ def _face_rows(
         if name in maps:
             found = localise(maps[name].map, pair.mask, seed=index)
             row |= {"pixel_auc": found.pixel_auc, "pointing": int(found.pointing), "iou": found.iou}
-        if name in card.curves and told:
+        if name in card.curves and told_apart:
             curve = card.curves[name]
             row["deletion"] = (curve.deletion_auc - authentic) / (forged - authentic)
             row["insertion"] = (curve.insertion_auc - authentic) / (forged - authentic)
@@ -209,8 +209,8 @@ def timings(explainer: Explainer, crop: NDArray[np.uint8]) -> dict[str, float]:
     face_crop = FaceCrop(
         crop, np.array([[1, 0, 0], [0, 1, 0]], np.float32), 0, 0.0, box, points, 1.0
     )
-    seen = detector.predict(crop[None], kind="image")
-    evidence = Evidence(float(seen.logits[0]), seen.maps[0], seen.embeddings[0])
+    predicted = detector.predict(crop[None], kind="image")
+    evidence = Evidence(float(predicted.logits[0]), predicted.maps[0], predicted.embeddings[0])
     verdict = Verdict(Label.UNCERTAIN, "For the clock only.", 0.5, evidence.logit)
     face = FaceAnalysis(FaceTrack(0, (face_crop,)), (evidence,), (0.5,), verdict)
     media = Media("clock.png", "0" * 64, "image", side, side, 0.0, (Frame(0, 0.0, crop),))
@@ -230,11 +230,16 @@ def _seconds(job: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def lead(rows: Sequence[Row], key: str, control: str) -> tuple[float, float]:
-    """By how much the evidence map beats a control on the same faces.
+@dataclass(frozen=True)
+class Lead:
+    """By how much the evidence map beats a control on the same faces."""
 
-    Returns the mean and half the width of its 95% interval.
-    """
+    mean: float
+    half_width: float  # of its 95% interval; infinite with fewer than two faces
+
+
+def lead(rows: Sequence[Row], key: str, control: str) -> Lead:
+    """The evidence map's lead over a control in "deletion" or "insertion"."""
     ours, theirs = (
         {row["face"]: float(row[key]) for row in rows if row["map"] == name and key in row}
         for name in (EVIDENCE_MAP, control)
@@ -242,42 +247,53 @@ def lead(rows: Sequence[Row], key: str, control: str) -> tuple[float, float]:
     gaps = np.array([ours[face] - theirs[face] for face in ours if face in theirs])
     gaps = -gaps if key == "deletion" else gaps
     if len(gaps) < 2:
-        return float(gaps.sum()), np.inf
-    return float(gaps.mean()), float(1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+        return Lead(float(gaps.sum()), np.inf)
+    return Lead(float(gaps.mean()), float(1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps))))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the explanations should reach, and whether they do."""
+
+    text: str
+    holds: bool
 
 
 def claims(
     rows: Sequence[Row], summary: Sequence[Row], seconds: Mapping[str, float]
-) -> list[tuple[str, bool]]:
-    """What the explanations should reach, and whether they do."""
+) -> list[Claim]:
+    """Every claim about accuracy, controls, shuffled weights and time."""
     lines = {str(line["map"]): line for line in summary}
-    found: list[tuple[str, bool]] = []
+    found: list[Claim] = []
     if (best := lines.get(EVIDENCE_MAP)) is not None:
         bar, auc = BARS["evidence map pixel AUC"], float(best["pixel_auc"])
-        found.append((f"evidence map pixel AUC {auc:.3f} >= {bar}", auc >= bar))
+        found.append(Claim(f"evidence map pixel AUC {auc:.3f} >= {bar}", auc >= bar))
         for control in CONTROLS:
-            for key, sign in (("deletion", -1), ("insertion", 1)):
-                if key not in best or key not in lines[control]:
-                    continue
-                gap = sign * (float(best[key]) - float(lines[control][key]))
-                apart = gap > float(best[f"{key}_ci"]) + float(lines[control][f"{key}_ci"])
-                found.append((f"evidence map {key} beats {control}, intervals apart", apart))
-                by, half = lead(rows, key, control)
-                on_pairs = f"on the same faces by {by:.3f} +-{half:.3f}"
-                found.append((f"evidence map {key} beats {control} {on_pairs}", by > half))
+            found += _control_claims(rows, best, lines[control], control)
     for name, line in lines.items():
         if "shuffle" in line and not name.startswith("EigenCAM"):
             value = float(line["shuffle"])
-            found.append(
-                (
-                    f"{name}: rank correlation {value:+.2f} after shuffling",
-                    abs(value) < RANDOMISED_BELOW,
-                )
-            )
+            text = f"{name}: rank correlation {value:+.2f} after shuffling"
+            found.append(Claim(text, abs(value) < RANDOMISED_BELOW))
     found += [
-        (f"{name[:-2]} {s:.2f} s <= {BARS[name]} s", s <= BARS[name]) for name, s in seconds.items()
+        Claim(f"{name[:-2]} {s:.2f} s <= {BARS[name]} s", s <= BARS[name])
+        for name, s in seconds.items()
     ]
     return found
+
+
+def _control_claims(rows: Sequence[Row], best: Row, line: Row, control: str) -> Iterator[Claim]:
+    """That the evidence map beats a control, over all faces and on the same ones."""
+    for key, sign in (("deletion", -1), ("insertion", 1)):
+        if key not in best or key not in line:
+            continue
+        beats = f"evidence map {key} beats {control}"
+        gap = sign * (float(best[key]) - float(line[key]))
+        apart = gap > float(best[f"{key}_ci"]) + float(line[f"{key}_ci"])
+        yield Claim(f"{beats}, intervals apart", apart)
+        by = lead(rows, key, control)
+        text = f"{beats} on the same faces by {by.mean:.3f} +-{by.half_width:.3f}"
+        yield Claim(text, by.mean > by.half_width)
 
 
 def table(summary: Sequence[Row]) -> str:
@@ -340,8 +356,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_csv(options.out / "summary.csv", summary)
     checked = claims(rows, summary, timings(explainer, next(forge_pairs(pictures, 1, rng)).forged))
     print(table(summary))
-    print("\n".join(f"{'holds ' if holds else 'FAILS '} {text}" for text, holds in checked))
-    return 0 if all(holds for _, holds in checked) else 1
+    print("\n".join(f"{'holds ' if c.holds else 'FAILS '} {c.text}" for c in checked))
+    return 0 if all(claim.holds for claim in checked) else 1
 
 
 def _count(index: int, total: int) -> None:

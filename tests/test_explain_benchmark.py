@@ -66,7 +66,7 @@ def test_claims() -> None:
     faces = [(0, 0.2, 0.3), (1, 0.3, 0.5), (2, 0.4, 0.7)]
     rows = [{"face": n, "map": "evidence map", "deletion": ours} for n, ours, _ in faces]
     rows += [{"face": n, "map": "centre", "deletion": theirs} for n, _, theirs in faces]
-    found = dict(claims(rows, summary_of(0.2, -0.1), seconds))
+    found = {claim.text: claim.holds for claim in claims(rows, summary_of(0.2, -0.1), seconds)}
     assert found["evidence map deletion beats centre on the same faces by 0.200 +-0.113"] is True
     assert found["evidence map insertion beats edges on the same faces by 0.000 +-inf"] is False
     assert found["evidence map pixel AUC 0.975 >= 0.97"] is True
@@ -74,7 +74,7 @@ def test_claims() -> None:
     assert found["evidence map: rank correlation -0.10 after shuffling"] is True
     assert found["LIME 6.00 s <= 5.0 s"] is False and found["Grad-CAM 0.10 s <= 0.3 s"] is True
     assert not any("EigenCAM" in text for text in found)  # it knows no class
-    worse = dict(claims([], summary_of(0.47, 0.5), seconds))
+    worse = {claim.text: claim.holds for claim in claims([], summary_of(0.47, 0.5), seconds)}
     # lower, but the intervals touch
     assert worse["evidence map deletion beats centre, intervals apart"] is False
     assert worse["evidence map: rank correlation +0.50 after shuffling"] is False

@@ -1,7 +1,7 @@
 """Colouring the past: a small autoencoder that guesses colour (Lab's a and b) from lightness (L).
 
-A coloured photograph is edited, and yet nobody's face was forged: the lesson shows what the
-detector makes of that.
+A coloured photograph is edited, and yet nobody's face was forged: the lesson shows how the detector
+scores one.
 
 `python -m explain.lab.colour --faces FOLDER` trains the shipped weights on authentic faces; with
 `--measure` it measures them instead.

@@ -71,17 +71,17 @@ def take_fingerprints(
 
 
 def _print(explainer: Explainer, name: str, crop: Rgb) -> Fingerprint:
-    seen = explainer.capture(crop)
+    captured = explainer.capture(crop)
     power = spectrum(crop)
     p = explainer.probability(float(explainer.score(crop[None])[0]))
-    share = seen.stream_shares().get(NOISE_STREAM)
+    share = captured.stream_shares().get(NOISE_STREAM)
     return Fingerprint(
         name=name,
         rgb=crop,
         spectrum=power,
         profile=radial(power),
         dots=dots(power),
-        logit=seen.logit,
+        logit=captured.logit,
         p=p,
         noise_share=share,
     )

@@ -1,4 +1,4 @@
-"""The forgery lab: one face forged from itself by hand, and what the detector makes of it.
+"""The forgery lab: one face forged from itself by hand, and the detector's answer.
 
 Only ever the face's own pixels: self-blend, part splice, or the face as a small generator gives it
 back. Nobody's face is put on somebody else's picture here.

@@ -91,11 +91,11 @@ def answered(answer: Callable[..., Any], more_outputs: int = 0) -> Callable[...,
         try:
             return answer(path, *values)
         except DetectorError as err:
-            told = {
+            error = {
                 "file": Path(path).name,
                 "error": {"type": type(err).__name__, "message": str(err)},
             }
-            return [told, *([None] * more_outputs)] if more_outputs else told
+            return [error, *([None] * more_outputs)] if more_outputs else error
         except CallerError as err:
             raise gr.Error(str(err), print_exception=False) from err
         except Exception as err:

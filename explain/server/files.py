@@ -1,5 +1,4 @@
-"""What Gradio keeps of a visitor: files, each under a name of its own that nobody can guess, and
-state. Both go with the visitor."""
+"""What Gradio keeps of a visitor, files and state, and that both go with the visitor."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio import processing_utils, route_utils
 
-NAME_BYTES = 32  # of chance in a name
+NAME_BYTES = 32  # of randomness in a file name
 MOST_VISITORS = 2000  # whose files are known; callers of the API without a session never leave
 
 
@@ -31,8 +30,8 @@ class OwnUpload(route_utils.GradioUploadFile):
 
 
 def own_names() -> None:
-    """Have Gradio name files by chance instead of by content, and leave no empty file beside each
-    upload it reads.
+    """Have Gradio name files at random instead of by content, and leave no empty file beside each
+    upload that it reads.
     """
     route_utils.GradioUploadFile = OwnUpload  # type: ignore[misc]
     for name in ("hash_file", "hash_bytes"):
@@ -41,8 +40,7 @@ def own_names() -> None:
 
 
 class ForgetfulBlocks(gr.Blocks):
-    """Blocks that know which visitor sent or was shown a file, and keep nothing of a visitor who
-    left.
+    """Blocks that know which visitor sent or got a file, and keep nothing of those who left.
 
     Gradio keeps half a megabyte of each, and of each call without a session, until there are
     10,000.
@@ -80,8 +78,9 @@ class ForgetfulBlocks(gr.Blocks):
         return int(self._queue.get_active_worker_count())
 
     def left(self, request: gr.Request) -> None:
-        """A visitor closed the page. The last to be told: whatever runs for a visitor brings the
-        state back.
+        """Forget a visitor who closed the page.
+
+        To be called last: whatever still runs for the visitor brings the state back.
         """
         visitor = str(request.session_hash)
         self._drop_state(visitor)

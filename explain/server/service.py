@@ -121,11 +121,11 @@ class Sessions:
             session.clear()
 
     def drop_of(self, visitor: str) -> None:
-        """Drop what a visitor who left was looking at."""
+        """Drop the sessions of a visitor who left."""
         self._drop_if(lambda session: session.visitor == visitor)
 
     def drop_unused(self, most_s: float) -> None:
-        """Drop what nobody looked at for so long."""
+        """Drop sessions that were not used for so many seconds."""
         self._drop_if(lambda session: time.monotonic() - session.used_s > most_s)
 
     def _drop_if(self, wanted: Callable[[Session], bool]) -> None:

@@ -17,7 +17,7 @@ from explain.server import markup
 from explain.server.faults import spoken
 from explain.server.service import Service
 
-IDLE_SECONDS = 3600  # what a visitor made and nobody looked at for this long is dropped
+IDLE_SECONDS = 3600  # what a visitor made is dropped when it was not used for this long
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Update = dict[Any, Any]
 
@@ -80,10 +80,9 @@ class Runner:
         outputs: Sequence[Any],
         *others: gr.Button,
     ) -> None:
-        """Run `work(step, *inputs)` at a click on start or one of the others; `step(share, stage)`
-        raises when stopped.
+        """Run `work(step, *inputs)` at a click on start, or on one of `others`.
 
-        `others` start the same work; it is told nothing of which button it was.
+        `work` calls `step(share, stage)` now and then, which raises Cancelled after a stop.
         """
         buttons = [self.start, self.stop]
 

@@ -1,5 +1,5 @@
-"""The forgery lab's tab: sliders on one side, the forged face and what the detector makes of it on
-the other.
+"""The forgery lab's tab: sliders on one side, the forged face and the detector's answer beside
+them.
 """
 
 from __future__ import annotations

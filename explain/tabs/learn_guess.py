@@ -1,4 +1,4 @@
-"""Lesson 6: ten pairs; the learner commits to a guess before anything is told."""
+"""Lesson 6: ten pairs; the learner commits to a guess before the truth is shown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Table:
     pictures: list[gr.Image]
     buttons: list[gr.Button]
     following: gr.Button
-    told: gr.HTML
+    answer_text: gr.HTML
     truth: gr.Image
     summary: gr.HTML
 
@@ -48,7 +48,7 @@ class Table:
     def of_one_pair(self) -> list[Any]:
         """Everything that changes from pair to pair."""
         choice = [self.asked, *self.pictures, *self.buttons, self.following]
-        return [*choice, self.told, self.truth]
+        return [*choice, self.answer_text, self.truth]
 
 
 def build(service: Service) -> None:
@@ -70,7 +70,7 @@ def build(service: Service) -> None:
         button.click(
             partial(_show_truth, table, kept, side),
             kept,
-            [kept, table.told, table.truth, table.summary, *table.buttons, table.following],
+            [kept, table.answer_text, table.truth, table.summary, *table.buttons, table.following],
             **QUIET,
         )
     table.following.click(partial(_ask, table), kept, table.of_one_pair, **QUIET)
@@ -93,19 +93,19 @@ def _lay_out() -> Table:
         following = gr.Button(
             "Next pair", variant="primary", interactive=False, elem_id="lens-guess-next"
         )
-    told = gr.HTML(elem_id="lens-guess-told")
+    answer_text = gr.HTML(elem_id="lens-guess-told")
     truth = picture(
         "Where the forgery is",
         "lens-guess-truth",
         "The forged face, its true mask, and the model's map",
     )
     return Table(
-        asked, pictures, buttons, following, told, truth, gr.HTML(elem_id="lens-guess-table")
+        asked, pictures, buttons, following, answer_text, truth, gr.HTML(elem_id="lens-guess-table")
     )
 
 
 def _ask(table: Table, deal: Deal) -> Update:
-    """The next pair, and nothing told about it."""
+    """The next pair, without its truth."""
     pair = deal.pairs[len(deal.guesses)]
     number = f"Pair {len(deal.guesses) + 1} of {len(deal.pairs)}"
     return {
@@ -113,7 +113,7 @@ def _ask(table: Table, deal: Deal) -> Update:
         **dict(zip(table.pictures, pair.pictures, strict=True)),
         **{button: gr.Button(interactive=True) for button in table.buttons},
         table.following: gr.Button(interactive=False),
-        table.told: "",
+        table.answer_text: "",
         table.truth: None,
     }
 
@@ -124,7 +124,7 @@ def _show_truth(table: Table, kept: gr.State, side: int, deal: Deal) -> Update:
     deal = replace(deal, guesses=(*deal.guesses, side))
     return {
         kept: deal,
-        table.told: markup.sentences(answer(pair, side)),
+        table.answer_text: markup.sentences(answer(pair, side)),
         table.truth: truth_picture(pair),
         table.summary: summary(deal),
         **{button: gr.Button(interactive=False) for button in table.buttons},
