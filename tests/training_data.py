@@ -1,5 +1,9 @@
 """Made-up faces and sources for the tests of training: nothing is read from a data set."""
 
+import csv
+from pathlib import Path
+
+import cv2
 import numpy as np
 
 from detector.forgery.pictures import LabelledFace
@@ -16,6 +20,29 @@ def picture(seed: int, split: str = "train", person: str = "") -> LabelledFace:
     return LabelledFace(
         rgb, (45.0, 45.0, 165.0, 185.0), LANDMARKS, "made up", person or f"p{seed}", split, 0
     )
+
+
+def data_folder(folder: Path, per_split: int = 3) -> Path:
+    """A data folder with authentic and generated faces, as `load_all` reads it."""
+    rows: list[dict[str, object]] = []
+    (folder / "faces").mkdir(parents=True)
+    for split in ("train", "val"):
+        for label, name in ((0, "made up"), (1, "generator")):
+            for number in range(per_split):
+                made = picture(len(rows), split)
+                file = f"{split}-{label}-{number}.png"
+                cv2.imwrite(str(folder / "faces" / file), made.rgb[..., ::-1])
+                box = dict(zip(("x0", "y0", "x1", "y1"), made.box_xyxy_px, strict=True))
+                points = {
+                    f"lm{i}{a}": LANDMARKS[i, k] for i in range(5) for k, a in enumerate("xy")
+                }
+                row = {"file": file, "set": name, "split": split, "identity": made.person}
+                rows.append({**row, "label": label, **box, **points})
+    with (folder / "faces.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
 
 
 def easy_source(n: int, n_frames: int = 1, seed: int = 0) -> FixedCrops:

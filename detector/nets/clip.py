@@ -24,6 +24,7 @@ TOWER = "vit_base_patch16_clip_quickgelu_224.openai"
 LEVELS = (6, 9, 12)
 GENERATED_LEVELS = (8, 9, 10, 11, 12)
 TOP_PATCHES = 6  # of 196: their mean goes to the logit, as a forged mouth fills no more
+HEAD_DROPOUT = 0.2  # while training: thousands of features, and few pictures
 QUICK_GELU = 1.702  # CLIP's activation is x * sigmoid(1.702 x)
 
 
@@ -57,6 +58,7 @@ class ClipExpert(nn.Module):
         )
         self.map_head = nn.Sequential(nn.SiLU(), nn.Linear(map_width, 1))
         features = 2 * width * len(LEVELS)
+        self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.manipulated = nn.Linear(features + 2, 1)
         self.generated = nn.Linear(2 * width * len(GENERATED_LEVELS), 1)
 
@@ -69,7 +71,7 @@ class ClipExpert(nn.Module):
             normed = norm(tokens[level])
             pooled += [normed[:, 0], normed[:, 1:].mean(1)]
             places = places + lateral(normed[:, 1:])
-        features = torch.cat(pooled, dim=1)
+        features = self.dropout(torch.cat(pooled, dim=1))
         map_logits = self.map_head(places).squeeze(-1)
         top = map_logits.topk(TOP_PATCHES, dim=1).values.mean(1, keepdim=True)
         count = torch.tensor(float(map_logits.shape[1]), device=images.device)
@@ -77,7 +79,7 @@ class ClipExpert(nn.Module):
         side = round(map_logits.shape[1] ** 0.5)
         return ClipOutput(
             self.manipulated(torch.cat([features, top, spread], dim=1)).squeeze(1),
-            self.generated(generated_features(tokens)).squeeze(1),
+            self.generated(self.dropout(generated_features(tokens))).squeeze(1),
             map_logits.unflatten(1, (side, side)),
         )
 

@@ -1,5 +1,7 @@
 """python -m detector.training: train the shipped network from folders of authentic faces and clips.
 
+With --expert clip: tune CLIP's layer norms and two heads on the same folders.
+
 With --recipe NAME and --data LAYOUT:PATH: train one of the systems of docs/SOURCES.md on a
 labelled data set.
 """
@@ -8,14 +10,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from detector.errors import DetectorError
 from detector.forgery.pairs import P_RETOUCHED
-from detector.forgery.pictures import load_all
+from detector.forgery.pictures import LabelledFace, load_all
 from detector.training.recipes import command
-from detector.training.shipped.networks import is_whole, new_network
+from detector.training.shipped.clip import ClipTrainConfig, train_clip
+from detector.training.shipped.networks import is_whole, new_clip, new_network
 from detector.training.shipped.train import TrainConfig, train
 
 
@@ -28,15 +32,35 @@ def main(argv: list[str] | None = None) -> int:
             print(err, file=sys.stderr)
             return 1
         return 0
-    net = new_network(args.init, use_noise=args.without != "noise", use_map=args.without != "map")
     pictures = load_all(Path(args.data), args.out.parent / "cache", args.generators)
+    if args.expert == "clip":
+        return tune_clip(args, pictures)
+    net = new_network(args.init, use_noise=args.without != "noise", use_map=args.without != "map")
     train(net, pictures, config_of(args), args.out)
+    return 0
+
+
+def tune_clip(args: argparse.Namespace, pictures: Sequence[LabelledFace]) -> int:
+    config = ClipTrainConfig(
+        args.minutes or 100.0,
+        args.pairs_per_batch or ClipTrainConfig.pairs_per_batch,
+        seed=args.seed,
+        workers=args.workers,
+        threads=args.threads,
+    )
+    try:
+        expert = new_clip(args.base, args.init)
+    except DetectorError as err:
+        print(err, file=sys.stderr)
+        return 1
+    train_clip(expert, pictures, config, args.out)
     return 0
 
 
 def config_of(args: argparse.Namespace) -> TrainConfig:
     config = TrainConfig(
         args.minutes or 100.0,
+        args.pairs_per_batch or TrainConfig.pairs_per_batch,
         seed=args.seed,
         workers=args.workers,
         threads=args.threads,
@@ -61,10 +85,14 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--data", required=True, help="folder with faces/, clips/ and the like, CSVs beside")
     folder = "run folder: checkpoints, history; the same folder resumes"
     add("--out", type=Path, required=True, help=folder)
-    start = "start: ImageNet weights of the backbone, or a whole run's"
+    add("--expert", choices=["two-stream", "clip"], default="two-stream")
+    tower = "CLIP's tower, one file or its shards; fetched through timm when left out"
+    add("--base", type=Path, nargs="+", default=[], help=tower)
+    start = "start: ImageNet weights of the backbone, or a whole run's; with --expert clip a run's"
     add("--init", type=Path, help=start)
     add("--generators", type=Path, help="folder of small generators for the generator family")
     add("--minutes", type=float, help="100 without a recipe, no limit with one")
+    add("--pairs-per-batch", type=int, help="12, with --expert clip 8")
     add("--threads", type=int, default=1)
     add("--workers", type=int, default=1)
     add("--seed", type=int, default=0)

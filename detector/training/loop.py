@@ -27,11 +27,24 @@ def cosine(share: float, floor: float = 0.0) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
+def rising_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """Return the update of a moving average whose decay rises to `decay` with the steps n, as
+    (1 + n) / (10 + n): the random start is soon forgotten.
+    """
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        now = min(decay, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(now)(averaged, current, count)
+
+    return update
+
+
 class Learner:
     """A module that learns, with its optimizer and the moving average of its weights.
 
-    decay: of the exponential moving average over steps; None keeps none. backward and clip:
-    Accelerate's, where it carries out the run.
+    decay: of the exponential moving average over steps; None keeps none. decay_rises: the average
+    reaches back over no more than a tenth of the steps taken, as long as these are few. backward
+    and clip: Accelerate's, where it carries out the run.
     """
 
     def __init__(
@@ -42,12 +55,13 @@ class Learner:
         decay: float | None = None,
         backward: Callable[[Tensor], Any] = Tensor.backward,
         clip: Callable[[list[nn.Parameter], float], Any] = nn.utils.clip_grad_norm_,
+        decay_rises: bool = False,
     ) -> None:
         self.net, self.optimizer, self.clip_norm = net, optimizer, clip_norm
         self._backward, self._clip = backward, clip
         self._average = None
         if decay is not None:
-            mean = get_ema_multi_avg_fn(decay)
+            mean = rising_average(decay) if decay_rises else get_ema_multi_avg_fn(decay)
             self._average = AveragedModel(net, multi_avg_fn=mean, use_buffers=True)
 
     @property

@@ -1,4 +1,4 @@
-"""The loss of a batch of pairs."""
+"""The losses of a batch of pairs: of the two-stream network and of CLIP's heads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from detector.nets.clip import ClipOutput
 from detector.nets.network import DeepfakeNetwork
 
 # a forgery that changes less counts for less: its label can only be learnt by heart
@@ -13,6 +14,11 @@ VISIBLE_LEVELS = 8.0
 LEAST_WEIGHT = 0.1
 MAP_LOSS = 2.0  # the mask teaches where to look long before the label does
 MAP_POSITIVE = 2.0  # masks cover a fifth of the crop
+# CLIP's
+GENERATED_LOSS = 0.7
+PATCH_LOSS = 1.5  # of the map of patches
+AUTHENTIC_OF_GENERATED = 0.5  # weight of their partners in the question of what was put in
+NOT_GENERATED = 0.15  # weight of all other crops in the question of what was generated
 
 
 def visible_change(images: Tensor, masks: Tensor) -> Tensor:
@@ -34,6 +40,14 @@ def visible_change(images: Tensor, masks: Tensor) -> Tensor:
     return torch.nan_to_num((mean(inside) - elsewhere).clamp(min=0), nan=torch.inf)
 
 
+def weights(images: Tensor, masks: Tensor) -> Tensor:
+    """Return how much each crop counts (2P,): a forgery by how much of it can be seen, its
+    authentic half half as much by that.
+    """
+    seen = (visible_change(images, masks) / VISIBLE_LEVELS).clamp(LEAST_WEIGHT, 1.0)
+    return torch.stack([(1 + seen) / 2, seen], 1).flatten()
+
+
 def pair_loss(net: DeepfakeNetwork, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss of a batch of pairs and the detached frame logits (2P,).
 
@@ -44,10 +58,7 @@ def pair_loss(net: DeepfakeNetwork, images: Tensor, masks: Tensor) -> tuple[Tens
     out = net.frames(images)
     labels = torch.arange(len(images), device=images.device).remainder(2).float()
     logit = out.logit.float()
-    seen = (visible_change(images, masks) / VISIBLE_LEVELS).clamp(LEAST_WEIGHT, 1.0)
-    weight = torch.stack([(1 + seen) / 2, seen], 1).flatten()
-    each = F.binary_cross_entropy_with_logits(logit, labels, reduction="none")
-    loss = (weight * each).sum() / weight.sum()
+    loss = weighted_bce(logit, labels, weights(images, masks))
     if out.map_logits is not None:
         known = ~torch.isnan(masks).flatten(1).any(1)
         loss = loss + MAP_LOSS * F.binary_cross_entropy_with_logits(
@@ -56,3 +67,37 @@ def pair_loss(net: DeepfakeNetwork, images: Tensor, masks: Tensor) -> tuple[Tens
             pos_weight=torch.tensor(MAP_POSITIVE, device=images.device),
         )
     return loss, logit.detach()
+
+
+def clip_loss(out: ClipOutput, images: Tensor, masks: Tensor, generated: Tensor) -> Tensor:
+    """Return the loss of a batch of pairs for both questions that CLIP's heads answer.
+
+    images and masks as in `pair_loss`; generated (P,) bool: pairs whose forged half was generated
+    as a whole. Whether anything was put into such a picture is not asked, of its authentic partner
+    with half the weight, and its mask is no truth for the map.
+    """
+    forged = torch.arange(len(images), device=images.device).remainder(2).bool()
+    of_generated = generated.repeat_interleave(2)
+    weight = weights(images, masks)
+    weight = torch.where(of_generated, AUTHENTIC_OF_GENERATED * weight, weight)
+    put_in = weighted_bce(out.manipulated, forged, weight * ~(of_generated & forged))
+    made = weighted_bce(
+        out.generated, of_generated & forged, torch.where(of_generated, 1.0, NOT_GENERATED)
+    )
+    side = out.map_logits.shape[-1]
+    patches = F.adaptive_avg_pool2d(masks[:, None], side)[:, 0]
+    known = ~torch.isnan(patches).flatten(1).any(1) & ~of_generated
+    if not known.any():
+        return put_in + GENERATED_LOSS * made
+    where = F.binary_cross_entropy_with_logits(
+        out.map_logits.float()[known],
+        patches[known],
+        pos_weight=torch.tensor(MAP_POSITIVE, device=images.device),
+    )
+    return put_in + GENERATED_LOSS * made + PATCH_LOSS * where
+
+
+def weighted_bce(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy of (N,) logits by weight; 0 where nothing has any."""
+    each = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+    return (weight * each).sum() / weight.sum().clamp(min=1e-6)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -67,7 +68,12 @@ class PairStream(IterableDataset[PairBatch]):
                 self.maker.draw(rng, now.strength, now.augmentation, now.side_px, now.emphasis)
                 for _ in range(self.pairs)
             ]
-            crops = torch.from_numpy(np.concatenate([d[0] for d in drawn])).permute(0, 3, 1, 2)
-            masks = torch.from_numpy(np.concatenate([d[1] for d in drawn]))
-            families = torch.tensor([FAMILIES.index(d[2]) for d in drawn])
-            yield crops.contiguous(), masks, families
+            yield batch_of(drawn)
+
+
+def batch_of(drawn: Sequence[tuple[NDArray[np.uint8], NDArray[np.float32], str]]) -> PairBatch:
+    """Return the batch of pairs that a PairMaker drew."""
+    crops = torch.from_numpy(np.concatenate([d[0] for d in drawn])).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(np.concatenate([d[1] for d in drawn]))
+    families = torch.tensor([FAMILIES.index(d[2]) for d in drawn])
+    return crops.contiguous(), masks, families

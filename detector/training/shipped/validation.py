@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from detector.degrade import draw_training
-from detector.forgery.pairs import STRENGTH, PairMaker
+from detector.forgery.pairs import FAMILY_WEIGHTS, STRENGTH, PairMaker
 from detector.forgery.pictures import LabelledFace
+from detector.nets.clip import ClipExpert
 from detector.types import CROP_PX, MAP_SIZE
 
 VALIDATION_PAIRS = 300
@@ -29,10 +30,13 @@ class ValidationSet:
 
 
 def make_validation(
-    pictures: Sequence[LabelledFace], pairs: int = VALIDATION_PAIRS, seed: int = 1234
+    pictures: Sequence[LabelledFace],
+    pairs: int = VALIDATION_PAIRS,
+    seed: int = 1234,
+    family_weights: Mapping[str, float] = FAMILY_WEIGHTS,
 ) -> ValidationSet:
     """Return pairs of pictures of the `val` split, under the full augmentation of training."""
-    maker = PairMaker([p for p in pictures if p.split == "val"])
+    maker = PairMaker([p for p in pictures if p.split == "val"], family_weights)
     rng = np.random.default_rng(seed)
     crops, masks, families = [], [], []
     for _ in range(pairs):
@@ -80,4 +84,33 @@ def validate(net: Any, held: ValidationSet) -> dict[str, float]:
         truths = np.r_[np.zeros(len(pairs)), np.ones(len(own))]
         scores = np.r_[pairs[:, 0], own[:, 1]]
         figures[f"auc {family}"] = float(roc_auc_score(truths, scores))
+    return figures
+
+
+@torch.inference_mode()
+def validate_clip(
+    expert: ClipExpert, held: ValidationSet, generated: str = "generated", batch: int = 24
+) -> dict[str, float]:
+    """Return the AUC of both questions: what was put in, by the pairs of all families but
+    `generated`, and what was generated, by all pairs.
+    """
+    expert.eval()
+    device = expert.mean.device
+    crops = held.crops.reshape(-1, *held.crops.shape[2:])
+    answers = []
+    for start in range(0, len(crops), batch):
+        images = torch.from_numpy(crops[start : start + batch]).to(device).permute(0, 3, 1, 2)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+            out = expert(images.float().div_(255))
+        answers.append(torch.stack([out.manipulated, out.generated], 1).float().cpu().numpy())
+    put_in, made = np.moveaxis(np.concatenate(answers).reshape(-1, 2, 2), 2, 0)
+    of_generated = np.array(held.families) == generated
+    figures = {}
+    if not of_generated.all():
+        figures["auc manipulated"] = float(
+            roc_auc_score(np.tile([0, 1], (~of_generated).sum()), put_in[~of_generated].ravel())
+        )
+    if of_generated.any():
+        forged = np.stack([np.zeros_like(of_generated), of_generated], 1).ravel()
+        figures["auc generated"] = float(roc_auc_score(forged, made.ravel()))
     return figures

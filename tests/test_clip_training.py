@@ -1,0 +1,159 @@
+"""Tuning CLIP: what the loss asks, what is learnt, how a run goes on. A tiny tower stands in."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from detector.forgery.pairs import FAMILIES
+from detector.nets import clip
+from detector.nets.clip import ClipExpert, ClipOutput, encode_base, tuned_state
+from detector.training.__main__ import main
+from detector.training.shipped.clip import TUNED, ClipTrainConfig, ClipTrainer
+from detector.training.shipped.networks import new_clip
+from detector.training.shipped.objective import clip_loss
+from detector.training.shipped.stream import PairBatch
+from tests.training_data import data_folder
+
+
+@pytest.fixture(autouse=True)
+def tiny_tower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clip, "TOWER", "vit_tiny_patch16_224")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> list[Path]:
+    """A random tower, stored in two shards."""
+    torch.manual_seed(0)
+    state = encode_base(ClipExpert().tower.state_dict())
+    names = sorted(state)
+    paths = [tmp_path / "base-1.safetensors", tmp_path / "base-2.safetensors"]
+    for path, some in zip(paths, (names[:50], names[50:]), strict=True):
+        save_file({name: state[name] for name in some}, path)
+    return paths
+
+
+def batch() -> PairBatch:
+    """A self-blend that brightens a square, and a generated picture that is brighter all over."""
+    rng = torch.Generator().manual_seed(1)
+    crops = torch.randint(60, 120, (4, 3, 224, 224), dtype=torch.uint8, generator=rng)
+    masks = torch.zeros(4, 28, 28)
+    crops[1, :, 64:160, 64:160] += 100
+    masks[1, 8:20, 8:20] = 1
+    crops[3] += 60
+    masks[3] = 1
+    families = [FAMILIES.index(name) for name in ("self-blend", "generated")]
+    return crops, masks, torch.tensor(families)
+
+
+def test_only_norms_and_heads_change_and_the_loss_falls(tmp_path: Path, base: list[Path]) -> None:
+    expert = new_clip(base)
+    trainer = ClipTrainer(expert, ClipTrainConfig(minutes=1), tmp_path / "run")
+    trainer.loop.done = 59  # past the warm-up
+    before = {k: v.clone() for k, v in expert.state_dict().items()}
+    losses = [trainer.step(batch()) for _ in range(12)]
+    assert losses[0] > 1.5 and losses[-1] < 0.8 * losses[0]
+    changed = {k for k, v in expert.state_dict().items() if not torch.equal(v, before[k])}
+    learnt = set(tuned_state(expert)) - {"tower.norm.weight", "tower.norm.bias"}
+    assert changed <= learnt
+    # all but the bias of a key and the like, which no loss can move
+    assert {k for k in learnt if "norm" not in k} | {"tower.blocks.0.norm1.weight"} <= changed
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, base: list[Path]) -> None:
+    def trainer() -> ClipTrainer:
+        torch.manual_seed(2)
+        return ClipTrainer(new_clip(base), ClipTrainConfig(minutes=1), tmp_path / "run")
+
+    first = trainer()
+    assert not first.resume()
+    for _ in range(3):
+        first.step(batch())
+        first.loop.done += 1
+    first.loop.spent_s = 12.0
+    first.save()
+    second = trainer()
+    assert second.resume()
+    assert (second.images, second.loop.spent_s, second.loop.done) == (12, 12.0, 3)
+    losses = []
+    for run in (first, second):
+        torch.manual_seed(5)  # the same dropout
+        losses.append([run.step(batch()) for _ in range(2)])
+    # the optimizer's moments came along too
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_what_is_written_is_the_average_and_fits_the_release(
+    tmp_path: Path, base: list[Path]
+) -> None:
+    trainer = ClipTrainer(new_clip(base), ClipTrainConfig(minutes=1), tmp_path)
+    trainer.loop.done = 59  # past the warm-up
+    for _ in range(4):
+        trainer.step(batch())
+    trainer.save()
+    written = load_file(tmp_path / TUNED)
+    assert set(written) == set(tuned_state(ClipExpert()))
+    name = "generated.weight"
+    assert torch.equal(written[name], trainer.learner.averaged.by_name()[name])  # type: ignore[operator]
+    assert not torch.equal(written[name], trainer.tuned.by_name()[name])
+    again = new_clip(base, tmp_path / TUNED)
+    assert torch.equal(again.generated.weight, written[name])
+
+
+def output(put_in: list[float], made: list[float]) -> ClipOutput:
+    maps = torch.zeros(len(made), 14, 14)
+    return ClipOutput(torch.tensor(put_in), torch.tensor(made), maps)
+
+
+def test_a_generated_picture_is_no_answer_to_what_was_put_in() -> None:
+    """Zero logits give log 2 for both questions, and no map is asked for of generated pictures."""
+    crops, masks, _ = batch()
+    images, generated = crops[2:] / 255, torch.tensor([True])
+    told = [
+        float(clip_loss(output([0.0, v], [0.0, 0.0]), images, masks[2:], generated)) for v in (0, 9)
+    ]
+    assert told == pytest.approx([1.7 * math.log(2)] * 2, abs=1e-4)
+    sure = output([-20.0, 0.0], [-20.0, 20.0])
+    assert float(clip_loss(sure, images, masks[2:], generated)) == pytest.approx(0, abs=1e-4)
+
+
+def test_other_forgeries_count_little_as_not_generated() -> None:
+    crops, masks, _ = batch()
+    wrong = output([-20.0, 20.0, -20.0, 0.0], [9.0, 9.0, -20.0, 20.0])
+    loss = clip_loss(wrong, crops / 255, masks, torch.tensor([False, True]))
+    where = 1.5 * (masks[:2].mean() + 1) * math.log(2)  # the positive cells count twice
+    expected = 0.7 * 9 * 0.3 / 2.3 + float(where)
+    assert float(loss) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_command_tunes_on_a_folder_and_says_how_far(
+    tmp_path: Path,
+    base: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("detector.training.shipped.clip.VALIDATION_PAIRS", 12)
+    data, run = data_folder(tmp_path / "data"), tmp_path / "run"
+    command = ["--expert", "clip", "--data", str(data), "--out", str(run), "--workers", "0"]
+    command += ["--base", *map(str, base), "--pairs-per-batch", "2"]
+    assert main([*command, "--minutes", "0.02"]) == 0
+    (figures,) = json.loads((run / "history.json").read_text())
+    assert 0 <= figures["auc manipulated"] <= 1 and 0 <= figures["auc generated"] <= 1
+    assert np.isfinite(figures["loss"]) and (run / TUNED).is_file()
+    assert main([*command, "--minutes", "0.04"]) == 0
+    assert "resumed: 12 pictures" in capsys.readouterr().out
+
+
+def test_a_tower_of_another_shape_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"blocks.0.norm1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    data = data_folder(tmp_path / "data", 1)
+    command = ["--expert", "clip", "--data", str(data), "--out", str(tmp_path / "run")]
+    assert main([*command, "--base", str(tmp_path / "other.safetensors")]) == 1
+    assert capsys.readouterr().err == "The weights given for CLIP do not fit it.\n"
