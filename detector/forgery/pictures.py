@@ -26,9 +26,10 @@ WIDE_PX = 320  # side of a picture that `wide_faces` keeps, padded where the fac
 WIDE_LEAST_PX = 96
 MIRRORED = [1, 0, 2, 4, 3]  # landmarks of a mirrored face, left to right again
 REBUILT_SHARE = 0.2  # of the authentic faces, each by two generators: enough for an eighth of draws
+PACKED = "faces_packed"  # a whole data folder in one, as `detector.training.pack` writes it
 FOLDERS = (
     *("faces", "faces_openimages", "faces_diverse", "faces_openforensics", "faces_generated"),
-    "faces_more",
+    *("faces_more", PACKED),
 )
 CLIP_SOURCE = "clip "  # begins the source of a clip's frames
 

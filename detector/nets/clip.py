@@ -43,14 +43,17 @@ class ClipExpert(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, pretrained: bool = False, map_width: int = 96) -> None:
-        """pretrained=True fetches the tower through timm and so needs a network. Raises
-        WeightsError where it cannot be had."""
+    def __init__(
+        self, pretrained: bool = False, map_width: int = 96, tower: str | None = None
+    ) -> None:
+        """tower: timm's name of another one, of at least twelve blocks. pretrained=True fetches it
+        through timm and so needs a network. Raises WeightsError where it cannot be had.
+        """
         super().__init__()
-        config = timm_config(TOWER)
+        config = timm_config(tower or TOWER)
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
-        self.tower = create_timm(TOWER, pretrained, num_classes=0)
+        self.tower = create_timm(tower or TOWER, pretrained, num_classes=0)
         width = self.tower.embed_dim
         self.level_norms = nn.ModuleList(nn.LayerNorm(width) for _ in LEVELS)
         self.laterals = nn.ModuleList(

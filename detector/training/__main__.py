@@ -49,7 +49,7 @@ def tune_clip(args: argparse.Namespace, pictures: Sequence[LabelledFace]) -> int
         threads=args.threads,
     )
     try:
-        expert = new_clip(args.base, args.init)
+        expert = new_clip(args.base, args.init, args.tower)
     except DetectorError as err:
         print(err, file=sys.stderr)
         return 1
@@ -88,6 +88,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--expert", choices=["two-stream", "clip"], default="two-stream")
     tower = "CLIP's tower, one file or its shards; fetched through timm when left out"
     add("--base", type=Path, nargs="+", default=[], help=tower)
+    add("--tower", metavar="NAME", help="timm's name of a smaller tower, to rehearse a run")
     start = "start: ImageNet weights of the backbone, or a whole run's; with --expert clip a run's"
     add("--init", type=Path, help=start)
     add("--generators", type=Path, help="folder of small generators for the generator family")

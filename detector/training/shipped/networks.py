@@ -43,11 +43,13 @@ def new_network(start: Path | None, **options: Any) -> DeepfakeNetwork:
     return net
 
 
-def new_clip(base: Sequence[Path] = (), start: Path | None = None) -> ClipExpert:
+def new_clip(
+    base: Sequence[Path] = (), start: Path | None = None, tower: str | None = None
+) -> ClipExpert:
     """Return the network to tune: its tower from files, as stored or in floats, or else through
     timm; heads that answer 0 at first, or what an earlier run tuned. Raises WeightsError.
     """
-    expert = ClipExpert(pretrained=not base)
+    expert = ClipExpert(pretrained=not base, tower=tower)
     for head in (expert.manipulated, expert.generated):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
@@ -75,20 +77,25 @@ def is_tuned(name: str) -> bool:
     return not name.startswith("tower.") or ("norm" in name and not name.startswith("tower.norm."))
 
 
+def learning_device() -> torch.device:
+    """Return a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def place(expert: ClipExpert) -> torch.device:
-    """Move the network to where it learns, and return that device: a GPU, for autocast, where there
-    is one; else the CPU, in bf16 where that pays.
+    """Move the network to where it learns, and return that device: on a GPU everything stays in
+    float32, for autocast; on a CPU the tower is in bf16 where that pays.
     """
-    if torch.cuda.is_available():
-        expert.to("cuda")
-        return torch.device("cuda")
-    if bf16_pays():
-        expert.in_precision(torch.bfloat16)
-    for block in expert.tower.blocks:  # type: ignore[union-attr]
-        # measured, 16 crops in bf16: scaled_dot_product_attention's backward takes 154 ms on a
-        # CPU, that of the plain matrix products 50 ms
-        block.attn.fused_attn = False
-    return torch.device("cpu")
+    device = learning_device()
+    if device.type == "cpu":
+        if bf16_pays():
+            expert.in_precision(torch.bfloat16)
+        for block in expert.tower.blocks:  # type: ignore[union-attr]
+            # measured, 16 crops in bf16: scaled_dot_product_attention's backward takes 154 ms on a
+            # CPU, that of the plain matrix products 50 ms
+            block.attn.fused_attn = False
+    expert.to(device)
+    return device
 
 
 def assemble(

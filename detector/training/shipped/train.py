@@ -23,7 +23,7 @@ from detector.forgery.pictures import LabelledFace
 from detector.nets.network import DeepfakeNetwork
 from detector.training.checkpoints import half, load_state, save_state, save_weights
 from detector.training.loop import Learner, Loop, cosine
-from detector.training.shipped.networks import AVERAGED
+from detector.training.shipped.networks import AVERAGED, learning_device
 from detector.training.shipped.objective import pair_loss
 from detector.training.shipped.stream import Difficulty, PairBatch, PairStream, SharedDifficulty
 from detector.training.shipped.validation import ValidationSet, make_validation, validate
@@ -92,7 +92,8 @@ class Trainer:
     """One run in one folder: what it learns, how far it is, and what it needs to go on."""
 
     def __init__(self, net: DeepfakeNetwork, config: TrainConfig, out: Path) -> None:
-        self.net = net.to(memory_format=torch.channels_last)
+        self.device = learning_device()
+        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.out = config, out
         groups = split_parameters(net, config.lr_scale)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
@@ -135,10 +136,11 @@ class Trainer:
 
     def step(self, batch: PairBatch) -> float:
         """Learn from one batch of a PairStream; return its loss."""
-        crops, masks, families = batch
+        crops, masks = (part.to(self.device) for part in batch[:2])
+        families = batch[2]
         self.net.train()
         images = crops.float().div_(255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             loss, logits = pair_loss(self.net, images, masks)
         loss_value = self.learner.update(loss, schedule(self.loop.share, self.config.constant_rate))
         self.images += len(images)

@@ -55,15 +55,17 @@ def predict(net: Any, crops: NDArray[np.uint8], batch: int = 32) -> tuple[NDArra
     of zeros from a network without a map.
     """
     logits, maps = [], []
+    device = next(net.parameters()).device
     for start in range(0, len(crops), batch):
-        x = torch.from_numpy(crops[start : start + batch]).permute(0, 3, 1, 2).float().div_(255)
-        with torch.autocast("cpu", torch.bfloat16):
+        some = torch.from_numpy(crops[start : start + batch]).to(device)
+        x = some.permute(0, 3, 1, 2).float().div_(255)
+        with torch.autocast(device.type, torch.bfloat16):
             out = net.frames(x.contiguous(memory_format=torch.channels_last))
-        logits.append(out.logit.float().numpy())
+        logits.append(out.logit.float().cpu().numpy())
         if out.map_logits is None:
             maps.append(np.zeros((len(x), MAP_SIZE, MAP_SIZE), np.float32))
         else:
-            maps.append(out.map_logits.float().numpy())
+            maps.append(out.map_logits.float().cpu().numpy())
     return np.concatenate(logits), np.concatenate(maps)
 
 
