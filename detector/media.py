@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from detector import sandbox
-from detector.decoding import MAX_PIXELS, MAX_VIDEO_SIDE_PX, decode
+from detector.decoding import MAX_PIXELS, MAX_VIDEO_SIDE_PX, Preview, decode, make_preview
 from detector.errors import MediaError
 from detector.types import Media
 
@@ -65,12 +65,26 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
             decoded.duration_s,
             decoded.frames,
             decoded.tags,
+            decoded.has_audio,
         )
     except OSError as err:  # permissions, a vanished file
         raise MediaError(f"{path.name} cannot be read from disk.") from err
     # only what a hijacked child says does not fit the types
     except (KeyError, TypeError, ValueError) as err:
         raise MediaError(f"{path.name} is not a picture or a clip that can be read.") from err
+
+
+def open_preview(path: str | Path) -> Preview:
+    """Return how a browser can show a clip: as it is, as a picture, or small and encoded anew.
+
+    Raises MediaError.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        return sandbox.preview(path) if hasattr(os, "fork") else make_preview(path)
+    except OSError as err:
+        raise MediaError(f"{path.name} cannot be read from disk.") from err
 
 
 def _check_file(path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.decoding import Decoded, decode
+from detector.decoding import Decoded, Preview, decode, make_preview
 from detector.errors import MediaError
 from detector.types import Frame
 
@@ -35,6 +35,7 @@ IDLE_S = 120  # by the clock, for a child that waits and computes nothing
 LIMIT_BYTES = 3 << 30
 MAX_HEADER_BYTES = 1 << 20  # of an answer before its frames: the tags are capped far below
 SEND_BYTES = 1 << 20  # of the socket's buffer
+MAX_PREVIEW_BYTES = 16 << 20  # of a preview: several times what half a minute takes
 
 Header = dict[str, Any]
 
@@ -54,24 +55,49 @@ def read(path: Path, n_frames: int, frame_bytes: int) -> Decoded:
         Frame(index, t, rgb)
         for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True)
     )
-    return Decoded(header["kind"], header["duration_s"], tuple(frames), header["tags"])
+    tags, has_audio = header["tags"], bool(header["has_audio"])
+    return Decoded(header["kind"], header["duration_s"], tuple(frames), tags, has_audio)
+
+
+def preview(path: Path) -> Preview:
+    """Have `make_preview` run on a clip in a child process. Raises MediaError, also when the child
+    dies.
+    """
+    try:
+        with _child() as connection, connection.makefile("rb") as answer:
+            header = _header_from(connection, answer, path, {"preview": True}, MAX_PREVIEW_BYTES)
+            size = int(header["bytes"])
+            if not 0 <= size <= MAX_PREVIEW_BYTES:
+                raise ValueError("an answer that nobody asked for")
+            mp4 = answer.read(size)
+            if len(mp4) != size:
+                raise EOFError
+            return Preview(header["how"], mp4)
+    except (OSError, EOFError, KeyError, ValueError, TypeError) as err:
+        raise _too_much(path) from err
+
+
+def _header_from(
+    connection: socket.socket, answer: Any, path: Path, asked: Header, more_bytes: int
+) -> Header:
+    """Ask a child about a file, and return the first line of its answer. Raises MediaError where
+    that is an error. more_bytes: of memory, above LIMIT_BYTES.
+    """
+    limits = {"cpu_s": LIMIT_CPU_S, "idle_s": IDLE_S, "bytes": LIMIT_BYTES + more_bytes}
+    request = {"path": str(path.resolve()), **asked, **limits}
+    connection.sendall(json.dumps(request).encode() + b"\n")
+    line = answer.readline(MAX_HEADER_BYTES)
+    header: Header = json.loads(line) if line.endswith(b"\n") else {}
+    if "error" in header:
+        raise MediaError(str(header["error"]))
+    return header
 
 
 def _ask(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDArray[np.uint8]]]:
     """What a child says of a file, and the pixels of its frames."""
     try:
         with _child() as connection, connection.makefile("rb") as answer:
-            limits = {
-                "cpu_s": LIMIT_CPU_S,
-                "idle_s": IDLE_S,
-                "bytes": LIMIT_BYTES + frame_bytes,
-            }
-            request = {"path": str(path.resolve()), "n_frames": n_frames, **limits}
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            line = answer.readline(MAX_HEADER_BYTES)
-            header: Header = json.loads(line) if line.endswith(b"\n") else {}
-            if "error" in header:
-                raise MediaError(str(header["error"]))
+            header = _header_from(connection, answer, path, {"n_frames": n_frames}, frame_bytes)
             shapes = [(int(h), int(w), 3) for h, w in header["shapes"]]
             if not 0 < sum(h * w * 3 for h, w, _ in shapes) <= frame_bytes:
                 raise ValueError("an answer that nobody asked for")
@@ -82,10 +108,14 @@ def _ask(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDAr
             return header, frames
     # killed, crashed, out of time, or hijacked
     except (OSError, EOFError, KeyError, ValueError, TypeError) as err:
-        raise MediaError(
-            f"{path.name} could not be decoded within the processor time "
-            f"({LIMIT_CPU_S} s) and the memory allowed."
-        ) from err
+        raise _too_much(path) from err
+
+
+def _too_much(path: Path) -> MediaError:
+    return MediaError(
+        f"{path.name} could not be decoded within the processor time "
+        f"({LIMIT_CPU_S} s) and the memory allowed."
+    )
 
 
 def _child() -> socket.socket:
@@ -165,21 +195,30 @@ def _answer(connection: socket.socket) -> None:
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
     path = Path(request["path"])
-    pictures: list[NDArray[np.uint8]] = []
+    parts: list[Any] = []
     try:
-        decoded = decode(path, request["n_frames"])
-        header = _header(decoded)
-        pictures = [np.ascontiguousarray(frame.rgb) for frame in decoded.frames]
+        header, parts = _previewed(path) if "preview" in request else _decoded(path, request)
     except MediaError as err:
         header = {"error": str(err)}
     except OSError:
         header = {"error": f"{path.name} cannot be read from disk."}
     except MemoryError:
         header = {"error": f"{path.name} takes more memory to decode than is allowed."}
-    header["shapes"] = [rgb.shape[:2] for rgb in pictures]
     connection.sendall(json.dumps(header).encode() + b"\n")
-    for rgb in pictures:
-        connection.sendall(rgb.data)
+    for part in parts:
+        connection.sendall(part)
+
+
+def _previewed(path: Path) -> tuple[Header, list[Any]]:
+    made = make_preview(path)
+    return {"how": made.how, "bytes": len(made.mp4)}, [made.mp4]
+
+
+def _decoded(path: Path, request: Header) -> tuple[Header, list[Any]]:
+    decoded = decode(path, request["n_frames"])
+    pictures = [np.ascontiguousarray(frame.rgb) for frame in decoded.frames]
+    shapes = {"shapes": [rgb.shape[:2] for rgb in pictures]}
+    return {**_header(decoded), **shapes}, [rgb.data for rgb in pictures]
 
 
 def _header(decoded: Decoded) -> Header:
@@ -190,6 +229,7 @@ def _header(decoded: Decoded) -> Header:
         "index": [frame.index for frame in decoded.frames],
         "t": [frame.t for frame in decoded.frames],
         "tags": dict(decoded.tags),
+        "has_audio": decoded.has_audio,
     }
 
 

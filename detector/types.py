@@ -81,6 +81,7 @@ class Media:
     frames: tuple[Frame, ...]  # evenly sampled in time, ascending t
     # EXIF or container tags; shown, never scored
     metadata: Mapping[str, str] = field(default_factory=dict)
+    has_audio: bool = False  # never listened to
 
     def __post_init__(self) -> None:
         _expect(self.kind in KINDS, "kind image or video", self.kind)

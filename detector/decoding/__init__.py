@@ -19,6 +19,7 @@ from detector.decoding.common import (
     Decoded,
 )
 from detector.decoding.pictures import decode_picture
+from detector.decoding.preview import Preview, make_preview
 
 __all__ = [
     "MAX_PIXELS",
@@ -27,7 +28,9 @@ __all__ = [
     "MAX_TAG_CHARS",
     "MAX_VIDEO_SIDE_PX",
     "Decoded",
+    "Preview",
     "decode",
+    "make_preview",
 ]
 
 

@@ -67,13 +67,14 @@ class _Timeline:
 def decode_clip(path: Path, n_frames: int) -> Decoded:
     """Return the clip. Raises MediaError for what is none, or is beyond a limit."""
     try:
-        with _clip(path) as (container, stream):
+        with opened_clip(path) as (container, stream):
             timeline = _list_frames(path.name, container, stream)
             tags = {
                 "Format": container.format.long_name,
                 "Codec": stream.codec_context.codec.long_name,
             }
             tags |= container.metadata | stream.metadata
+            has_audio = len(container.streams.audio) > 0
         check_seconds(path.name, timeline.duration_s)
         wanted = _choose(timeline, n_frames)
         frames = list(_decode(path, timeline, wanted, seek=timeline.exact))
@@ -84,11 +85,12 @@ def decode_clip(path: Path, n_frames: int) -> Decoded:
         raise MediaError(f"{path.name} is not a picture or a clip that can be read.") from err
     if not frames:
         raise MediaError(f"{path.name} holds no frame that can be decoded.")
-    return Decoded("video", timeline.duration_s, tuple(frames), shown_tags(tags.items()))
+    shown = shown_tags(tags.items())
+    return Decoded("video", timeline.duration_s, tuple(frames), shown, has_audio)
 
 
 @contextmanager
-def _clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened_clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a clip at its first video stream that is no cover art. Raises MediaError if it holds
     none, or too large.
     """
@@ -182,8 +184,8 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
     """
     left = list(wanted)
     position = 0
-    view: _View | None = None
-    with _clip(path) as (container, stream):
+    view: View | None = None
+    with opened_clip(path) as (container, stream):
         while left:
             key = int(timeline.keyframe[left[0]])
             if seek and key > position:
@@ -196,7 +198,7 @@ def _decode(path: Path, timeline: _Timeline, wanted: list[int], seek: bool) -> I
                     continue
                 left = [later for later in left if later > index]
                 position = index + 1
-                view = view or _View.of(path.name, picture, stream)
+                view = view or View.of(path.name, picture, stream)
                 yield Frame(index, float(timeline.times_s[index]), view.rgb(picture))
                 if not left or (seek and timeline.keyframe[left[0]] > position):
                     break
@@ -252,7 +254,7 @@ def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
+class View:
     """How a clip's decoded frames become upright RGB of one size, even if the stream changes its
     size on the way.
     """
@@ -262,7 +264,7 @@ class _View:
     turn: tuple[int, int, int, int]  # the signs of the display matrix
 
     @classmethod
-    def of(cls, name: str, picture: VideoFrame, stream: VideoStream) -> _View:
+    def of(cls, name: str, picture: VideoFrame, stream: VideoStream) -> View:
         check_size(name, picture.width, picture.height)
         aspect = float(stream.sample_aspect_ratio or 1)
         # beyond that a damaged header speaks

@@ -35,6 +35,7 @@ class Decoded:
     duration_s: float  # 0.0 for a photo
     frames: tuple[Frame, ...]  # sampled, upright, ascending in time
     tags: Mapping[str, str]
+    has_audio: bool = False
 
 
 def check_size(name: str, width: int, height: int, count: int = 1) -> None:

@@ -84,6 +84,15 @@ def decode_picture(path: Path, n_frames: int) -> Decoded | None:
         return Decoded("image", 0.0, (Frame(0, 0.0, _upright_rgb(image)),), _image_tags(image))
 
 
+def is_animated_picture(path: Path) -> bool:
+    """Whether a file is an animated GIF, WebP, APNG or AVIF, which browsers show as a picture."""
+    try:
+        with Image.open(path, formats=_IMAGE_FORMATS) as image:
+            return _is_animation(image)
+    except _DAMAGE:
+        return False
+
+
 def _is_animation(image: Image.Image) -> bool:
     try:
         return image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)

@@ -24,7 +24,7 @@ from explain.server import markup
 from explain.server.faults import spoken
 from explain.server.service import Choice, Service, Session
 from explain.server.widgets import QUIET, Update
-from explain.tabs import cards, clip
+from explain.tabs import cards, clip, preview
 from explain.tabs.on_demand import OnDemand
 from explain.tabs.panel import FramePanel
 from explain.timeline import build_timelines
@@ -204,6 +204,7 @@ class AnalyseTab:
         inputs.file.change(None, inputs.file, None, js=SCROLL_JS, **QUIET)
         running.then(self._end, None, buttons, queue=False, trigger_mode="multiple", **QUIET)
         self._show_chosen_after(running.success)
+        preview.build_after(running.success, self.service, answer.token, answer.player)
         inputs.stop.click(
             self._cancel,
             None,
@@ -273,7 +274,7 @@ class AnalyseTab:
         )
         update: Update = {
             answer.status: markup.note(status_line(analysis)),
-            answer.verdict: card,
+            answer.verdict: card + cards.unheard(analysis.media),
         }
         if not analysis.faces:
             return update

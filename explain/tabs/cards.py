@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from detector.profile import Thresholds
-from detector.types import FaceAnalysis, Label, ModelInfo, Verdict
+from detector.types import FaceAnalysis, Label, Media, ModelInfo, Verdict
 from explain.server import markup
 from explain.words import format_probability
 
@@ -73,6 +73,11 @@ def verdict_card(
         f"{how_often_wrong(entry)}</p>"
         f'<p class="lens-small"><b>{NOT_EVIDENCE}</b></p></section>'
     )
+
+
+def unheard(media: Media) -> str:
+    """Under the answer on a clip with sound: that nobody listened to it."""
+    return '<p class="lens-small">The audio was not checked.</p>' if media.has_audio else ""
 
 
 def how_often_wrong(entry: Mapping[str, Any]) -> str:

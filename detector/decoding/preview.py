@@ -1,0 +1,140 @@
+"""A small copy of a clip that every browser plays: H.264, without sound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.container.input import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from detector.decoding.clips import View, opened_clip
+from detector.decoding.pictures import is_animated_picture
+from detector.errors import MediaError
+
+PREVIEW_PX = 480  # longer side
+PREVIEW_S = 30.0  # from the start
+PREVIEW_FPS = 30.0
+# of processor time: what is encoded by then is the preview; the sandbox ends the process later
+BUDGET_S = 15.0
+# x264's constant rate factor: half a minute takes a few megabytes at most
+CRF = 28
+TICKS_PER_S = 1000
+
+# what Chrome, Firefox and Safari play as it is: ending -> codecs
+_PLAYABLE = {".mp4": ("h264",), ".m4v": ("h264",), ".webm": ("vp8", "vp9")}
+_PLAYABLE_PIXELS = ("yuv420p", "yuvj420p")
+
+How = Literal["as it is", "as a picture", "encoded"]
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """How a clip can be shown in a browser."""
+
+    how: How
+    mp4: bytes = b""  # where it is encoded
+
+    def __post_init__(self) -> None:
+        if self.how not in ("as it is", "as a picture", "encoded"):
+            raise ValueError(f"expected a way to show a clip, but got {self.how}")
+        if (self.how == "encoded") != bool(self.mp4):
+            raise ValueError("expected bytes exactly where the clip is encoded")
+
+
+def make_preview(path: Path) -> Preview:
+    """Encode at most PREVIEW_S seconds of a clip at most PREVIEW_PX large, where browsers need it.
+
+    Times are the clip's own, from its first frame on. Raises MediaError for what is no clip.
+    """
+    if is_animated_picture(path):
+        return Preview("as a picture")
+    try:
+        with opened_clip(path) as (container, stream):
+            if _playable(path, container, stream):
+                return Preview("as it is")
+            mp4 = _encoded(path.name, container, stream)
+    except av.FFmpegError as err:
+        raise MediaError(f"{path.name} is not a clip that can be read.") from err
+    if not mp4:
+        raise MediaError(f"{path.name} holds no frame that can be decoded.")
+    return Preview("encoded", mp4)
+
+
+def _playable(path: Path, container: InputContainer, stream: VideoStream) -> bool:
+    codec = stream.codec_context
+    return (
+        codec.name in _PLAYABLE.get(path.suffix.lower(), ())
+        and codec.pix_fmt in _PLAYABLE_PIXELS
+        and not container.metadata.get("major_brand", "").startswith("qt")
+    )
+
+
+def _encoded(name: str, container: InputContainer, stream: VideoStream) -> bytes:
+    """The clip as MP4; empty where nothing decodes."""
+    memory, out, view = BytesIO(), None, None
+    with av.open(memory, "w", format="mp4") as target:
+        for t, picture in _timed(container, stream):
+            if view is None or out is None:
+                view = _small(View.of(name, picture, stream))
+                rgb = view.rgb(picture)
+                out = target.add_stream(
+                    "libx264",
+                    rate=Fraction(PREVIEW_FPS),
+                    options={"crf": str(CRF), "preset": "ultrafast"},
+                )
+                out.height, out.width = (side // 2 * 2 for side in rgb.shape[:2])
+                out.pix_fmt = "yuv420p"
+                out.codec_context.time_base = Fraction(1, TICKS_PER_S)
+            frame = VideoFrame.from_ndarray(
+                view.rgb(picture)[: out.height, : out.width].copy(), format="rgb24"
+            )
+            frame.pts, frame.time_base = round(t * TICKS_PER_S), Fraction(1, TICKS_PER_S)
+            target.mux(out.encode(frame))
+        if out is not None:
+            target.mux(out.encode(None))
+    return memory.getvalue() if out is not None else b""
+
+
+def _small(view: View) -> View:
+    """The same view within PREVIEW_PX; sides of at least two pixels, for yuv420p."""
+    scale = min(1.0, PREVIEW_PX / max(view.width, view.height))
+    return replace(
+        view, width=max(2, round(view.width * scale)), height=max(2, round(view.height * scale))
+    )
+
+
+def _timed(container: InputContainer, stream: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
+    """Yield (seconds from the first frame, picture), at most PREVIEW_FPS of them a second.
+
+    Ends after PREVIEW_S, after BUDGET_S of processor time, and where the file breaks off.
+    """
+    end, first, last = time.process_time() + BUDGET_S, None, -1.0
+    step_s = float(1 / (stream.average_rate or Fraction(25)))
+    try:
+        for packet in container.demux(stream):
+            try:
+                decoded = packet.decode()
+            except av.FFmpegError:
+                continue
+            for picture in decoded:
+                now = picture.time
+                first = now if first is None else first
+                # AVI's times can be missing, or wrong where frames are reordered
+                t = last + step_s if now is None or first is None else now - first
+                t = max(t, 0.0) if last < 0 else t
+                if t > PREVIEW_S or time.process_time() > end:
+                    return
+                if last >= 0 and t - last < 0.9 / PREVIEW_FPS:
+                    continue
+                last = t
+                yield t, picture
+    except av.FFmpegError:
+        return
