@@ -6,7 +6,9 @@ What computes is imported after the arguments are known to be right.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,10 +73,25 @@ def _written(args: argparse.Namespace) -> list[Path]:
         check=not args.no_check,
         seed=args.seed,
     )
-    detector = Detector(args.model, args.device)
-    analysis = detector.analyze(args.path, n_frames=args.frames or DEFAULT_FRAMES)
+    detector, step = Detector(args.model, args.device), Stages()
+    analysis = detector.analyze(args.path, args.frames or DEFAULT_FRAMES, step)
     explainer = Explainer(detector, analysis.media.kind)
-    return write_report(build_report(explainer, analysis, args.path, options), args.out)
+    report = build_report(explainer, analysis, args.path, options, step)
+    return write_report(report, args.out)
+
+
+class Stages:
+    """A progress callback that prints each stage once, on stderr, with the seconds so far."""
+
+    def __init__(self) -> None:
+        self._start_s, self._last = time.perf_counter(), ""
+
+    def __call__(self, share: float, stage: str) -> None:
+        name = re.sub(r": \d+ of \d+ .*", "", stage)  # without the count of pictures
+        if name != self._last:
+            passed_s = time.perf_counter() - self._start_s
+            print(f"{passed_s:6.1f} s  {name}", file=sys.stderr, flush=True)
+            self._last = name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.nets.network import DeepfakeNetwork
-from detector.pipeline import Detector
+from detector.pipeline import BATCH, Detector, Progress
 from detector.types import Kind
 from explain import cam, faithfulness, regions
-from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat
+from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, Score
 from explain.capture import LOW_PASS_VIEW, Capture, HookedNetwork, layer_names
 from explain.faithfulness import ReportCard, Shuffle, shuffled
 from explain.ranks import rank_correlation
@@ -66,15 +66,15 @@ class Explainer:
     # scores
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Frame logits (N,) of crops (N, S, S, 3), as the verdict reads them."""
-        return self.detector.score(crops, kind=self.kind)
-
-    def map_logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The two-stream network's frame logits (N,): the number that every map explains."""
+        """The two-stream network's frame logits (N,) of crops (N, S, S, 3): what maps explain."""
         return self.detector.predict(crops, kind=self.kind).logits
 
+    def verdict_score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Frame logits (N,) of crops (N, S, S, 3) as the verdict reads them: of all networks."""
+        return self.detector.score(crops, kind=self.kind)
+
     def probability(self, logit: float) -> float:
-        """The calibrated probability of a forgery that belongs to a logit of `score`."""
+        """The calibrated probability of a forgery that belongs to a logit of `verdict_score`."""
         return self.profile.calibration.probability(logit)
 
     # ------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Explainer:
         found: dict[str, Heat] = {}
         for method in methods:
             if method == OCCLUSION:
-                found[method] = cam.occlusion(self.map_logits, crop)
+                found[method] = cam.occlusion(self.score, crop)
             else:
                 capture = capture or self.capture(crop)
                 found[method] = cam.captured_heat(capture, method, crop.shape[0])
@@ -125,9 +125,11 @@ class Explainer:
         given: NDArray[np.uint8] | None = None,
         n_samples: int = regions.N_SAMPLES,
         seed: int = 0,
+        progress: Progress | None = None,
     ) -> Regions:
         """LIME; see regions.explain_regions."""
-        return regions.explain_regions(self.map_logits, crop, fill, given, n_samples, seed)
+        score = _reporting(self.score, n_samples, "Covering parts of the face (LIME)", progress)
+        return regions.explain_regions(score, crop, fill, given, n_samples, seed)
 
     def report_card(
         self,
@@ -136,9 +138,13 @@ class Explainer:
         given: NDArray[np.uint8] | None = None,
         steps: int = faithfulness.STEPS,
         seed: int = 0,
+        before: ReportCard | None = None,
+        progress: Progress | None = None,
     ) -> ReportCard:
         """Grade every map against the controls; see faithfulness.report_card."""
-        return faithfulness.report_card(self.map_logits, crop, maps, given, steps, seed)
+        total = faithfulness.pictures_scored(len(maps), steps, controls=before is None)
+        score = _reporting(self.score, total, "Testing the maps on this face", progress)
+        return faithfulness.report_card(score, crop, maps, given, steps, seed, before)
 
     def shuffle_weights(
         self, crop: NDArray[np.uint8], methods: Sequence[str], seed: int = 0
@@ -156,3 +162,24 @@ class Explainer:
         if self.detector.network.denoiser is None:
             return None
         return compare(crop, self.detector.reconstruct(crop[None])[0])
+
+
+def _reporting(score: Score, total: int, stage: str, progress: Progress | None) -> Score:
+    """The same score, one batch at a time, with a report before each: raising in it cancels.
+
+    total: pictures that will be scored in all.
+    """
+    if progress is None:
+        return score
+    done = 0
+
+    def scored(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        nonlocal done
+        logits = []
+        for start in range(0, len(crops), BATCH):
+            progress(min(done / total, 1.0), f"{stage}: {done} of {total} pictures")
+            logits.append(score(crops[start : start + BATCH]))
+            done += len(logits[-1])
+        return np.concatenate(logits)
+
+    return scored

@@ -36,6 +36,7 @@ BADGE = "Do not rely on this map"
 # points of a curve beyond the first; scoring them is half of what an explanation costs
 STEPS = 12
 ROAD_PERCENTILE = 80  # above it lies the fifth of the crop that is removed
+VISIBLE_CONTRAST = 0.25  # of a map's scale: below it a map looks uniform beside the mask
 RANDOMISED_BELOW = 0.3  # rank correlation under which a map counts as changed by shuffled weights
 
 
@@ -82,22 +83,29 @@ class Grade:
 
     @property
     def trusted(self) -> bool:
-        return not self.lost_deletion and not self.lost_insertion
+        """Whether it passed every test that is shown: deletion, insertion and ROAD."""
+        return not self.lost_deletion and not self.lost_insertion and self.road > 0
 
     @property
     def sentence(self) -> str:
         """The grade for a reader."""
+        return f"Passed: {self.reason}" if self.trusted else f"{BADGE}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """Why it passed, or which tests it lost."""
         if self.trusted:
             return (
-                "Passed: taking away or showing what it marks moves the score more than any "
-                "control does."
+                "taking away or showing what it marks moves the score more than any control does."
             )
         parts = [
             f"{test} no better than {_listed(lost)}"
             for test, lost in (("deletion", self.lost_deletion), ("insertion", self.lost_insertion))
             if lost
         ]
-        return f"{BADGE}: {', '.join(parts)}."
+        if self.road <= 0:
+            parts.append("ROAD not above 0: its cold places carry as much as its hot ones")
+        return f"{', '.join(parts)}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -169,6 +177,12 @@ def curves(
     }
 
 
+def pictures_scored(n_maps: int, steps: int = STEPS, controls: bool = True) -> int:
+    """How many pictures `report_card` has to score for so many maps."""
+    n_curves = n_maps + len(CONTROLS) * controls
+    return 2 + 2 * (steps - 1) * n_curves + 2 * n_maps
+
+
 def report_card(
     score: Score,
     crop: NDArray[np.uint8],
@@ -176,15 +190,19 @@ def report_card(
     authentic: NDArray[np.uint8] | None = None,
     steps: int = STEPS,
     seed: int = 0,
+    before: ReportCard | None = None,
 ) -> ReportCard:
     """Grade every map of one crop.
 
     authentic: the real half of the pair, where it is known, to stand where pixels are deleted.
+    before: an earlier card of the same crop and options, whose controls need no second look.
     """
     cover = compressed(crop) if authentic is None else authentic
-    controls = control_maps(crop, np.random.default_rng(seed))
+    controls = {} if before else control_maps(crop, np.random.default_rng(seed))
     own = {name: heat.map for name, heat in maps.items()}
     measured = curves(score, crop, {**own, **controls}, cover, seed, steps)
+    if before is not None:
+        measured |= before.controls
     roads = road(score, crop, own, seed)
     grades = tuple(_grade(name, measured, roads[name]) for name in maps)
     return ReportCard(grades, measured, "compressed" if authentic is None else "authentic")
@@ -256,7 +274,17 @@ class Localisation:
 
     pixel_auc: float
     pointing: bool  # the hottest pixel lies in the mask
-    iou: float  # of the mask and the map's hottest places of the same area
+    # IoU at the true area: of the mask and as many of the map's hottest places. A map is not
+    # asked how large the forgery is, so a large mask is overlapped by any map that is hot inside.
+    iou: float
+    # mean heat inside the mask minus outside, as a share of the map's largest value: what an eye
+    # sees of the difference; 0 for a uniform map
+    contrast: float
+
+    @property
+    def shows_where(self) -> bool:
+        """Whether the map is visibly hotter inside the mask than outside."""
+        return self.contrast >= VISIBLE_CONTRAST
 
 
 def localise(heat: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0) -> Localisation:
@@ -267,7 +295,11 @@ def localise(heat: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0) 
     flat = mask.ravel()
     area = int(flat.sum())
     shared = int(flat[order[:area]].sum())
+    outside = float(heat[~mask].mean()) if not mask.all() else 0.0
+    largest = float(np.abs(heat).max())
+    contrast = (float(heat[mask].mean()) - outside) / largest if largest > 0 else 0.0
     return Localisation(
+        contrast=contrast,
         pixel_auc=pixel_auc(heat, mask),
         pointing=bool(flat[order[0]]),
         iou=shared / (2 * area - shared),

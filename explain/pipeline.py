@@ -5,7 +5,7 @@ words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from explain.cam import Heat, compressed
 from explain.capture import Capture
 from explain.explainer import Explainer
 from explain.faithfulness import STEPS, ReportCard
+from explain.map_test import MapTest
 from explain.regions import METHOD as LIME
 from explain.regions import N_SAMPLES, Regions
 from explain.restore import Restoration, noise_residual
-from explain.timeline import Timeline, build_timeline
+from explain.timeline import Timeline, build_timelines
 from explain.words import WHOLE, Findings, FrameScores, describe, face_parts, place_of
 
 
@@ -34,7 +35,8 @@ class ExplainOptions:
     lime: bool = True
     lime_fill: str = "mean"
     lime_samples: int = N_SAMPLES
-    check: bool = True  # grade every map against the controls
+    check: bool = True  # grade every map against the controls; without it no place is named
+    changes: bool = True  # score the crop re-saved and with each part of the face compressed
     check_steps: int = STEPS
     seed: int = 0
 
@@ -63,11 +65,14 @@ class Explanation:
 
 
 def most_suspicious(face: FaceAnalysis) -> int:
-    """Index of the crop with the highest probability, a detected one before an interpolated one."""
-    return max(
-        range(len(face.p_frames)),
-        key=lambda i: (face.track.crops[i].confidence > 0, face.p_frames[i]),
-    )
+    """Index of the crop with the highest probability, a detected one before an interpolated one.
+
+    Where the verdict names a part of the clip, only frames of that part are asked.
+    """
+    crops, indices = face.track.crops, list(range(len(face.p_frames)))
+    if (part := face.verdict.part) is not None:
+        indices = [i for i in indices if part[0] <= crops[i].t <= part[1]]
+    return max(indices, key=lambda i: (crops[i].confidence > 0, face.p_frames[i]))
 
 
 def explain_face(
@@ -87,14 +92,16 @@ def explain_face(
     """
     if explainer.kind != analysis.media.kind:
         raise ValueError(f"expected an explainer of {analysis.media.kind}, got {explainer.kind}")
-    report = progress or (lambda share, stage: None)
+    options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
     face = analysis.faces[face_index]
     index = most_suspicious(face) if crop_index is None else crop_index
     crop = face.track.crops[index]
-    maps = _draw_maps(explainer, crop.rgb, options or ExplainOptions(), report)
+    maps = _draw_maps(explainer, crop.rgb, options, report)
     report(0.95, "Putting it into words")
-    timeline = timeline or build_timeline(face, explainer.profile.thresholds)
-    findings = _findings(explainer, face, crop, maps, timeline)
+    timeline = timeline or build_timelines(analysis, explainer.profile.thresholds)[face_index]
+    changes = score_changes(explainer, face, index) if options.changes else None
+    findings = _findings(face, index, maps.capture, maps.trusted, timeline, changes)
+    findings = replace(findings, tested=maps.card is not None)
     return Explanation(
         face=face,
         frame=next(frame for frame in analysis.media.frames if frame.index == crop.frame_index),
@@ -113,6 +120,27 @@ def explain_face(
     )
 
 
+def tested_words(
+    explainer: Explainer,
+    analysis: Analysis,
+    face_index: int,
+    crop_index: int,
+    found: MapTest,
+    timeline: Timeline,
+) -> tuple[str, ...]:
+    """The evidence in words, with the place that a map which passed its test names."""
+    face = analysis.faces[face_index]
+    capture = explainer.capture(face.track.crops[crop_index].rgb)
+    trusted = found.heat if found.passed else None
+    changes = score_changes(explainer, face, crop_index)
+    return describe(_findings(face, crop_index, capture, trusted, timeline, changes))
+
+
+def within(report: Progress, start: float, end: float) -> Progress:
+    """A callback for one part of the work, from share `start` to share `end` of the whole."""
+    return lambda share, stage: report(start + (end - start) * share, stage)
+
+
 @dataclass(frozen=True, eq=False)
 class _Maps:
     """What was drawn of one crop; see Explanation."""
@@ -123,10 +151,10 @@ class _Maps:
     card: ReportCard | None
 
     @property
-    def may_name_a_place(self) -> bool:
-        """Whether the first map passed its check, or none was made."""
-        first = next(iter(self.heats.values()))
-        return self.card is None or self.card.grade(first.method).trusted
+    def trusted(self) -> Heat | None:
+        """The first map that passed its test on this face, LIME's aside; None where none did."""
+        grades = () if self.card is None else self.card.grades
+        return next((self.heats[g.method] for g in grades if g.trusted and g.method != LIME), None)
 
 
 def _draw_maps(
@@ -137,46 +165,64 @@ def _draw_maps(
     heats = explainer.heats(crop, options.methods or explainer.default_methods, capture)
     regions = card = None
     if options.lime:
-        report(0.15, "Covering parts of the face (LIME)")
         regions = explainer.explain_regions(
-            crop, options.lime_fill, n_samples=options.lime_samples, seed=options.seed
+            crop,
+            options.lime_fill,
+            n_samples=options.lime_samples,
+            seed=options.seed,
+            progress=within(report, 0.1, 0.5),
         )
         heats[LIME] = regions.heat()
     if options.check:
-        report(0.5, "Checking the explanations")
-        card = explainer.report_card(crop, heats, steps=options.check_steps, seed=options.seed)
+        card = explainer.report_card(
+            crop,
+            heats,
+            steps=options.check_steps,
+            seed=options.seed,
+            progress=within(report, 0.5, 0.95),
+        )
     return _Maps(capture, heats, regions, card)
 
 
 def _findings(
-    explainer: Explainer, face: FaceAnalysis, crop: FaceCrop, maps: _Maps, timeline: Timeline
+    face: FaceAnalysis,
+    index: int,
+    capture: Capture,
+    trusted: Heat | None,
+    timeline: Timeline,
+    changes: FrameScores | None,
 ) -> Findings:
-    """The numbers behind the sentences."""
-    parts = face_parts(crop)
-    first = next(iter(maps.heats.values()))
+    """The numbers behind the sentences. trusted: the map that may name a place; None: no map may."""
+    crop, verdict = face.track.crops[index], face.verdict
     return Findings(
-        label=face.verdict.label,
-        p=face.verdict.p_fake or 0.0,
+        label=verdict.label,
+        p=verdict.p_fake or 0.0,
         thresholds=timeline.thresholds,
-        place=place_of(first, parts) if maps.may_name_a_place else None,
-        stream_shares=maps.capture.stream_shares(),
+        part=verdict.part,
+        t=crop.t if len(face.track.crops) > 1 else None,
+        p_frame=face.p_frames[index],
+        place=None if trusted is None else place_of(trusted, face_parts(crop)),
+        stream_shares=capture.stream_shares(),
         intervals=timeline.intervals,
-        frame=score_changes(explainer, crop, parts),
+        frame=changes,
     )
 
 
-def score_changes(
-    explainer: Explainer, crop: FaceCrop, parts: Mapping[str, NDArray[np.bool_]]
-) -> FrameScores:
-    """The crop's probability as it is, re-saved, and with each part of the face compressed."""
+def score_changes(explainer: Explainer, face: FaceAnalysis, index: int) -> FrameScores:
+    """A crop's probability as the verdict reads it, re-saved, and with each part compressed.
+
+    Changes of the logit are measured and added to the frame's own, which the page shows beside
+    them: in a clip a frame may have been scored with a neighbour's help.
+    """
+    crop = face.track.crops[index]
     cover = compressed(crop.rgb)
     hidden = {
         name: np.where(mask[..., None], cover, crop.rgb)
-        for name, mask in parts.items()
+        for name, mask in face_parts(crop).items()
         if name != WHOLE and mask.any()
     }
     pictures = [crop.rgb, jpeg(crop.rgb, STABILITY_QUALITY), *hidden.values()]
-    p, p_resaved, *p_hidden = (
-        explainer.probability(float(logit)) for logit in explainer.score(np.stack(pictures))
-    )
-    return FrameScores(p, p_resaved, dict(zip(hidden, p_hidden, strict=True)))
+    logits = explainer.verdict_score(np.stack(pictures))
+    shifted = logits - logits[0] + face.evidence[index].logit
+    _, p_resaved, *p_hidden = (explainer.probability(float(logit)) for logit in shifted)
+    return FrameScores(face.p_frames[index], p_resaved, dict(zip(hidden, p_hidden, strict=True)))

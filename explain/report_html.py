@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from detector.types import Label
 from explain.faithfulness import BADGE
 from explain.words import format_probability
 
@@ -86,24 +85,36 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
     score = ""
     if verdict["p_fake"] is not None:
         p = format_probability(verdict["p_fake"])
-        score = f"<p>Calibrated probability of a forgery: {p}</p>"
+        of = " in this part" if verdict["part_s"] else ""
+        score = f"<p>Calibrated probability of a forgery{of}: {p}</p>"
+    headline = escape(verdict["headline"])
     return (
-        f'<div class="verdict"><strong>{Label(verdict["label"]).headline.capitalize()}</strong>'
+        f'<div class="verdict"><strong>{headline[:1].upper()}{headline[1:]}</strong>'
         f"<p>{escape(verdict['reason'])}</p>{score}</div>"
     )
 
 
 def _face(face: Mapping[str, Any], pictures: Sequence[ReportPicture]) -> str:
-    answer = Label(face["label"]).headline
-    title = f"Face {face['track']}: {answer}, score {format_probability(face['p_fake'])}"
+    score = format_probability(face["p_fake"])
+    title = f"Face {face['track']}: {escape(face['headline'])}, score {score}"
     explanation = face["explanation"]
     if explanation is None:
         return f"<h2>{title}</h2><p>{escape(face['reason'])}</p>"
-    words = "".join(
-        f"<p>{escape(sentence)}</p>" for sentence in [face["reason"], *explanation["words"]]
-    )
+    sentences = [face["reason"], *question_sentences(face["evidence"]), *explanation["words"]]
+    words = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     shown = "".join(_figure(picture) for picture in pictures)
     return f'<h2>{title}</h2>{words}{_card(explanation)}<div class="pictures">{shown}</div>'
+
+
+def question_sentences(evidence: Mapping[str, float | None]) -> list[str]:
+    """Each of the two questions with its own probability; none where the model asks only one."""
+    if evidence["manipulated"] is None or evidence["generated"] is None:
+        return []
+    put_in, made = (format_probability(evidence[name]) for name in ("manipulated", "generated"))
+    return [
+        f"Each question by itself: something was put into this face, {put_in}; the picture was "
+        f"generated as a whole, {made}."
+    ]
 
 
 def _figure(picture: ReportPicture) -> str:

@@ -65,9 +65,11 @@ def content_of(
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "label": str(verdict.label),
+        "headline": verdict.headline,
         "p_fake": _r(verdict.p_fake),
         "logit": _r(verdict.logit),
         "reason": verdict.reason,
+        "part_s": None if verdict.part is None else [_r(end) for end in verdict.part],
     }
 
 
@@ -77,6 +79,7 @@ def _face(
     return {
         "track": face.track.track,
         **_verdict(face.verdict),
+        "evidence": {"manipulated": _r(face.manipulated), "generated": _r(face.generated)},
         "timeline": {
             "t": [_r(t) for t in timeline.t],
             "p_fake": [_r(p) for p in timeline.p],

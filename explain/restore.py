@@ -45,7 +45,10 @@ def compare(crop: NDArray[np.uint8], restored: NDArray[np.uint8]) -> Restoration
 def sentence(psnr_db: float, ssim: float) -> str:
     """What the comparison means, for a reader who doesn't know PSNR."""
     if psnr_db >= UNCHANGED_DB:
-        found = "found next to nothing to clean"
+        found = (
+            "changed next to nothing: either little was lost when the picture was stored, or it "
+            "does not know this kind of loss"
+        )
     elif psnr_db >= HEAVY_DB:
         found = "took off traces of compression or noise"
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.decide import asked_thresholds
 from detector.profile import Thresholds
 from detector.types import Analysis, FaceAnalysis
 
@@ -56,6 +57,8 @@ def build_timeline(face: FaceAnalysis, thresholds: Thresholds) -> Timeline:
     smoothed = smooth(t, p)
     middle = (thresholds.authentic_below + thresholds.forged_above) / 2
     found = suspicious(t, smoothed, low=middle, high=thresholds.forged_above)
+    if face.verdict.part is not None:
+        found = _with_part(found, face.verdict.part, t, p)
     return Timeline(
         track=face.track.track,
         t=tuple(t.tolist()),
@@ -68,8 +71,24 @@ def build_timeline(face: FaceAnalysis, thresholds: Thresholds) -> Timeline:
 
 
 def build_timelines(analysis: Analysis, thresholds: Thresholds) -> tuple[Timeline, ...]:
-    """The timeline of every face, in the order of the faces."""
-    return tuple(build_timeline(face, thresholds) for face in analysis.faces)
+    """The timeline of every face, in the order of the faces.
+
+    thresholds: a profile's; each face's are those that its verdict was reached with.
+    """
+    faces = analysis.faces
+    return tuple(
+        build_timeline(face, asked_thresholds(thresholds, faces, face.verdict)) for face in faces
+    )
+
+
+def _with_part(
+    found: list[Interval], part: tuple[float, float], t: NDArray, p: NDArray
+) -> list[Interval]:
+    """The part that the verdict names, in place of every interval that touches it."""
+    start, end = part
+    apart = [i for i in found if i.end_s < start or i.start_s > end]
+    peak = float(p[(t >= start) & (t <= end)].max())
+    return sorted([*apart, Interval(start, end, peak)], key=lambda i: i.start_s)
 
 
 def smooth(t: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from explain.timeline import Interval
 CLOSING = "This is the estimate of one detector; it is not evidence against a person."
 EYES, NOSE, MOUTH, EDGE = "the eyes", "the nose", "the mouth", "the edge of the face"
 WHOLE, OUTSIDE = "the whole face", "the surroundings of the face"
+MIDDLE = "the middle of the face, from the eyes to the mouth"
 
 # Ellipses (x, y, rx, ry) in the face's own frame: origin between the eyes, unit = the distance
 # between them.
@@ -36,6 +37,8 @@ _RING = (0.78, 1.2)  # the edge of the face, as shares of the face ellipse
 _FIVE_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], [0.414, 1.155]])
 
 STANDS_OUT = 2.0  # times the crop's mean heat that a part needs to be named
+ALSO_HOT = 0.5  # of the hottest part's heat: a part with so much glows, too, and is named as well
+MOSTLY = 0.5  # of all heat: what holds less is not said to hold most of it
 STREAM_LEADS = 0.65  # share of the pull above which one stream is said to carry the score
 SURE = 0.1  # within this of 0 or 1 the lean is called clear
 STEADY = 0.1  # a change of probability smaller than this is called small
@@ -55,8 +58,12 @@ class Findings:
     """The numbers behind the sentences."""
 
     label: Label
-    p: float  # calibrated probability of the person or file
+    p: float  # calibrated probability behind the label: of the person, or of the part
     thresholds: Thresholds
+    part: tuple[float, float] | None = None  # from, to in seconds: only this part looks forged
+    t: float | None = None  # of the explained frame in seconds; None in a photo
+    p_frame: float | None = None  # calibrated probability of the explained frame alone
+    tested: bool = True  # whether a map was tested on this face, so that a place may be named
     # where the evidence lies; None: nowhere in particular, or not to be trusted
     place: str | None = None
     # "rgb stream", "noise stream" and the like, summing to 1; empty without two streams
@@ -87,10 +94,11 @@ def face_parts(crop: FaceCrop) -> dict[str, NDArray[np.bool_]]:
 
 
 def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
-    """The part of the face where a map's positive heat is densest; None where there is no heat.
+    """The parts of the face where a map's positive heat is densest; None where there is no heat.
 
-    A part is named when it is STANDS_OUT times as hot as the crop on average. Otherwise it is the
-    whole face, or its surroundings if they hold most of the heat and are also hotter than the face.
+    Parts are named when the hottest is STANDS_OUT times as hot as the crop on average, all that
+    glow together, and alone only when they hold MOSTLY of the heat. Otherwise it is the whole
+    face, or its surroundings if they hold most of the heat and are also hotter than the face.
     """
     hot = np.maximum(heat.map, 0)
     total = float(hot.sum(dtype=np.float64))
@@ -106,14 +114,22 @@ def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
         for n, m in parts.items()
         if n != WHOLE and m.any()
     }
-    best = max(density, key=lambda name: density[name])
-    return best if density[best] >= STANDS_OUT else WHOLE
+    hottest = max(density.values())
+    if hottest < STANDS_OUT:
+        return WHOLE
+    glowing = [name for name, own in density.items() if own >= max(1.0, ALSO_HOT * hottest)]
+    inside = np.any([parts[name] for name in glowing], axis=0)
+    named = MIDDLE if {EYES, NOSE, MOUTH} <= set(glowing) else " and ".join(glowing)
+    if float(hot[inside].sum(dtype=np.float64)) >= MOSTLY * total:
+        return named
+    return f"{WHOLE}, most strongly on {named}"
 
 
 def describe(findings: Findings) -> tuple[str, ...]:
     """The sentences, in order; the closing one last."""
     sentences = (
         _lean(findings),
+        _frame(findings),
         _streams_and_seconds(findings),
         _steadiness(findings),
         CLOSING,
@@ -137,17 +153,42 @@ def zone_name(p: float, thresholds: Thresholds) -> str:
 
 def _lean(f: Findings) -> str:
     score = format_probability(f.p)
+    whole = "over the whole clip" if f.t is not None else ""
     if f.label is Label.UNCERTAIN:
-        return f"The score is {score}, and the detector gives no verdict."
+        subject = f"{whole} the score" if whole else "the score"
+        return _sentence([f"{subject} is {score}, and the detector gives no verdict"])
     clear = f.p >= 1 - SURE if f.label is Label.FORGED else f.p <= SURE
-    lean = f"The detector leans {'clearly ' if clear else ''}towards {f.label} (score {score})"
+    lean = f"the detector leans {'clearly ' if clear else ''}towards {f.label} (score {score})"
+    if f.part is not None:
+        lean = f"from {f.part[0]:.1f} to {f.part[1]:.1f} s {lean}"
     if f.label is Label.AUTHENTIC and f.intervals:
-        return f"{lean} over the whole clip, but some seconds look forged: {_spans(f.intervals)}."
+        spans = _spans(f.intervals)
+        return _sentence([f"{lean} {whole}", f"too few seconds to be called forged: {spans}"])
     if f.label is Label.AUTHENTIC:
-        return f"{lean}: it found no trace like those of the forgeries it knows."
-    if f.place is None:
-        return f"{lean}, but its map does not say reliably where on the face."
-    return f"{lean}; the traces lie mostly on {f.place}."
+        lean += ": it found no trace like those of the forgeries it knows"
+    elif f.place is not None:
+        lean += f"; the traces lie mostly on {f.place}"
+    elif f.tested:
+        lean += ", but its map does not say reliably where on the face"
+    return _sentence([lean])
+
+
+def _frame(f: Findings) -> str:
+    """What the explained frame of a clip says by itself, where that differs from the answer."""
+    if f.t is None or f.p_frame is None:
+        return ""
+    score = format_probability(f.p_frame)
+    if f.part is not None and not f.part[0] <= f.t <= f.part[1]:
+        return f"This frame, at {f.t:.2f} s, lies outside that part; by itself it scores {score}."
+    alone = zone_name(f.p_frame, f.thresholds)
+    if alone == zone_name(f.p, f.thresholds):
+        return ""
+    if alone == "forged-looking":
+        return (
+            f"This frame by itself scores {score}; too few frames in a row do so for the clip, "
+            "or a part of it, to be called forged."
+        )
+    return f"This frame by itself scores {score}; the answer rests on the others, too."
 
 
 def _streams_and_seconds(f: Findings) -> str:
@@ -162,8 +203,9 @@ def _streams_and_seconds(f: Findings) -> str:
             parts.append("it rests mostly on fine noise rather than on what is visible")
         else:
             parts.append("it rests on what is visible and on fine noise alike")
-    if f.intervals:
-        parts.append(f"the suspicious seconds are {_spans(f.intervals)}")
+    others = [i for i in f.intervals if (i.start_s, i.end_s) != f.part]
+    if others:
+        parts.append(f"the suspicious seconds are {_spans(others)}")
     return _sentence(parts)
 
 

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,11 @@ def test_the_numbers(clip_report: Report) -> None:
     assert content["model"] == {"name": "untrained", "sha256": "0" * 64}
     assert content["verdict"] == {
         "label": "forged",
+        "headline": "forged-looking",
         "p_fake": 0.9,
         "logit": 2.0,
         "reason": "Told so by the test.",
+        "part_s": None,
     }
     assert content["settings"]["methods"] == [EVIDENCE_MAP, "EigenCAM, rgb stream"]
     assert content["metadata"] == {"Software": "a <b>test</b>"}
@@ -180,7 +183,8 @@ def test_no_face_is_a_report_too() -> None:
     empty = Analysis(whole.media, (), Verdict(Label.NO_FACE, "No face was found."), whole.model)
     found = build_report(explainer(), empty)
     assert json.loads(found.json())["verdict"] == {
-        "label": "no_face", "p_fake": None, "logit": None, "reason": "No face was found.",
+        "label": "no_face", "headline": "no face", "p_fake": None, "logit": None,
+        "reason": "No face was found.", "part_s": None,
     }  # fmt: skip
     assert "<strong>No face</strong>" in found.html()
 
@@ -188,7 +192,7 @@ def test_no_face_is_a_report_too() -> None:
 def fake_detector(model: object = None, device: str = "auto") -> Any:
     """Loads nothing, and finds the astronaut in every file but broken ones."""
 
-    def analyze(path: Path, n_frames: int = 24) -> Analysis:
+    def analyze(path: Path, n_frames: int = 24, progress: Any = None) -> Analysis:
         if "broken" in path.name:
             raise MediaError(f"{path.name} cannot be read as a picture or a clip.")
         return analysis_of([astronaut()], name=path.name)
@@ -234,7 +238,9 @@ def test_errors_are_one_sentence(
     monkeypatch.setattr("detector.pipeline.Detector", fake_detector)
     assert command.main([arguments[0], "--out", str(tmp_path / "out"), *arguments[1:]]) == 1
     shown = capsys.readouterr()
-    assert shown.err.startswith(message) and shown.err.count("\n") == 1
+    stages, told = shown.err.split(message)
+    assert all(re.fullmatch(r" *\d+\.\d s  [A-Z].*", line) for line in stages.splitlines())
+    assert told.count("\n") <= 1 and "Traceback" not in shown.err
     assert shown.out == "" and not (tmp_path / "out").exists()
 
 
@@ -252,3 +258,36 @@ def test_wrong_usage() -> None:
     with pytest.raises(SystemExit) as stopped:
         command.main(["me.png"])
     assert stopped.value.code == 2
+
+
+def test_the_report_names_the_part_and_both_questions() -> None:
+    whole = analysis_of([astronaut()] * 3)
+    part = Verdict(Label.FORGED, "So it looks.", 0.97, 3.0, (0.0, 1.0))
+    face = replace(whole.faces[0], verdict=part, manipulated=0.93, generated=0.04)
+    quick = ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    told = replace(whole, faces=(face,), verdict=part)
+    found = build_report(CLIPS, told, None, quick)
+    content = json.loads(found.json())
+    assert content["verdict"]["headline"] == "Part of this clip looks forged: 0.0-1.0 s"
+    assert content["verdict"]["part_s"] == content["faces"][0]["part_s"] == [0.0, 1.0]
+    assert content["faces"][0]["evidence"] == {"manipulated": 0.93, "generated": 0.04}
+    assert content["faces"][0]["explanation"]["frame"]["t"] <= 1.0  # of the part
+    text = parsed(found.html()).text
+    assert "Part of this clip looks forged: 0.0-1.0 s" in text
+    assert "Calibrated probability of a forgery in this part: 0.97" in text
+    assert (
+        "something was put into this face, 0.93; the picture was generated as a whole, 0.04."
+        in text
+    )
+
+
+def test_the_command_prints_its_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = command.Stages()
+    for share, stage in ((0.1, "Finding faces"), (0.2, "LIME: 0 of 256 pictures")):
+        stages(share, stage)
+        stages(share, stage)
+    stages(0.3, "LIME: 16 of 256 pictures")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" s  ")[1] for line in lines] == ["Finding faces", "LIME"]

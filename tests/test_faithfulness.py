@@ -14,6 +14,7 @@ from explain.faithfulness import (
     control_maps,
     curves,
     localise,
+    pictures_scored,
     report_card,
     road,
     shuffled,
@@ -69,7 +70,7 @@ def test_the_true_map_passes_and_a_wrong_one_gets_the_badge() -> None:
     assert not bad.trusted and bad.lost_deletion == ("random", "centre", "edges")
     assert bad.sentence == (
         f"{BADGE}: deletion no better than random, centre and edges, insertion no better than "
-        "random, centre and edges."
+        "random, centre and edges, ROAD not above 0: its cold places carry as much as its hot ones."
     )
     assert set(card.controls) == {"random", "centre", "edges"}
     assert set(card.curves) == {"good", "bad", "random", "centre", "edges"}
@@ -77,7 +78,7 @@ def test_the_true_map_passes_and_a_wrong_one_gets_the_badge() -> None:
 
 
 def test_losing_to_one_control_is_enough_for_the_badge() -> None:
-    grade = Grade("m", 0.0, 1.0, 0.0, (), ("edges",))
+    grade = Grade("m", 0.0, 1.0, 0.5, (), ("edges",))
     assert not grade.trusted
     assert grade.sentence == "Do not rely on this map: insertion no better than edges."
 
@@ -182,3 +183,36 @@ def test_shuffling_keeps_the_values_and_changes_the_maps() -> None:
     again = explainer().shuffle_weights(CROP, methods)
     assert [s.correlation for s in found.values()] == [s.correlation for s in again.values()]
     assert detector().network is network
+
+
+@pytest.mark.parametrize(("road", "trusted"), [(0.3, True), (0.0, False), (-0.3, False)])
+def test_every_test_that_is_shown_counts(road: float, trusted: bool) -> None:
+    """A map with ROAD -0.30 that passes beside one with +1.63 that fails explains nothing."""
+    grade = Grade("m", 0.0, 1.0, road, (), ())
+    assert grade.trusted is trusted
+    assert ("ROAD" in grade.sentence) is not trusted
+
+
+def test_controls_are_not_looked_at_twice() -> None:
+    looks: list[int] = []
+
+    def counted(crops: np.ndarray) -> np.ndarray:
+        looks.append(len(crops))
+        return spot(crops)
+
+    first = report_card(counted, CROP, {"good": heat(true_map(), "good")}, steps=4)
+    assert sum(looks) == pictures_scored(1, 4) == 2 + 6 * 4 + 2
+    looks.clear()
+    again = report_card(counted, CROP, {"good": heat(true_map(), "good")}, steps=4, before=first)
+    assert sum(looks) == pictures_scored(1, 4, controls=False) == 2 + 6 + 2
+    assert again.grades == first.grades or vars(again.grades[0]) == vars(first.grades[0])
+
+
+def test_a_map_that_looks_uniform_does_not_show_where() -> None:
+    """Its hottest places lie in the mask, and no eye sees it."""
+    mask = true_map() > 0
+    faint = np.where(mask, 1.0, 0.95).astype(np.float32)
+    found = localise(faint, mask)
+    assert found.iou == 1.0 and found.contrast == pytest.approx(0.05, abs=1e-6)
+    assert not found.shows_where and localise(true_map().astype(np.float32), mask).shows_where
+    assert localise(np.zeros((224, 224), np.float32), mask).contrast == 0.0

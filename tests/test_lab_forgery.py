@@ -14,6 +14,7 @@ from detector.media import open_media
 from detector.pipeline import default_detector
 from detector.types import Frame, Label
 from explain.explainer import Explainer
+from explain.faithfulness import Localisation
 from explain.lab import builtin, forgery, store
 from explain.lab.forgery import (
     FAMILIES,
@@ -27,7 +28,7 @@ from explain.lab.forgery import (
     surprise,
 )
 from explain.lab.generators import SHIPPED_GENERATORS
-from explain.tabs.forgery import outcome_sentences
+from explain.tabs.forgery import outcome_sentences, place_sentence
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,16 @@ def test_weights_of_lessons_are_checked(tmp_path):
     (tmp_path / store.SUMS).write_text(json.dumps({"lesson-x.safetensors": "0" * 64}))
     with pytest.raises(WeightsError, match="damaged"):
         store.load("lesson-x.safetensors", tmp_path)
+
+
+def test_a_map_that_looks_uniform_is_not_said_to_overlap_the_mask() -> None:
+    """ "Overlaps the true mask by 71%" stood beside a uniform map: the mask was most of the face."""
+    uniform = Localisation(pixel_auc=0.9, pointing=True, iou=0.71, contrast=0.04)
+    clear = Localisation(pixel_auc=0.8, pointing=True, iou=0.41, contrast=0.6)
+    assert place_sentence({"evidence map": uniform}) == (
+        "No map shows where: each is about as hot outside the true mask as inside it."
+    )
+    assert place_sentence({"evidence map": uniform, "LIME": clear}) == (
+        "The hottest places of LIME, as many as the true mask has, share 41% with it "
+        "(IoU at the true area)."
+    )

@@ -125,6 +125,9 @@ def wait_for_caption(page, other_than: str) -> str:
 
 def test_a_photo_gets_a_verdict_and_its_pictures(page, files):
     analysed(page, files["photo"])
+    page.wait_for_selector(".lens-badge-passed, .lens-badge-failed")
+    badge = page.inner_text("#lens-badge")
+    assert "Tested on this face" in badge or "Do not rely on this map" in badge
     headings = ("Forged-looking", "Authentic-looking", "Cannot say")
     assert page.inner_text("#lens-verdict h2").strip() in headings
     assert "not evidence against a person" in page.inner_text("#lens-verdict")

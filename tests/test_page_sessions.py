@@ -173,3 +173,13 @@ def test_whatever_goes_wrong_becomes_one_sentence(caplog):
         assert UNEXPECTED in failing(KeyError("someone/secret.jpg"))
     assert [record.message.split(" at ")[0] for record in caplog.records] == ["KeyError"]
     assert "secret" not in caplog.text
+
+
+def test_a_visitor_who_leaves_stops_everything_that_runs_for_them():
+    runs = Runs()
+    with pytest.raises(Cancelled), runs.running("me map", Mock()) as step:
+        runs.start("me lime")
+        runs.start("you")
+        runs.cancel_of("me")
+        assert runs.awaited("you") and not runs.awaited("me lime")
+        step(0.5, "Testing")

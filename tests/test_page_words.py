@@ -114,12 +114,58 @@ def test_timeline_tells_the_script_its_times():
     assert "Suspicious stretches: none." in drawn
 
 
-def test_suspicious_seconds_are_named_person_by_person():
+def test_suspicious_seconds_are_named_person_by_person_and_never_against_the_headline():
     twice = line(track=1, intervals=(Interval(0.0, 0.5, 0.8), Interval(2.0, 3.0, 0.9)))
-    assert clip.suspicious_seconds([line()]) == "Some seconds look forged: 0.5–2.5 s."
-    both = "Some seconds look forged: 0.5–2.5 s (face 0); 0.0–0.5 s and 2.0–3.0 s (face 1)."
-    assert clip.suspicious_seconds([line(), twice, line(intervals=())]) == both
-    assert clip.suspicious_seconds([line(intervals=())]) == ""
+    forged, unsure = Verdict(Label.FORGED, "a", 0.9), Verdict(Label.UNCERTAIN, "a", 0.5)
+    both = "Most of it in these seconds: 0.5–2.5 s (face 0); 0.0–0.5 s and 2.0–3.0 s (face 1)."
+    assert clip.suspicious_seconds([line(), twice, line(intervals=())], forged) == both
+    assert clip.suspicious_seconds([line()], unsure) == (
+        "Some seconds stand out, too few to be called forged: 0.5–2.5 s."
+    )
+    assert clip.suspicious_seconds([line(intervals=())], forged) == ""
+    part = replace(forged, part=(0.5, 2.5))
+    assert clip.suspicious_seconds([line()], part) == ""  # the headline names it
+    assert clip.suspicious_seconds([twice], part).startswith("Other seconds stand out, too: 0.0")
+
+
+def test_headline_meter_and_score_speak_of_the_same_thing():
+    part = Verdict(Label.FORGED, "So.", 0.97, 3.0, (1.5, 2.9))
+    card = cards.verdict_card(part, BAND, MODEL, {})
+    assert "<span>Part of this clip looks forged: 1.5-2.9 s</span>" in card
+    assert "Calibrated probability of a forgery in this part: <b>0.97</b>" in card
+    assert '<b style="left:97.0%">' in card
+    group = replace(part, part=None, faces=(1, 2))
+    card = cards.verdict_card(group, BAND, MODEL, {})
+    assert "<span>1 of 2 faces looks forged</span>" in card
+    assert "Calibrated probability of a forgery for the most forged-looking face:" in card
+
+
+def test_a_score_that_is_not_used_is_marked_as_unused():
+    blurred = Verdict(Label.UNCERTAIN, "The face is too blurred.", 0.97, 3.0)
+    card = cards.verdict_card(blurred, BAND, MODEL, {})
+    assert "This score is not used, for the reason above." in card
+    assert '<b class="lens-unused" style="left:97.0%">' in card
+    between = cards.verdict_card(replace(blurred, p_fake=0.5), BAND, MODEL, {})
+    assert "not used" not in between
+
+
+def test_each_question_has_its_bar_where_the_model_asks_both():
+    face = session().analysis.faces[0]
+    verdict = face.verdict
+    assert "lens-question" not in cards.verdict_card(verdict, BAND, MODEL, {}, face=face)
+    both = replace(face, manipulated=0.93, generated=0.04)
+    card = cards.verdict_card(verdict, BAND, MODEL, {}, face=both)
+    assert 'value="0.9300" aria-label="Something was put into this face"' in card
+    assert 'value="0.0400" aria-label="The picture was generated as a whole"' in card
+
+
+def test_the_box_speaks_of_the_part_where_the_frame_lies_in_it():
+    face = session().analysis.faces[0]
+    assert panel.label_in(face, 2.0) == "forged-looking"
+    part = replace(face, verdict=replace(face.verdict, part=(1.5, 2.9)))
+    assert panel.label_in(part, 2.0) == "in the forged-looking part"
+    assert panel.label_in(part, 0.5) == "outside the forged-looking part"
+    assert cards.face_name(part) == "Face 0: Part of this clip looks forged: 1.5-2.9 s (0.90)"
 
 
 def test_a_clip_of_one_frame_has_a_timeline():
@@ -185,7 +231,10 @@ def test_marks_say_whether_to_rely_on_a_map():
     marks = on_demand.marks_table(ReportCard((good, bad), {"random": flat}, "compressed"))
     assert "✓ Passed" in marks
     assert (
-        "✗ Do not rely on this map: deletion no better than random, insertion no better than edges."
-        in marks
+        "✗ Do not rely on this map: deletion no better than random, insertion no better than edges, "
+        "ROAD not above 0: its cold places carry as much as its hot ones." in marks
     )
+    # every number with its own mark, so that the grade follows from what is shown
+    assert "<td>-1.00 ✓</td><td>2.00 ✓</td><td>+0.50 ✓</td>" in marks
+    assert "<td>0.00 ✗</td><td>0.00 ✗</td><td>-0.10 ✗</td>" in marks
     assert '<th scope="row">control: random</th>' in marks

@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from explain_faces import analysis_of, astronaut
 
 from detector.profile import Thresholds
+from explain.pipeline import most_suspicious
 from explain.timeline import (
     Interval,
     Timeline,
     build_timeline,
+    build_timelines,
     similarities,
     smooth,
     suspicious,
@@ -75,3 +79,15 @@ def test_timeline_of_a_face() -> None:
 def test_a_timeline_checks_itself() -> None:
     with pytest.raises(ValueError, match="one length"):
         Timeline(0, (0.0, 1.0), (0.5,), (0.5,), Thresholds(0.4, 0.6), (), ())
+
+
+def test_the_timeline_marks_the_part_that_the_verdict_names() -> None:
+    analysis = analysis_of([astronaut()] * 4)
+    face = analysis.faces[0]
+    clear = Thresholds(authentic_below=0.2, forged_above=0.4, stretch_above=0.3)
+    named = replace(face, verdict=replace(face.verdict, part=(1.0, 2.0)))
+    (line,) = build_timelines(replace(analysis, faces=(named,)), clear)
+    # in place of the whole clip, which lies above the band; drawn beside the part's threshold
+    assert [(i.start_s, i.end_s) for i in line.intervals] == [(1.0, 2.0)]
+    assert line.thresholds.forged_above == 0.3
+    assert most_suspicious(named) in (1, 2)

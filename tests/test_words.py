@@ -83,12 +83,42 @@ def test_an_authentic_photo() -> None:
     )
 
 
-def test_a_partly_forged_clip_that_is_authentic_on_average() -> None:
-    found = replace(FORGED, label=Label.AUTHENTIC, p=0.37)
-    assert describe(found)[0] == (
-        "The detector leans towards authentic (score 0.37) over the whole clip, "
-        "but some seconds look forged: 1.5-3.0 s."
+def test_seconds_that_are_too_few_to_be_called_forged() -> None:
+    found = replace(FORGED, label=Label.AUTHENTIC, p=0.37, t=2.0, p_frame=0.95)
+    assert describe(found)[:2] == (
+        "The detector leans towards authentic (score 0.37) over the whole clip; "
+        "too few seconds to be called forged: 1.5-3.0 s.",
+        "This frame by itself scores 0.95; too few frames in a row do so for the clip, "
+        "or a part of it, to be called forged.",
     )
+
+
+def test_the_words_speak_of_the_part_that_the_headline_names() -> None:
+    part = replace(FORGED, part=(1.5, 2.9), intervals=[Interval(1.5, 2.9, 0.9)], t=2.0)
+    inside = describe(replace(part, p_frame=0.995))
+    assert inside[0] == (
+        "From 1.5 to 2.9 s the detector leans clearly towards forged (score 0.93); "
+        "the traces lie mostly on the mouth."
+    )
+    assert inside[1] == "It rests mostly on fine noise rather than on what is visible."
+    assert describe(replace(part, t=0.5, p_frame=0.03))[1] == (
+        "This frame, at 0.50 s, lies outside that part; by itself it scores 0.03."
+    )
+
+
+def test_no_verdict_beside_a_high_frame_says_why() -> None:
+    found = Findings(Label.UNCERTAIN, 0.45, Thresholds(0.4, 0.6), t=2.0, p_frame=0.995)
+    assert describe(found) == (
+        "Over the whole clip the score is 0.45, and the detector gives no verdict.",
+        "This frame by itself scores above 0.99; too few frames in a row do so for the clip, "
+        "or a part of it, to be called forged.",
+        CLOSING,
+    )
+
+
+def test_before_the_map_is_tested_nothing_is_said_of_places() -> None:
+    first = describe(replace(FORGED, place=None, tested=False))[0]
+    assert first == "The detector leans clearly towards forged (score 0.93)."
 
 
 def test_no_verdict() -> None:
@@ -177,3 +207,20 @@ def test_places_that_are_no_part() -> None:
     assert place_of(Heat(flat, "m", "t"), parts) == WHOLE
     assert place_of(Heat((~parts[WHOLE]).astype(np.float32), "m", "t"), parts) == OUTSIDE
     assert place_of(Heat(-flat, "m", "t"), parts) is None
+
+
+def test_all_parts_that_glow_are_named_and_not_only_the_hottest() -> None:
+    """Eyes to mouth glow, the nose a little more: "mostly on the nose" would be wrong."""
+    parts = face_parts(face_crop(astronaut()))
+    middle = np.select([parts[NOSE], parts[EYES] | parts[MOUTH]], [1.0, 0.8], 0.0)
+    assert place_of(Heat(middle.astype(np.float32), "m", "t"), parts) == (
+        "the middle of the face, from the eyes to the mouth"
+    )
+    two = (parts[NOSE] | parts[MOUTH]).astype(np.float32)
+    assert place_of(Heat(two, "m", "t"), parts) == "the nose and the mouth"
+
+
+def test_a_part_that_holds_less_than_half_of_the_heat_is_not_said_to_hold_most() -> None:
+    parts = face_parts(face_crop(astronaut()))
+    spread = np.where(parts[NOSE], 3.0, 1.0).astype(np.float32)
+    assert place_of(Heat(spread, "m", "t"), parts) == "the whole face, most strongly on the nose"

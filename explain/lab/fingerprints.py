@@ -73,7 +73,7 @@ def take_fingerprints(
 def _print(explainer: Explainer, name: str, crop: Rgb) -> Fingerprint:
     captured = explainer.capture(crop)
     power = spectrum(crop)
-    p = explainer.probability(float(explainer.score(crop[None])[0]))
+    p = explainer.probability(float(explainer.verdict_score(crop[None])[0]))
     share = captured.stream_shares().get(NOISE_STREAM)
     return Fingerprint(
         name=name,

@@ -44,3 +44,12 @@ def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
 def sentences(lines: Sequence[str]) -> str:
     """A paragraph each."""
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
+
+
+def badge(title: str, text: str, passed: bool | None = None) -> str:
+    """A map's badge: whether it passed its test; None where it was not tested (yet)."""
+    state, sign = {None: ("open", "…"), True: ("passed", "✓"), False: ("failed", "✗")}[passed]
+    return (
+        f'<p class="lens-badge lens-badge-{state}" role="status"><b>{sign} {escape(title)}</b> '
+        f"{escape(text)}</p>"
+    )

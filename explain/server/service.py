@@ -24,6 +24,7 @@ from detector.pipeline import Detector, Progress, default_detector
 from detector.types import KINDS, Analysis, FaceCrop, Kind
 from explain.explainer import Explainer
 from explain.figures import Scale
+from explain.map_test import MapTest
 from explain.pipeline import Explanation
 from explain.report import write_whole
 from explain.timeline import Timeline
@@ -60,6 +61,8 @@ class Session:
     visitor: str = ""  # whose it is: Gradio's session hash
     model: str | None = None  # that judged it, by its name in the menu; None: the default
     explanations: dict[Choice, Explanation] = field(default_factory=dict)
+    map_tests: dict[Choice, MapTest] = field(default_factory=dict)
+    tested_words: dict[Choice, tuple[str, ...]] = field(default_factory=dict)
     scales: dict[int, Scale] = field(default_factory=dict)  # of the evidence map, by face
     folder: Path | None = None  # of the files made for this visitor; goes when the session goes
     used_s: float = field(default_factory=time.monotonic)  # when last
@@ -154,6 +157,12 @@ class Runs:
         with self._lock:
             if visitor in self._stop:
                 self._stop.pop(visitor).set()
+
+    def cancel_of(self, visitor: str) -> None:
+        """Cancel every run of a visitor: the analysis, and what has a button of its own."""
+        with self._lock:
+            for name in [name for name in self._stop if name.split(" ")[0] == visitor]:
+                self._stop.pop(name).set()
 
     def cancel_all(self) -> None:
         with self._lock:
@@ -253,5 +262,5 @@ class Service:
 
     def left(self, request: gr.Request) -> None:
         """A visitor closed the page: nobody waits for the answer any more, or may read it."""
-        self.runs.cancel(str(request.session_hash))
+        self.runs.cancel_of(str(request.session_hash))
         self.sessions.drop_of(str(request.session_hash))

@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from detector.decide import asked_thresholds, deciding_face
 from detector.types import Analysis
 from explain import figures
 from explain.lab.examples import EXAMPLES, thumbnail, write_example
@@ -22,7 +23,7 @@ from explain.pipeline import most_suspicious
 from explain.provenance import c2pa_manifest
 from explain.server import markup
 from explain.server.faults import spoken
-from explain.server.service import Choice, Service, Session
+from explain.server.service import Cancelled, Choice, Service, Session
 from explain.server.widgets import QUIET, Update
 from explain.tabs import cards, clip, preview
 from explain.tabs.on_demand import OnDemand
@@ -264,13 +265,14 @@ class AnalyseTab:
     def _shown(self, session: Session) -> Update:
         """Everything but the pictures of the chosen frame, for a fresh analysis."""
         answer, analysis = self.answer, session.analysis
-        explainer = self.service.explainer_of(session)
+        explainer, verdict = self.service.explainer_of(session), analysis.verdict
         card = cards.verdict_card(
-            analysis.verdict,
-            explainer.profile.thresholds,
+            verdict,
+            asked_thresholds(explainer.profile.thresholds, analysis.faces, verdict),
             analysis.model,
             explainer.detector.entry,
-            clip.suspicious_seconds(session.timelines),
+            clip.suspicious_seconds(session.timelines, verdict),
+            deciding_face(analysis.faces, verdict),
         )
         update: Update = {
             answer.status: markup.note(status_line(analysis)),
@@ -307,13 +309,14 @@ class AnalyseTab:
         )
         self._show_chosen_after(picked.success)
         choice = gr.HTML(visible="hidden", js_on_load=clip.TIMELINE_JS)
-        choice.select(
+        shown = choice.select(
             safe(self._choose_frame),
             [answer.token, answer.chosen, choice],
             [answer.status, answer.chosen, *self.panel.outputs, *self.on_demand.outputs],
             **FRAME_EVENTS,
             **QUIET,
         )
+        self._test_after(shown.success, choice)
 
     def _choose_face(self, token: str, position: int) -> Update:
         session = self.service.sessions.get(token)
@@ -322,6 +325,7 @@ class AnalyseTab:
     def _choose_frame(self, token: str, chosen: Choice, asked_json: str) -> Update:
         """asked_json: {"index", "playing"}, as timeline.js sends it."""
         session, asked = self.service.sessions.get(token), json.loads(asked_json)
+        self.service.runs.cancel(f"{session.visitor} map")  # of the frame chosen before
         last = len(session.analysis.faces[chosen.face].evidence) - 1
         choice = Choice(chosen.face, int(np.clip(int(asked["index"]), 0, last)))
         if asked["playing"]:
@@ -334,7 +338,7 @@ class AnalyseTab:
 
     def _show_chosen_after(self, event: Any) -> None:
         """Show the chosen frame after another event."""
-        event(
+        shown = event(
             spoken(self.answer.status)(self._show_chosen),
             [self.answer.token, self.answer.chosen],
             [self.answer.status, *self.panel.outputs],
@@ -342,6 +346,47 @@ class AnalyseTab:
             show_progress_on=self.panel.frame,
             **FRAME_EVENTS,
         )
+        self._test_after(shown.success)
+
+    def _test_after(self, event: Any, choice: gr.HTML | None = None) -> None:
+        """Test the map that is shown, in the background: the verdict does not wait for it.
+
+        choice: what timeline.js sent, where it chose the frame; a playing clip is not tested.
+        """
+        answer = self.answer
+        asked = [] if choice is None else [choice]
+        event(
+            spoken(answer.status)(self._test),
+            [answer.token, answer.chosen, *asked],
+            [answer.status, *self.panel.tested],
+            api_visibility="private",
+            show_progress_on=self.panel.badge,
+            trigger_mode="multiple",
+            concurrency_id="maps",
+            concurrency_limit=1,
+        )
+
+    def _test(
+        self,
+        token: str | None,
+        chosen: Choice,
+        asked_json: str = "",
+        request: gr.Request = None,  # type: ignore[assignment] # Gradio puts it in
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> Update:
+        unchanged: Update = {self.answer.status: gr.skip()}
+        if token is None or (asked_json and json.loads(asked_json)["playing"]):
+            return unchanged
+        session = self.service.sessions.get(token)
+        visitor = f"{request.session_hash} map"
+        self.service.runs.start(visitor)
+        with self.service.runs.running(
+            visitor, lambda share, stage: progress(share, desc=stage)
+        ) as step:
+            try:
+                return self.panel.test(session, chosen, step)
+            except Cancelled:  # another frame was chosen
+                return unchanged
 
     def _show_chosen(self, token: str | None, chosen: Choice) -> Update:
         if token is None:  # nothing was analysed, and the status says why

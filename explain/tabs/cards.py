@@ -56,19 +56,22 @@ def verdict_card(
     model: ModelInfo,
     entry: Mapping[str, Any],
     suspicious: str = "",
+    face: FaceAnalysis | None = None,
 ) -> str:
     """The answer, words first.
 
-    entry: the model's, in the manifest; suspicious: a sentence on the clip's seconds.
+    thresholds: those that the score was compared with; entry: the model's, in the manifest;
+    suspicious: a sentence on the clip's seconds; face: the one whose score is the file's.
     """
     drawn = SIGNS[verdict.label]
     sign = f'<svg class="lens-sign" viewBox="0 0 24 24" aria-hidden="true">{drawn}</svg>'
-    scale = "" if verdict.p_fake is None else _scale(verdict.p_fake, thresholds)
+    scale = "" if verdict.p_fake is None else _scale(verdict, verdict.p_fake, thresholds)
+    questions = "" if face is None else _questions(face)
     seconds = f'<p class="lens-reason">{escape(suspicious)}</p>' if suspicious else ""
     return (
         f'<section class="lens-card lens-{verdict.label}" aria-label="Verdict">'
-        f"<h2>{sign}<span>{verdict.label.headline.capitalize()}</span></h2>"
-        f'<p class="lens-reason">{escape(verdict.reason)}</p>{seconds}{scale}'
+        f"<h2>{sign}<span>{verdict.headline[:1].upper()}{verdict.headline[1:]}</span></h2>"
+        f'<p class="lens-reason">{escape(verdict.reason)}</p>{seconds}{scale}{questions}'
         f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). '
         f"{how_often_wrong(entry)}</p>"
         f'<p class="lens-small"><b>{NOT_EVIDENCE}</b></p></section>'
@@ -98,29 +101,57 @@ def how_often_wrong(entry: Mapping[str, Any]) -> str:
     return f"{text}; on other material it can be more."
 
 
-def _scale(p: float, thresholds: Thresholds) -> str:
+def _scale(verdict: Verdict, p: float, thresholds: Thresholds) -> str:
+    """The meter: always of the score that the headline speaks of."""
     low, high = thresholds.authentic_below, thresholds.forged_above
+    subject = "Calibrated probability of a forgery"
+    if verdict.part is not None:
+        subject += " in this part"
+    elif verdict.faces is not None:
+        subject += " for the most forged-looking face"
+    unused = ""
+    if verdict.label is Label.UNCERTAIN and not low <= p <= high:
+        unused = " This score is not used, for the reason above."
     label = (
         f"Score {format_probability(p)} on a scale from 0, authentic, to 1, forged. "
         f"Below {low:.2f} authentic-looking, above {high:.2f} forged-looking, between the two: "
-        "cannot say."
+        f"cannot say.{unused}"
     )
+    marker = ' class="lens-unused"' if unused else ""
     return (
-        '<p class="lens-score">Calibrated probability of a forgery: '
-        f"<b>{format_probability(p)}</b> (if forged and authentic files were equally common)</p>"
+        f'<p class="lens-score">{subject}: <b>{format_probability(p)}</b> '
+        f"(if forged and authentic files were equally common).{unused}</p>"
         f'<div class="lens-scale" role="img" aria-label="{label}">'
         f'<i class="lens-zone-authentic" style="width:{low:.1%}"></i>'
         f'<i class="lens-zone-unsure" style="width:{high - low:.1%}"></i>'
-        f'<i class="lens-zone-forged" style="flex:1"></i><b style="left:{p:.1%}"></b></div>'
+        f'<i class="lens-zone-forged" style="flex:1"></i><b{marker} style="left:{p:.1%}"></b></div>'
         '<div class="lens-ends" aria-hidden="true"><span>0 authentic-looking</span>'
         f"<span>cannot say {low:.2f}–{high:.2f}</span><span>forged-looking 1</span></div>"
     )
 
 
+def _questions(face: FaceAnalysis) -> str:
+    """Two small bars, one for each question; empty where the model asks only one."""
+    if face.manipulated is None or face.generated is None:
+        return ""
+    asked = {
+        "Something was put into this face": face.manipulated,
+        "The picture was generated as a whole": face.generated,
+    }
+    rows = "".join(
+        f'<div class="lens-question"><span>{question}</span>'
+        f'<meter min="0" max="1" value="{p:.4f}" aria-label="{question}"></meter>'
+        f"<b>{format_probability(p)}</b></div>"
+        for question, p in asked.items()
+    )
+    whole = " (over the whole clip)" if len(face.track.crops) > 1 else ""
+    return f'<div class="lens-questions"><p>Each question by itself{whole}:</p>{rows}</div>'
+
+
 def face_name(face: FaceAnalysis) -> str:
     """How one person is called in choices: 'Face 2: forged-looking (0.93)'."""
     chance = "" if face.verdict.p_fake is None else f" ({format_probability(face.verdict.p_fake)})"
-    return f"Face {face.track.track}: {face.verdict.label.headline}{chance}"
+    return f"Face {face.track.track}: {face.verdict.headline}{chance}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from detector.types import Label, Verdict
 from explain.timeline import Interval, Timeline
 from explain.words import format_probability
 
@@ -54,14 +55,25 @@ def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
     )
 
 
-def suspicious_seconds(lines: Sequence[Timeline]) -> str:
-    """A sentence on the seconds that look forged, person by person; empty when there are none."""
+def suspicious_seconds(lines: Sequence[Timeline], verdict: Verdict) -> str:
+    """A sentence on the seconds that look forged, person by person; empty when there are none.
+
+    The part that the headline names is not named again.
+    """
     found = []
     for line in lines:
-        spans = " and ".join(f"{i.start_s:.1f}–{i.end_s:.1f} s" for i in line.intervals)
+        apart = [i for i in line.intervals if (i.start_s, i.end_s) != verdict.part]
+        spans = " and ".join(f"{i.start_s:.1f}–{i.end_s:.1f} s" for i in apart)
         if spans:
             found.append(spans if len(lines) == 1 else f"{spans} (face {line.track})")
-    return f"Some seconds look forged: {'; '.join(found)}." if found else ""
+    if not found:
+        return ""
+    listed = "; ".join(found)
+    if verdict.part is not None:
+        return f"Other seconds stand out, too: {listed}."
+    if verdict.label is Label.FORGED:
+        return f"Most of it in these seconds: {listed}."
+    return f"Some seconds stand out, too few to be called forged: {listed}."
 
 
 def _frame_text(line: Timeline, i: int) -> str:

@@ -13,7 +13,7 @@ import gradio as gr
 from detector.forgery.regions import REGIONS
 from detector.media import open_media
 from explain import figures
-from explain.cam import Heat
+from explain.cam import EVIDENCE_MAP, Heat
 from explain.faithfulness import Localisation
 from explain.figures import Rgb
 from explain.lab import forgery
@@ -287,19 +287,36 @@ def outcome_sentences(result: Result) -> list[str]:
     verdict = (
         "This forgery fools the detector: it is forged, and it is not found." if missed else ""
     )
-    best = max(result.localisations, key=lambda name: result.localisations[name].iou)
-    iou = result.localisations[best].iou
-    place = f"The {best} overlaps the true mask by {iou:.0%} (IoU)."
-    return [line for line in (scores, verdict, place) if line]
+    return [line for line in (scores, verdict, place_sentence(result.localisations)) if line]
+
+
+def place_sentence(found: dict[str, Localisation]) -> str:
+    """How well the best map shows the true mask; a map that looks uniform shows nothing."""
+    clear = {name: own for name, own in found.items() if own.shows_where}
+    if not clear:
+        return "No map shows where: each is about as hot outside the true mask as inside it."
+    best = max(clear, key=lambda name: clear[name].iou)
+    the_map = f"the {best}" if best == EVIDENCE_MAP else best
+    return (
+        f"The hottest places of {the_map}, as many as the true mask has, share "
+        f"{clear[best].iou:.0%} with it (IoU at the true area)."
+    )
 
 
 def localisation_table(found: dict[str, Localisation]) -> str:
-    """IoU and pixel AUC of every map against the true mask."""
-    head = ("Map", "IoU with the mask", "Pixel AUC (0.5 is chance)", "Hottest pixel in the mask")
-    rows = [
-        (n, f"{f.iou:.2f}", f"{f.pixel_auc:.2f}", "yes" if f.pointing else "no")
-        for n, f in found.items()
-    ]
+    """Every map against the true mask."""
+    head = (
+        "Map",
+        "IoU at the true area",
+        "Contrast (0: as hot outside)",
+        "Pixel AUC (0.5 is chance)",
+        "Hottest pixel in the mask",
+    )
+    rows = []
+    for name, f in found.items():
+        pointing = "yes" if f.pointing else "no"
+        marks = (f"{f.iou:.2f}", f"{f.contrast:+.2f}", f"{f.pixel_auc:.2f}", pointing)
+        rows.append((name, *marks))
     return markup.grid(head, rows) if rows else ""
 
 

@@ -19,9 +19,12 @@ TEXT = (
     "gets skin about right and cannot know the colour of a coat: it takes the average. A coloured "
     "photo is **edited**, which is not the same as a deepfake: the face is still that person's "
     "own.\n\n"
-    "**Try:** double the strength. Does the score change? A detector of forgeries is not trained "
-    "to detect editing."
+    "**Try:** double the strength. Does the score change? The detector was not trained on coloured "
+    "photos, but its score can react to them all the same: a high score alone does not tell a "
+    "deepfake from an edited photo."
 )
+
+NOTICED = 0.1  # change of the score from which on it is said to react
 
 
 def build(service: Service) -> None:
@@ -64,5 +67,12 @@ def result_sentences(result: Coloured) -> list[str]:
         f"The guessed colours are {result.error:.1f} Lab units off on average, no colours at all "
         f"{result.error_grey:.1f}: the guess is {better}.",
         f"The detector's score went from {result.p['original']:.2f} to "
-        f"{result.p['coloured']:.2f} ({moved:+.2f}).",
+        f"{result.p['coloured']:.2f} ({moved:+.2f}). {_reaction(moved)}",
     ]
+
+
+def _reaction(moved: float) -> str:
+    """What the change of the score says about colouring, which is no deepfake."""
+    if moved >= NOTICED:
+        return "Colouring alone raises it here: this detector also reacts to edited photos."
+    return "Colouring alone does not raise it much here."

@@ -7,23 +7,26 @@ from typing import Any
 
 import gradio as gr
 
+from detector.pipeline import Progress
 from explain import figures
 from explain.cam import Heat
 from explain.capture import RGB_STREAM
 from explain.explainer import Explainer
-from explain.faithfulness import ReportCard
-from explain.pipeline import Explanation, explain_face
+from explain.faithfulness import BADGE, Grade, ReportCard
+from explain.map_test import TESTED
+from explain.pipeline import Explanation, explain_face, within
+from explain.regions import METHOD as LIME
 from explain.regions import Regions
 from explain.report import build_report
 from explain.server import markup
-from explain.server.faults import spoken
 from explain.server.service import Choice, Service, Session
-from explain.server.widgets import Update, picture
+from explain.server.widgets import Runner, Update, picture, runner
 from explain.tabs.panel import frame_caption, frame_of, heat_over_face
 
 FIRST_METHOD = f"Grad-CAM, {RGB_STREAM}"
 # rank correlation of two halves of LIME's samples from which on they are called that
 STEADY, FAIRLY_STEADY = 0.7, 0.4
+LIME_SHARE = 0.75  # of the progress: 256 pictures before the 92 of its map's test
 TRUST_TEXT = (
     "A map is only worth something if taking away what it marks moves the score **more** than "
     "taking away random places, the centre, or the picture's edges. This is measured here, on this "
@@ -77,37 +80,29 @@ class OnDemand:
             self.method: gr.Dropdown(list(names), value=value),
         }
 
-    def _on(
-        self, button: gr.Button, outputs: Sequence[Any], work: Callable[..., Update], *more: Any
+    def _wire(
+        self, run: Runner, outputs: Sequence[Any], work: Callable[..., Update], *more: Any
     ) -> None:
-        """Run `work(session, choice, *more)` at a click; pictures appear with their content."""
+        """Run `work(step, session, choice, *more)` at a click; `step` reports, and raises when
+        stopped. Pictures appear with their first content.
+        """
 
-        @spoken(self.status)
-        def clicked(token: str | None, chosen: Choice, *extra: Any) -> Update:
-            found = work(self.service.sessions.get(token), chosen, *extra)
+        def clicked(step: Progress, token: str | None, chosen: Choice, *extra: Any) -> Update:
+            found = work(step, self.service.sessions.get(token), chosen, *extra)
             return {
                 c: gr.update(value=v, visible=True) if isinstance(c, gr.Image) else v
                 for c, v in found.items()
             }
 
-        self.outputs += [output for output in outputs if output is not self.words]
-        texts = [output for output in outputs if isinstance(output, gr.HTML)]  # always visible
-        button.click(
-            clicked,
-            [self.token, self.chosen, *more],
-            [self.status, *outputs],
-            concurrency_id="explain",
-            api_visibility="private",
-            show_progress_on=texts,
-        )
+        self.outputs += [run.status, *(o for o in outputs if o is not self.words)]
+        run.wire(clicked, [self.token, self.chosen, *more], outputs)
 
     # ------------------------------------------------------------------------------------------
     # heat maps
 
     def _heat_maps(self) -> None:
-        with gr.Row():
-            method = gr.Dropdown([], label="Method and layer", elem_id="lens-method", scale=3)
-            button = gr.Button("Draw the heat map", elem_id="lens-cam-go", scale=1)
+        method = gr.Dropdown([], label="Method and layer", elem_id="lens-method")
+        run = runner(self.service, "cam", "Draw the heat map and test it")
         shown = picture(
             "Heat map",
             "lens-cam-picture",
@@ -116,23 +111,25 @@ class OnDemand:
         )
         about = gr.HTML(elem_id="lens-cam-about")
 
-        def draw(session: Session, choice: Choice, name: str) -> Update:
+        def draw(step: Progress, session: Session, choice: Choice, name: str) -> Update:
             crop = session.crop(choice)
-            heat = self.service.explainer_of(session).heat(crop.rgb, name)
+            explainer = self.service.explainer_of(session)
+            heat = explainer.heat(crop.rgb, name)
+            card = explainer.report_card(crop.rgb, {name: heat}, progress=step)
             lines = [frame_caption(session, choice), target_sentence(heat)]
             return {
                 shown: heat_over_face(frame_of(session, crop).rgb, crop, heat),
-                about: markup.sentences(lines),
+                about: grade_badge(card.grades[0]) + markup.sentences(lines),
             }
 
-        self._on(button, [shown, about], draw, method)
+        self._wire(run, [shown, about], draw, method)
         self.method = method
 
     # ------------------------------------------------------------------------------------------
     # LIME
 
     def _lime(self) -> None:
-        button = gr.Button("Run LIME (some seconds)", elem_id="lens-lime-go")
+        run = runner(self.service, "lime", "Run LIME and test its map")
         with gr.Row():
             positive = picture(
                 "Speaks most for a forgery",
@@ -148,39 +145,42 @@ class OnDemand:
             )
         about = gr.HTML(elem_id="lens-lime-about")
 
-        def draw(session: Session, choice: Choice) -> Update:
-            crop = session.crop(choice).rgb
-            regions = self.service.explainer_of(session).explain_regions(crop)
+        def draw(step: Progress, session: Session, choice: Choice) -> Update:
+            crop, explainer = session.crop(choice).rgb, self.service.explainer_of(session)
+            regions = explainer.explain_regions(crop, progress=within(step, 0.0, LIME_SHARE))
+            card = explainer.report_card(
+                crop, {LIME: regions.heat()}, progress=within(step, LIME_SHARE, 1.0)
+            )
             lines = [frame_caption(session, choice), stability_sentences(regions)]
             return {
                 positive: figures.regions_positive(crop, regions),
                 signed: figures.regions_chart(crop, regions),
-                about: markup.sentences(lines),
+                about: grade_badge(card.grades[0]) + markup.sentences(lines),
             }
 
-        self._on(button, [positive, signed, about], draw)
+        self._wire(run, [positive, signed, about], draw)
 
     # ------------------------------------------------------------------------------------------
     # trust
 
     def _grades(self) -> None:
         gr.Markdown(TRUST_TEXT)
-        button = gr.Button("Grade the maps (some seconds)", elem_id="lens-card-go")
+        run = runner(self.service, "card", "Grade every map")
         marks = gr.HTML(elem_id="lens-marks")
 
-        def grade(session: Session, choice: Choice) -> Update:
-            explanation = explain_fully(self.service, session, choice)
+        def grade(step: Progress, session: Session, choice: Choice) -> Update:
+            explanation = explain_fully(self.service, session, choice, step)
             assert explanation.card is not None  # the default options ask for it
             return {
                 marks: marks_table(explanation.card),
                 self.words: markup.sentences(explanation.words),
             }
 
-        self._on(button, [marks, self.words], grade)
+        self._wire(run, [marks, self.words], grade)
 
     def _shuffle(self) -> None:
         gr.Markdown(SHUFFLE_TEXT)
-        button = gr.Button("Shuffle the network", elem_id="lens-shuffle-go")
+        run = runner(self.service, "shuffle", "Shuffle the network")
         with gr.Row():
             before = picture(
                 "As trained",
@@ -196,7 +196,8 @@ class OnDemand:
             )
         about = gr.HTML(elem_id="lens-shuffle-about")
 
-        def shuffle(session: Session, choice: Choice, name: str) -> Update:
+        def shuffle(step: Progress, session: Session, choice: Choice, name: str) -> Update:
+            step(0.1, "Drawing the map of the network as it is and with shuffled weights")
             crop = session.crop(choice)
             explainer = self.service.explainer_of(session)
             result = explainer.shuffle_weights(crop.rgb, (name,))[name]
@@ -214,14 +215,14 @@ class OnDemand:
                 about: markup.sentences([text]),
             }
 
-        self._on(button, [before, after, about], shuffle, self.method)
+        self._wire(run, [before, after, about], shuffle, self.method)
 
     # ------------------------------------------------------------------------------------------
     # report
 
     def _report(self) -> None:
         gr.Markdown(REPORT_TEXT)
-        button = gr.Button("Make the report", elem_id="lens-report-go")
+        run = runner(self.service, "report", "Make the report")
         files = gr.File(
             label="Report",
             file_count="multiple",
@@ -229,32 +230,20 @@ class OnDemand:
             visible=False,
             elem_id="lens-report-files",
         )
-        about = gr.HTML(elem_id="lens-report-about")
-        self.report = [files, about]  # of the whole file: stays when another frame is chosen
+        self.report = [files, run.status]  # of the whole file: stays when another frame is chosen
 
-        @spoken(self.status)
-        def make(token: str | None, request: gr.Request, progress: Any = gr.Progress()) -> Update:  # noqa: B008
+        def make(step: Progress, token: str | None) -> Update:
             session = self.service.sessions.get(token)
-            with self.service.runs.running(
-                str(request.session_hash), lambda share, stage: progress(share, desc=stage)
-            ) as step:
-                explainer = self.service.explainer_of(session)
-                report = build_report(explainer, session.analysis, session.path, progress=step)
+            explainer = self.service.explainer_of(session)
+            report = build_report(explainer, session.analysis, session.path, progress=step)
             made = {"report.html": report.html(), "report.json": report.json()}
             paths = [str(session.write(name, text)) for name, text in made.items()]
             return {
                 files: gr.update(value=paths, visible=True),
-                about: markup.note("The report is ready."),
+                run.status: markup.note("The report is ready."),
             }
 
-        button.click(
-            make,
-            self.token,
-            [self.status, files, about],
-            concurrency_id="explain",
-            api_visibility="private",
-            show_progress_on=about,
-        )
+        run.wire(make, [self.token], [files])
 
 
 def _emptied(components: Sequence[Any]) -> Update:
@@ -294,13 +283,17 @@ def marks_table(card: ReportCard) -> str:
         "Method",
         "Deletion (low is good)",
         "Insertion (high is good)",
-        "ROAD (above 0)",
+        "ROAD (above 0 is right)",
         "Grade",
     )
     rows = []
     for grade in card.grades:
-        sign = "✓" if grade.trusted else "✗"
-        marks = (f"{grade.deletion_auc:.2f}", f"{grade.insertion_auc:.2f}", f"{grade.road:+.2f}")
+        sign = _tick(grade.trusted)
+        marks = (
+            f"{grade.deletion_auc:.2f} {_tick(not grade.lost_deletion)}",
+            f"{grade.insertion_auc:.2f} {_tick(not grade.lost_insertion)}",
+            f"{grade.road:+.2f} {_tick(grade.road > 0)}",
+        )
         rows.append((grade.method, *marks, f"{sign} {grade.sentence}"))
     for name, curves in card.controls.items():
         marks = (f"{curves.deletion_auc:.2f}", f"{curves.insertion_auc:.2f}", "")
@@ -308,7 +301,18 @@ def marks_table(card: ReportCard) -> str:
     return markup.grid(head, rows)
 
 
-def explain_fully(service: Service, session: Session, choice: Choice) -> Explanation:
+def _tick(passed: bool) -> str:
+    return "✓" if passed else "✗"
+
+
+def grade_badge(grade: Grade) -> str:
+    """The badge of one map that was graded."""
+    return markup.badge(TESTED if grade.trusted else BADGE, grade.reason, grade.trusted)
+
+
+def explain_fully(
+    service: Service, session: Session, choice: Choice, progress: Progress | None = None
+) -> Explanation:
     """The whole explanation of one frame, worked out once per analysis."""
     if choice not in session.explanations:
         session.explanations[choice] = explain_face(
@@ -316,6 +320,7 @@ def explain_fully(service: Service, session: Session, choice: Choice) -> Explana
             session.analysis,
             choice.face,
             choice.frame,
+            progress=progress,
             timeline=session.timelines[choice.face],
         )
     return session.explanations[choice]

@@ -8,11 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from detector.types import FaceCrop, Frame
+from detector.pipeline import Progress
+from detector.types import FaceAnalysis, FaceCrop, Frame
 from explain import figures
-from explain.cam import Heat, evidence_heat
+from explain.cam import EVIDENCE_MAP, Heat, evidence_heat
 from explain.figures import Rgb, Scale
-from explain.pipeline import ExplainOptions, explain_face
+from explain.map_test import run_map_test
+from explain.pipeline import ExplainOptions, explain_face, tested_words
 from explain.restore import Restoration
 from explain.server import markup
 from explain.server.service import Choice, Service, Session
@@ -34,9 +36,11 @@ class FramePanel:
                 "lens-frame",
                 "The frame, each face in a box with its number and verdict",
             )
-            self.evidence = picture(
-                "Evidence map", "lens-evidence", "The face, places that look forged coloured"
-            )
+            with gr.Column(min_width=160):
+                self.badge = gr.HTML(elem_id="lens-badge")
+                self.evidence = picture(
+                    "Evidence map", "lens-evidence", "The face, places that look forged coloured"
+                )
         self.words = gr.HTML(elem_id="lens-words")
         with gr.Accordion("Noise and denoised reconstruction", open=True):
             with gr.Row():
@@ -54,7 +58,8 @@ class FramePanel:
                     "Noise × 8", "lens-residual", "Fine noise of the face, amplified"
                 )
             self.restored = gr.HTML(elem_id="lens-restored")
-        found = [self.caption, self.frame, self.evidence, self.words]
+        self.tested = [self.badge, self.evidence, self.words]  # what `test` fills
+        found = [self.caption, self.frame, *self.tested]
         self.outputs = [*found, self.slider, self.error, self.residual, self.restored]
 
     def cleared(self) -> Update:
@@ -63,13 +68,16 @@ class FramePanel:
 
     def preview(self, session: Session, choice: Choice) -> Update:
         """Frame and evidence map only, for a playing clip."""
-        return self._seen(session, choice, PREVIEW_PX)
+        badge = markup.badge("Not tested on this frame", "Stop the clip to have it tested.")
+        return {**self._seen(session, choice, PREVIEW_PX), self.badge: badge}
 
     def show(self, session: Session, choice: Choice) -> Update:
-        """Everything about one frame that is ready within a second or so."""
+        """Everything about one frame that is ready within a second or so; `test` adds the rest."""
         explainer = self.service.explainer_of(session)
         # one map, and nothing slow: a click on the timeline waits for it
-        options = ExplainOptions(methods=explainer.default_methods[:1], lime=False, check=False)
+        options = ExplainOptions(
+            methods=explainer.default_methods[:1], lime=False, check=False, changes=False
+        )
         explanation = explain_face(
             explainer,
             session.analysis,
@@ -80,10 +88,34 @@ class FramePanel:
         )
         return {
             **self._seen(session, choice, figures.FRAME_PX),
+            self.badge: markup.badge("Not tested yet", "Its test on this face comes next."),
             self.words: markup.sentences(explanation.words),
             self.residual: figures.residual_picture(explanation.residual),
             **self._restored(explanation.restoration),
         }
+
+    def test(self, session: Session, choice: Choice, progress: Progress | None = None) -> Update:
+        """The first map tested on this face, with its badge and the words that rest on it.
+
+        Another map takes its place where it fails and another passes.
+        """
+        explainer, crop = self.service.explainer_of(session), session.crop(choice)
+        if choice not in session.map_tests:
+            session.map_tests[choice] = run_map_test(explainer, crop.rgb, progress)
+        found = session.map_tests[choice]
+        if choice not in session.tested_words:
+            timeline = session.timelines[choice.face]
+            session.tested_words[choice] = tested_words(
+                explainer, session.analysis, choice.face, choice.frame, found, timeline
+            )
+        update: Update = {
+            self.badge: markup.badge(found.badge, found.sentence, found.passed),
+            self.words: markup.sentences(session.tested_words[choice]),
+        }
+        if found.passed and found.heat.method != EVIDENCE_MAP:
+            shown = heat_over_face(frame_of(session, crop).rgb, crop, found.heat)
+            update[self.evidence] = gr.Image(shown, label=found.heat.method, visible=True)
+        return update
 
     def _seen(self, session: Session, choice: Choice, most_px: int) -> Update:
         crop = session.crop(choice)
@@ -93,7 +125,8 @@ class FramePanel:
             map_logits = session.analysis.faces[choice.face].evidence[choice.frame].map
             heat = evidence_heat(map_logits, crop.rgb.shape[0])
             scale = evidence_scale(session, choice.face)
-            shown = gr.Image(heat_over_face(rgb, crop, heat, scale), visible=True)
+            laid = heat_over_face(rgb, crop, heat, scale)
+            shown = gr.Image(laid, label="Evidence map", visible=True)
         view = figures.view_frame(rgb, most_px)
         return {
             self.caption: markup.sentences([frame_caption(session, choice)]),
@@ -135,11 +168,19 @@ def frame_of(session: Session, crop: FaceCrop) -> Frame:
 def labels_in(session: Session, frame_index: int) -> list[tuple[FaceCrop, str]]:
     """Every face in a frame with its number and verdict."""
     return [
-        (crop, f"{face.track.track}: {face.verdict.label.headline}")
+        (crop, f"{face.track.track}: {label_in(face, crop.t)}")
         for face in session.analysis.faces
         for crop in face.track.crops
         if crop.frame_index == frame_index
     ]
+
+
+def label_in(face: FaceAnalysis, t: float) -> str:
+    """What a box says of a face at t seconds: of the forged part inside it, else of the whole."""
+    if face.verdict.part is None:
+        return face.verdict.label.headline
+    start, end = face.verdict.part
+    return "in the forged-looking part" if start <= t <= end else "outside the forged-looking part"
 
 
 def evidence_scale(session: Session, face: int) -> Scale:
