@@ -146,7 +146,7 @@ def _face_rows(
     chosen = (*explainer.default_methods, LIME, OCCLUSION)
     graded = {method: found for method, found in maps.items() if method in chosen}
     card = explainer.report_card(pair.forged, graded, pair.authentic, seed=index)
-    logits = explainer.score(np.stack([pair.authentic, pair.forged]))
+    logits = explainer.verdict_score(np.stack([pair.authentic, pair.forged]))
     authentic, forged = (float(logit) for logit in logits)
     told_apart = forged - authentic >= TOLD_APART
     rows = []

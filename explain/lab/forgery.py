@@ -190,7 +190,7 @@ def judge(explainer: Explainer, subject: Subject, settings: ForgerySettings) -> 
     forgery = forge(subject, settings)
     authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
     mask = crop_mask(subject, forgery.mask)
-    logits = explainer.score(np.stack([authentic, forged]))
+    logits = explainer.verdict_score(np.stack([authentic, forged]))
     p_authentic, p = (explainer.probability(float(logit)) for logit in logits)
     methods = (EVIDENCE_MAP, f"Grad-CAM, {explainer.layers[0]}")
     maps = explainer.heats(forged, methods)
@@ -218,7 +218,7 @@ def follows_ratio(explainer: Explainer, subject: Subject, settings: ForgerySetti
     forged = [forge(subject, replace(settings, ratio=float(ratio))).forged for ratio in ratios]
     return rank_correlation(
         ratios,
-        explainer.score(np.stack([subject.crop(rgb) for rgb in forged])),
+        explainer.verdict_score(np.stack([subject.crop(rgb) for rgb in forged])),
     )
 
 
@@ -254,7 +254,7 @@ def surprise(
         tries = [draw_settings(rng) for _ in range(TRIES_AT_ONCE)]
         forgeries = [forge(subject, settings) for settings in tries]
         crops = np.stack([subject.crop(forgery.forged) for forgery in forgeries])
-        logits = explainer.score(crops)
+        logits = explainer.verdict_score(crops)
         for i in np.argsort(logits):
             label = label_of(explainer, explainer.probability(float(logits[i])))
             missed = label is Label.AUTHENTIC

@@ -68,7 +68,7 @@ def make_pair(explainer: Explainer, rng: np.random.Generator) -> Pair:
     side = int(rng.integers(2))
     halves = [apply(subject.crop(rgb), recipe) for rgb in (made.authentic, made.forged)]
     first, second = (halves[1], halves[0]) if side == 0 else (halves[0], halves[1])
-    logits = explainer.score(np.stack([first, second]))
+    logits = explainer.verdict_score(np.stack([first, second]))
     left, right = (explainer.probability(float(logit)) for logit in logits)
     return Pair(
         pictures=(first, second),
