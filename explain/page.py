@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,20 +25,21 @@ from explain.server import api, style
 from explain.server.files import ForgetfulBlocks, own_names
 from explain.server.guard import Guard, Nameless
 from explain.server.service import Service, offered_models
-from explain.tabs import analyse, compression, forgery, learn, model
+from explain.tabs import analyse, beforehand, compression, forgery, learn, links, model
 
 TITLE = "Deepfake Lens"
 LEAD = (
     f"# {TITLE}\nSee **whether** a face looks forged, **where**, **when** and **why**, and how far "
     "that may be trusted. A statistical impression, never proof."
 )
-TABS = (
-    ("Analyse", analyse),
-    ("Compression", compression),
-    ("Forgery lab", forgery),
-    ("Learn", learn),
-    ("Model", model),
-)
+# name in the address, name on the page
+TABS = {
+    "analyse": "Analyse",
+    "compression": "Compression",
+    "forgery": "Forgery lab",
+    "learn": "Learn",
+    "model": "Model",
+}
 MAX_UPLOAD_MB = 300  # a few minutes of phone video; kept on disk for an hour at most
 MAX_WAITING = 32  # requests in line; the next one is told that the page is busy
 # whose state is kept, half a megabyte each: one more, and the one longest away starts anew
@@ -52,10 +54,20 @@ def build_app(service: Service) -> ForgetfulBlocks:
     """The whole page. No model is loaded before somebody asks for an answer."""
     with ForgetfulBlocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(LEAD, elem_classes="lens-lead")
-        with gr.Tabs():
-            for name, tab in TABS:
-                with gr.Tab(name):
-                    tab.build(service)
+        # a menu would hide tabs on a phone
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
+            by_name = {name: gr.Tab(label, id=name) for name, label in TABS.items()}
+        with by_name["analyse"]:
+            file = analyse.build(service)
+        with by_name["compression"]:
+            compression.build(service)
+        with by_name["forgery"]:
+            forgery.build(service)
+        with by_name["learn"]:
+            lessons = learn.build(service)
+        with by_name["model"]:
+            model.build(service)
+        links.wire(page, service, tabs, by_name, lessons, file)
         api.build(service)
         page.unload(service.left)
         page.unload(page.left)
@@ -88,6 +100,11 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
         app_kwargs={"middleware": [Middleware(Guard, service=service, **limits)]},
         footer_links=["api", "settings"],
         **options,
+    )
+    service.ready.start(
+        service.closing,
+        partial(beforehand.analysed_example, service),
+        partial(beforehand.refine, service),
     )
     return page
 

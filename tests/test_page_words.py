@@ -16,7 +16,7 @@ from explain.server import markup
 from explain.server.service import (
     Choice,
 )
-from explain.tabs import analyse, cards, clip, on_demand, panel
+from explain.tabs import analyse, cards, clip, dots, links, on_demand, panel
 from explain.timeline import Interval, Timeline
 
 BAND = Thresholds(authentic_below=0.3, forged_above=0.7)
@@ -61,6 +61,65 @@ def test_verdict_draws_the_score_and_its_band():
     assert "Some seconds look forged: 1.5–3.0 s." in card
 
 
+@pytest.mark.parametrize(("low", "high", "middle"), [(0.3, 0.7, 50.0), (0.9, 0.98, 94.0)])
+def test_the_meters_label_stands_over_its_zone(low, high, middle):
+    card = cards.verdict_card(
+        Verdict(Label.UNCERTAIN, "So.", 0.5, 0.0), Thresholds(low, high), MODEL, {}
+    )
+    over = card.split('class="lens-over"')[1].split("</div>")[0]
+    assert f"left:clamp(4.5rem, {middle:.1f}%, 100% - 4.5rem)" in over
+    assert f"cannot say {low:.2f}–{high:.2f}" in over
+
+
+def test_what_few_ask_for_lies_in_a_fold():
+    verdict = Verdict(Label.FORGED, "So.", 0.93, 2.0)
+    card = cards.verdict_card(verdict, BAND, MODEL, {}, looked_at="Photo, 5 × 5 px.")
+    seen, folded = card.split("<details")
+    for fact in ("Photo, 5 × 5 px.", "0123456789ab", "forged-looking above 0.70"):
+        assert fact in folded and fact not in seen
+
+
+def test_thumbnails_tell_clips_from_photos():
+    buttons = (
+        cards.ExampleButton(b"1", "A photo", "a.png"),
+        cards.ExampleButton(b"2", "A clip", "b.mp4"),
+    )
+    photo, clip_button = cards.examples(buttons).split("<button")[1:]
+    assert "lens-clip" in clip_button and "lens-clip" not in photo
+    assert 'data-name="b"' in clip_button
+
+
+def test_a_hundred_dots_say_both_rates(tmp_path):
+    table = tmp_path / "accuracy.csv"
+    head = "set,family,degradation,recall,false_positives\n"
+    rows = "devset,all,none,0.9,0.9\nvalidation faces,all,none,0.5567,0.0100\n"
+    table.write_text(head + rows)
+    found, alarms = dots.rates(table)
+    drawn = dots.hundred_dots(found, alarms)
+    assert (found, alarms) == (0.5567, 0.01)
+    assert "Finds 56 of 100 forgeries, wrongly flags 1 of 100 authentic pictures" in drawn
+    forgeries, authentic = drawn.split("<figure>")[1:]
+    assert forgeries.count("lens-full") == 56 and forgeries.count("lens-ring") == 44
+    assert authentic.count("lens-full") == 1 and authentic.count("lens-ring") == 99
+    table.write_text(head)
+    assert dots.rates(table) is None and dots.rates(tmp_path / "none.csv") is None
+
+
+@pytest.mark.parametrize(
+    ("query", "opened"),
+    [
+        ({}, (None, 0)),
+        ({"tab": "model"}, ("model", 0)),
+        ({"tab": "learn", "lesson": "3"}, ("learn", 3)),
+        ({"lesson": "6"}, ("learn", 6)),
+        ({"tab": "nowhere", "lesson": "7"}, (None, 0)),
+        ({"tab": "learn", "lesson": "²"}, ("learn", 0)),
+    ],
+)
+def test_an_address_opens_what_is_there(query, opened):
+    assert links.asked(query, ("analyse", "learn", "model"), 6) == opened
+
+
 def test_every_label_has_a_sign_of_its_own():
     assert set(cards.SIGNS) == set(Label)
     assert len(set(cards.SIGNS.values())) == 4
@@ -93,16 +152,24 @@ def test_timeline_is_a_labelled_slider_with_everything_drawn_in_place():
     assert 'aria-valuemax="3" aria-valuenow="1"' in drawn
     assert 'aria-valuetext="1.00 s, score 0.90, in a suspicious stretch"' in drawn
     assert "Suspicious stretches: 0.5 to 2.5 s." in drawn
-    assert (
-        '<div class="lens-interval" style="left:12.50%;width:50.00%">'
-        "<span>suspicious 0.5–2.5 s</span>"
-    ) in drawn
+    assert '<div class="lens-interval" style="left:12.50%;width:50.00%"></div>' in drawn
+    assert '<span style="left:37.50%">0.5–2.5 s</span>' in drawn
     assert '<div class="lens-band" style="bottom:30.0%;height:40.0%">' in drawn
     assert '<i class="lens-dot" style="left:25.00%;bottom:90.0%">' in drawn
     assert '<polyline points="0.00,80.0 25.00,20.0 50.00,25.0 75.00,70.0"' in drawn
     # similarity, below 0 at the bottom
     assert '<polyline points="12.50,50.0 37.50,0.0 62.50,100.0"' in drawn
     assert '<div class="lens-chosen" style="left:25.00%">' in drawn
+
+
+def test_labels_above_the_timeline_leave_out_what_would_run_into_another():
+    near = (Interval(0.0, 0.2, 0.9), Interval(0.4, 0.8, 0.9), Interval(2.0, 2.4, 0.9))
+    drawn = clip.timeline(line(intervals=near), duration_s=4.0, chosen=0)
+    labels = drawn.split('<div class="lens-seconds"')[1].split("</div>")[0]
+    assert labels.count("<span") == 2
+    assert '<span style="left:12.00%">0.0–0.2 s</span>' in labels  # kept off the edge
+    assert '<span style="left:55.00%">2.0–2.4 s</span>' in labels
+    assert "Suspicious seconds: 0.0 to 0.2 s; 0.4 to 0.8 s; 2.0 to 2.4 s." in drawn
 
 
 def test_timeline_tells_the_script_its_times():

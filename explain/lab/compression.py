@@ -106,10 +106,12 @@ def sweeps() -> dict[str, Sweep]:
     ]
     every = (
         _sweep("JPEG", "JPEG quality", "jpeg", "quality", (95, 90, 80, 70, 60, 50, 40, 30, 20, 10)),
-        _sweep("H.264 video", "CRF (larger is worse)", codec, "crf", crf, codec="h264"),
+        _sweep(
+            "H.264 video", "how compressed (CRF; larger is worse)", codec, "crf", crf, codec="h264"
+        ),
         _sweep(
             "H.265 video",
-            "CRF (larger is worse)",
+            "how compressed (CRF; larger is worse)",
             codec,
             "crf",
             crf,
@@ -126,7 +128,13 @@ def sweeps() -> dict[str, Sweep]:
         _sweep(
             "Blur", "sigma in px", "gaussian_blur", "sigma", (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
         ),
-        _sweep("Noise", "sigma in grey levels", "noise", "sigma", (2, 5, 10, 15, 20, 30, 40)),
+        _sweep(
+            "Noise",
+            "strength of the noise (grey levels)",
+            "noise",
+            "sigma",
+            (2, 5, 10, 15, 20, 30, 40),
+        ),
         Sweep("Colour shift", "red up and blue down, grey levels", (UNTOUCHED, *shifts)),
         _sweep(
             "8×8 blocks", "strength", "block_artifacts", "strength", (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)

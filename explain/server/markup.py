@@ -13,6 +13,11 @@ def note(text: str) -> str:
     return f'<p class="lens-note" role="status">{escape(text)}</p>'
 
 
+def heard(text: str) -> str:
+    """A line for screen readers, about what the eye sees elsewhere on the page."""
+    return f'<p class="lens-heard" role="status">{escape(text)}</p>'
+
+
 def alert(text: str) -> str:
     """A line that asks for attention."""
     return f'<p class="lens-alert" role="alert"><b>Sorry.</b> {escape(text)}</p>'

@@ -12,7 +12,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from explain.figures import Scale
 from explain.map_test import MapTest
 from explain.pipeline import Explanation
 from explain.report import write_whole
+from explain.server.ready import Ready
 from explain.timeline import Timeline
 
 # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
@@ -60,6 +61,7 @@ class Session:
     path: Path  # as uploaded, for the player
     visitor: str = ""  # whose it is: Gradio's session hash
     model: str | None = None  # that judged it, by its name in the menu; None: the default
+    quick: Explanation | None = None  # of the frame shown first, where it was worked out beforehand
     explanations: dict[Choice, Explanation] = field(default_factory=dict)
     map_tests: dict[Choice, MapTest] = field(default_factory=dict)
     tested_words: dict[Choice, tuple[str, ...]] = field(default_factory=dict)
@@ -72,6 +74,18 @@ class Session:
         frames = sum(frame.rgb.nbytes for frame in self.analysis.media.frames)
         return frames + sum(
             crop.rgb.nbytes for face in self.analysis.faces for crop in face.track.crops
+        )
+
+    def handed_to(self, visitor: str, path: Path, model: str | None) -> Session:
+        """The same answer for a visitor: what is worked out about it from now on is theirs."""
+        known = {
+            "explanations": dict(self.explanations),
+            "map_tests": dict(self.map_tests),
+            "tested_words": dict(self.tested_words),
+            "scales": dict(self.scales),
+        }
+        return replace(
+            self, visitor=visitor, path=path, model=model, used_s=time.monotonic(), **known
         )
 
     def crop(self, choice: Choice) -> FaceCrop:
@@ -237,6 +251,8 @@ class Service:
         self.folder, self.models = folder, dict(models or {})
         self._default = lru_cache(1)(lambda: _explainers(detector()))
         self._other = lru_cache(OTHERS_KEPT)(lambda source: _explainers(Detector(source)))
+        self._loading = threading.Lock()
+        self.ready: Ready[Session] = Ready(folder / "examples")
         self.sessions = Sessions()
         self.runs = Runs()
         self.closing: threading.Event = threading.Event()  # the server ends: nothing new is begun
@@ -254,11 +270,19 @@ class Service:
         return self.explainer(session.model, session.analysis.media.kind)
 
     def _explainers(self, model: str | None) -> Mapping[Kind, Explainer]:
-        if model is None or model == next(iter(self.models), None):
-            return self._default()
+        if self._is_default(model):
+            with self._loading:  # two at once would load it twice
+                return self._default()
         if model not in self.models:
             raise WeightsError("This model is not offered here.")
         return self._other(self.models[model])
+
+    def known(self, path: Path, model: str | None) -> Session | None:
+        """What is known already about a file, by the model of that name."""
+        return self.ready.of(path) if self._is_default(model) else None
+
+    def _is_default(self, model: str | None) -> bool:
+        return model is None or model == next(iter(self.models), None)
 
     def left(self, request: gr.Request) -> None:
         """A visitor closed the page: nobody waits for the answer any more, or may read it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from explain.lab.examples import EXAMPLES, write_example
+from explain.lab.examples import EXAMPLES
 from explain.server import markup
 from explain.server.faults import spoken
 from explain.server.service import Service
@@ -22,10 +22,15 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Update = dict[Any, Any]
 
 
-def picture(label: str, elem_id: str, alt: str, visible: bool = True) -> gr.Image:
-    """A picture that is shown, not edited."""
+def picture(
+    label: str, elem_id: str, alt: str, visible: bool = True, *, chart: bool = False
+) -> gr.Image:
+    """A picture that is shown, not edited. chart: drawn on white with small letters, so that it
+    keeps its size on a phone and turns dark on a dark page.
+    """
     return gr.Image(
-        label=label, elem_id=elem_id, alt_text=alt, visible=visible,
+        label=label, elem_id=elem_id, alt_text=alt, visible=visible, min_width=140,
+        elem_classes="lens-chart" if chart else None,
         format="png", interactive=False, buttons=["download", "fullscreen"],
     )  # fmt: skip
 
@@ -58,9 +63,7 @@ def path_of(service: Service, example: str, uploaded: str | None) -> Path:
     """The visitor's file, or else the example, written on first use."""
     if uploaded is not None:
         return Path(uploaded)
-    folder = service.folder / "examples"
-    folder.mkdir(exist_ok=True)
-    return write_example(next(e for e in EXAMPLES if e.name == example), folder)
+    return service.ready.path(next(e for e in EXAMPLES if e.name == example))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,26 +18,30 @@ import numpy as np
 from detector.decide import asked_thresholds, deciding_face
 from detector.types import Analysis
 from explain import figures
-from explain.lab.examples import EXAMPLES, thumbnail, write_example
-from explain.pipeline import most_suspicious
+from explain.lab.examples import EXAMPLES, thumbnail
 from explain.provenance import c2pa_manifest
 from explain.server import markup
+from explain.server.address import address_js
 from explain.server.faults import spoken
 from explain.server.service import Cancelled, Choice, Service, Session
 from explain.server.widgets import QUIET, Update
 from explain.tabs import cards, clip, preview
+from explain.tabs.beforehand import analysed, finished, headline, shown_first
 from explain.tabs.on_demand import OnDemand
 from explain.tabs.panel import FramePanel
-from explain.timeline import build_timelines
 
 HELLO = "Drop a photo or a clip with a face, or choose an example."
 PRIVACY = (
     "Files are deleted when you close the page, or after about an hour. Nothing is learnt from "
     "them."
 )
-# on a phone the answer lies below the fold
-SCROLL_JS = """f => f && document.getElementById('lens-status').scrollIntoView(
-  {block: 'nearest', behavior: 'smooth'})"""
+# On a phone progress and answer lie below the fold; where they are in sight, nothing moves.
+SCROLL_JS = """() => setTimeout(() => {
+  const shown = document.getElementById('lens-verdict'), box = shown.getBoundingClientRect();
+  if (box.top < 0 || box.bottom > innerHeight)
+    shown.scrollIntoView({block: 'start', behavior: 'smooth'});
+}, 100)"""
+FIRST_WAIT_S = 300.0  # for the finished example, at the page's first start; later it is there
 # the listeners that fill the panel: only the last one that waits is answered
 FRAME_EVENTS: dict[str, Any] = {
     "trigger_mode": "always_last",
@@ -52,7 +56,6 @@ class Inputs:
 
     file: gr.File
     model: gr.Dropdown
-    start: gr.Button
     stop: gr.Button
     examples: gr.HTML
     camera: gr.Image
@@ -63,6 +66,7 @@ class Answer:
     """What is said about the file."""
 
     status: gr.HTML
+    welcome: gr.HTML  # until something is asked
     verdict: gr.HTML
     face: gr.Radio
     player: gr.HTML
@@ -73,8 +77,8 @@ class Answer:
     chosen: gr.State  # the Choice that the panel shows
 
 
-def build(service: Service) -> None:
-    """Lay out the tab and wire it."""
+def build(service: Service) -> gr.File:
+    """Lay out the tab and wire it. Returns the file field: a file in it starts a run."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             inputs = _lay_out_inputs(service)
@@ -93,6 +97,8 @@ def build(service: Service) -> None:
     tab.wire_inputs()
     tab.wire_run()
     tab.wire_choice()
+    tab.wire_welcome()
+    return inputs.file
 
 
 # ----------------------------------------------------------------------------------------------
@@ -100,23 +106,20 @@ def build(service: Service) -> None:
 
 
 def _lay_out_inputs(service: Service) -> Inputs:
-    file = gr.File(label="Photo or clip", elem_id="lens-file", height=150)
+    file = gr.File(label="Photo or clip", elem_id="lens-file", height=130)
+    stop = gr.Button("Cancel", variant="stop", visible=False, elem_id="lens-stop", size="sm")
+    gr.HTML(f'<p class="lens-small">{PRIVACY}</p>', elem_id="lens-privacy")
     model = gr.Dropdown(
         list(service.models),
         label="Model",
-        info="Takes effect at the next analysis.",
+        info="Analyses the file again.",
         visible=len(service.models) > 1,
         elem_id="lens-model",
     )
-    with gr.Row():
-        start = gr.Button("Analyse", variant="primary", elem_id="lens-start", min_width=120)
-        stop = gr.Button(
-            "Cancel", variant="stop", interactive=False, elem_id="lens-stop", min_width=120
-        )
     gr.Markdown("**Or try an example.** Public-domain faces; the forgeries were made from them.")
     examples = gr.HTML(
         cards.examples(
-            [cards.ExampleButton(figures.png(thumbnail(e)), e.caption) for e in EXAMPLES]
+            [cards.ExampleButton(figures.png(thumbnail(e)), e.caption, e.name) for e in EXAMPLES]
         ),
         js_on_load=cards.EXAMPLES_JS,
         elem_id="lens-examples",
@@ -125,21 +128,24 @@ def _lay_out_inputs(service: Service) -> Inputs:
         camera = gr.Image(
             sources=["webcam"], type="filepath", image_mode=None, format="png", show_label=False
         )
-    gr.HTML(f'<p class="lens-small">{PRIVACY}</p>', elem_id="lens-privacy")
-    return Inputs(file, model, start, stop, examples, camera)
+    return Inputs(file, model, stop, examples, camera)
 
 
 def _lay_out_answer() -> Answer:
     token = gr.State(None)
     status = gr.HTML(markup.note(HELLO), elem_id="lens-status")
-    verdict = gr.HTML(cards.welcome(), elem_id="lens-verdict")
+    welcome = gr.HTML(cards.welcome(), elem_id="lens-welcome")
+    with gr.Row(elem_id="lens-top"):  # side by side where there is room
+        verdict = gr.HTML(elem_id="lens-verdict")
+        player = gr.HTML(visible=False, elem_id="lens-player")
     with gr.Column(visible=False, elem_id="lens-body") as body:
         face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
-        player = gr.HTML(visible=False, elem_id="lens-player")
         timeline = gr.HTML(visible=False, elem_id="lens-line")
     metadata = gr.HTML(elem_id="lens-metadata", render=False)
     chosen = gr.State(Choice(face=0, frame=0))
-    return Answer(status, verdict, face, player, timeline, metadata, body, token, chosen)
+    return Answer(
+        status, welcome, verdict, face, player, timeline, metadata, body, token, chosen
+    )  # fmt: skip
 
 
 # ----------------------------------------------------------------------------------------------
@@ -167,29 +173,28 @@ class AnalyseTab:
             show_progress_on=inputs.file,
         )
         inputs.camera.input(lambda picture: picture, inputs.camera, inputs.file, **QUIET)
+        own = [inputs.file.upload, inputs.file.clear, inputs.camera.input]
+        gr.on(own, None, js=address_js(example=None))  # a visitor's own file has no address
 
     def _example(self, event: gr.EventData) -> str:
-        folder = self.service.folder / "examples"
-        folder.mkdir(exist_ok=True)
-        return str(write_example(EXAMPLES[int(event.index)], folder))
+        return str(self.service.ready.path(EXAMPLES[int(event.index)]))
 
     # ------------------------------------------------------------------------------------------
     # a run
 
     def wire_run(self) -> None:
-        """A new file, or the button, starts an analysis; the other button cancels it.
+        """A new file, or another model, starts an analysis; the button cancels it.
 
         "multiple" throughout: a run that waits for its turn must not swallow the next one.
         """
         inputs, answer = self.inputs, self.answer
-        buttons = [inputs.start, inputs.stop]
-        emptied = [answer.status, answer.verdict, answer.body, answer.token, *self.panel.outputs]
+        emptied = [*vars(answer).values(), *self.panel.outputs]
         on_demand = [*self.on_demand.outputs, *self.on_demand.report, self.on_demand.method]
         running = gr.on(
-            [inputs.file.change, inputs.start.click],
+            [inputs.file.change, inputs.model.input],
             self._begin,
             [inputs.file, answer.token],
-            [*buttons, *emptied],
+            [inputs.stop, *emptied],
             queue=False,
             trigger_mode="multiple",
             **QUIET,
@@ -202,14 +207,14 @@ class AnalyseTab:
             api_visibility="private",
             trigger_mode="multiple",
         )
-        inputs.file.change(None, inputs.file, None, js=SCROLL_JS, **QUIET)
-        running.then(self._end, None, buttons, queue=False, trigger_mode="multiple", **QUIET)
+        running.success(None, js=SCROLL_JS, **QUIET)
+        running.then(self._end, None, inputs.stop, queue=False, trigger_mode="multiple", **QUIET)
         self._show_chosen_after(running.success)
         preview.build_after(running.success, self.service, answer.token, answer.player)
         inputs.stop.click(
             self._cancel,
             None,
-            [answer.status, *buttons],
+            [answer.status, inputs.stop],
             cancels=[running],
             queue=False,
             **QUIET,
@@ -219,12 +224,13 @@ class AnalyseTab:
         self.service.runs.start(str(request.session_hash))
         self.service.sessions.drop(token)
         return {
-            self.inputs.start: gr.Button(interactive=False),
-            self.inputs.stop: gr.Button(interactive=path is not None),
-            self.answer.verdict: cards.welcome(),
+            self.inputs.stop: gr.Button(visible=path is not None),
+            self.answer.welcome: gr.HTML(visible=path is None),
+            self.answer.verdict: "",
+            self.answer.player: gr.HTML("", visible=False),
             self.answer.body: gr.Column(visible=False),
             self.answer.token: None,
-            self.answer.status: markup.note(" "),
+            self.answer.status: markup.note(HELLO if path is None else " "),
             **self.panel.cleared(),
         }
 
@@ -242,21 +248,18 @@ class AnalyseTab:
             if path is None:
                 return {self.answer.status: markup.note(HELLO)}
             step(0.0, "Loading the detector")
-            detector = self.service.detector(model)
-            analysis = detector.analyze(path, progress=step)
+            self.service.detector(model)
+            known = self.service.known(Path(path), model)
+            known = known or analysed(self.service, Path(path), model, step)
             step(1.0, "Done")
-        explainer = self.service.explainer(model, analysis.media.kind)
-        timelines = build_timelines(analysis, explainer.profile.thresholds)
-        session = Session(analysis, timelines, Path(path), visitor, model)
-        return {**self._shown(session), **self.on_demand.fresh(explainer)}
+        session = known.handed_to(visitor, Path(path), model)
+        fresh = self.on_demand.fresh(self.service.explainer_of(session))
+        return {**self._shown(session), **fresh}
 
     def _end(self, request: gr.Request) -> Update:
         if self.service.runs.awaited(str(request.session_hash)):  # another run took over
-            return {self.inputs.start: gr.skip(), self.inputs.stop: gr.skip()}
-        return {
-            self.inputs.start: gr.Button(interactive=True),
-            self.inputs.stop: gr.Button(interactive=False),
-        }
+            return {self.inputs.stop: gr.skip()}
+        return {self.inputs.stop: gr.Button(visible=False)}
 
     def _cancel(self, request: gr.Request) -> Update:
         self.service.runs.cancel(str(request.session_hash))
@@ -273,9 +276,11 @@ class AnalyseTab:
             explainer.detector.entry,
             clip.suspicious_seconds(session.timelines, verdict),
             deciding_face(analysis.faces, verdict),
+            status_line(analysis),
         )
+        heard = f"{headline(analysis)}. {verdict.reason}"  # the card says it to the eye
         update: Update = {
-            answer.status: markup.note(status_line(analysis)),
+            answer.status: markup.heard(heard),
             answer.verdict: card + cards.unheard(analysis.media),
         }
         if not analysis.faces:
@@ -396,12 +401,23 @@ class AnalyseTab:
     def _face(self, session: Session, position: int) -> Update:
         """Another person: their timeline, and their most forged-looking frame chosen."""
         media = session.analysis.media
-        choice = Choice(position, most_suspicious(session.analysis.faces[position]))
+        choice = shown_first(session, position)
         timeline = gr.HTML("", visible=False)
         if media.kind == "video":
             line = session.timelines[position]
             timeline = gr.HTML(clip.timeline(line, media.duration_s, choice.frame), visible=True)
         return {self.answer.timeline: timeline, self.answer.chosen: choice}
+
+    # ------------------------------------------------------------------------------------------
+    # before anything is asked
+
+    def wire_welcome(self) -> None:
+        """The finished example comes as soon as it is worked out."""
+        gr.on(None, self._welcome, None, self.answer.welcome, queue=False, **QUIET)
+
+    def _welcome(self) -> str:
+        known = self.service.ready.first(FIRST_WAIT_S)
+        return cards.welcome() if known is None else cards.welcome(finished(self.service, known))
 
 
 def status_line(analysis: Analysis) -> str:

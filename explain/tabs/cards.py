@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from detector.profile import Thresholds
@@ -25,28 +26,49 @@ SIGNS = {
     '<path d="M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3q-1 .5-1 1.7m0 3v.5"/>',
     Label.NO_FACE: '<circle cx="12" cy="12" r="9.5" stroke-dasharray="3 3"/><path d="M8 12h8"/>',
 }
-# A click on an example calls the Python listener `select`.
+# A click on an example calls the Python listener `select`; the address then names the example.
 EXAMPLES_JS = """
 element.addEventListener('click', e => {
   const button = e.target.closest('[data-index]');
-  if (button) trigger('select', {index: Number(button.dataset.index)});
+  if (!button) return;
+  const address = new URL(location);
+  address.searchParams.set('example', button.dataset.name);
+  history.replaceState(history.state, '', address);
+  trigger('select', {index: Number(button.dataset.index)});
 });
 """
+WHAT = (
+    '<ul class="lens-what">'
+    "<li><b>Whether</b>: forged-looking, authentic-looking, or cannot say, always with the "
+    "reason.</li>"
+    "<li><b>Where</b>: the places on the face that speak for it, drawn over the picture.</li>"
+    "<li><b>When</b>: in a clip, the score through time and the suspicious seconds.</li>"
+    "<li><b>How far to trust it</b>: every map can be tested against maps that know nothing of "
+    "the detector.</li></ul>"
+)
 
 
-def welcome() -> str:
-    """What the page does, before there is anything to say."""
+def welcome(finished: str = WHAT) -> str:
+    """What the page does, before there is anything to say. finished: an example of it, as HTML."""
     return (
-        '<section class="lens-card" aria-label="What you will see"><h2>What you will see</h2><ul>'
-        "<li><b>Whether</b>: forged-looking, authentic-looking, or cannot say, always with the "
-        "reason.</li>"
-        "<li><b>Where</b>: the places on the face that speak for it, drawn over the picture.</li>"
-        "<li><b>When</b>: in a clip, the score through time and the suspicious seconds.</li>"
-        "<li><b>How far to trust it</b>: every map can be tested against maps that know nothing of "
-        "the detector.</li></ul>"
+        '<section class="lens-card" aria-label="What you will get"><h2>What you will get</h2>'
+        f"{finished}"
         '<p class="lens-small">A detector like this recognises the kinds of forgery it was trained '
         "on. It misses others, and it sometimes calls an authentic face forged: never use it as "
         "proof.</p></section>"
+    )
+
+
+def finished(caption: str, headline: str, reason: str, png: bytes, timeline: str) -> str:
+    """A finished answer to look at: the picture with its map, the words, and a clip's timeline,
+    which cannot be moved here.
+    """
+    alt = f"The face with its evidence map; the answer: {headline}"
+    return (
+        f'<div class="lens-finished"><img alt="{escape(alt)}" src="{_data(png)}"><div>'
+        f'<p class="lens-small">A finished example: {escape(caption)}</p>'
+        f'<p class="lens-answer">{escape(headline)}</p><p>{escape(reason)}</p>{WHAT}</div></div>'
+        f"<div inert>{timeline}</div>"
     )
 
 
@@ -57,11 +79,13 @@ def verdict_card(
     entry: Mapping[str, Any],
     suspicious: str = "",
     face: FaceAnalysis | None = None,
+    looked_at: str = "",
 ) -> str:
     """The answer, words first.
 
     thresholds: those that the score was compared with; entry: the model's, in the manifest;
-    suspicious: a sentence on the clip's seconds; face: the one whose score is the file's.
+    suspicious: a sentence on the clip's seconds; face: the one whose score is the file's;
+    looked_at: what was analysed, for the fold.
     """
     drawn = SIGNS[verdict.label]
     sign = f'<svg class="lens-sign" viewBox="0 0 24 24" aria-hidden="true">{drawn}</svg>'
@@ -72,9 +96,8 @@ def verdict_card(
         f'<section class="lens-card lens-{verdict.label}" aria-label="Verdict">'
         f"<h2>{sign}<span>{verdict.headline[:1].upper()}{verdict.headline[1:]}</span></h2>"
         f'<p class="lens-reason">{escape(verdict.reason)}</p>{seconds}{scale}{questions}'
-        f'<p class="lens-small">Model {escape(model.name)} ({escape(model.sha256[:12])}). '
-        f"{how_often_wrong(entry)}</p>"
-        f'<p class="lens-small"><b>{NOT_EVIDENCE}</b></p></section>'
+        f'<p class="lens-small"><b>{NOT_EVIDENCE}</b> {how_often_wrong(entry)}</p>'
+        f"{_facts(model, thresholds, looked_at)}</section>"
     )
 
 
@@ -101,6 +124,18 @@ def how_often_wrong(entry: Mapping[str, Any]) -> str:
     return f"{text}; on other material it can be more."
 
 
+def _facts(model: ModelInfo, thresholds: Thresholds, looked_at: str) -> str:
+    """What few ask for: size, seconds, model and thresholds, behind one click."""
+    low, high = thresholds.authentic_below, thresholds.forged_above
+    lines = [
+        looked_at,
+        f"Model {model.name} ({model.sha256[:12]}).",
+        f"Authentic-looking below {low:.2f}, forged-looking above {high:.2f}.",
+    ]
+    told = markup.sentences([line for line in lines if line])
+    return f'<details class="lens-small"><summary>Technical details</summary>{told}</details>'
+
+
 def _scale(verdict: Verdict, p: float, thresholds: Thresholds) -> str:
     """The meter: always of the score that the headline speaks of."""
     low, high = thresholds.authentic_below, thresholds.forged_above
@@ -121,12 +156,16 @@ def _scale(verdict: Verdict, p: float, thresholds: Thresholds) -> str:
     return (
         f'<p class="lens-score">{subject}: <b>{format_probability(p)}</b> '
         f"(if forged and authentic files were equally common).{unused}</p>"
+        # over its zone, wherever the thresholds lie, and not beyond the ends of the scale
+        '<div class="lens-over" aria-hidden="true">'
+        f'<span style="left:clamp(4.5rem, {(low + high) / 2:.1%}, 100% - 4.5rem)">'
+        f"cannot say {low:.2f}–{high:.2f}</span></div>"
         f'<div class="lens-scale" role="img" aria-label="{label}">'
         f'<i class="lens-zone-authentic" style="width:{low:.1%}"></i>'
         f'<i class="lens-zone-unsure" style="width:{high - low:.1%}"></i>'
         f'<i class="lens-zone-forged" style="flex:1"></i><b{marker} style="left:{p:.1%}"></b></div>'
         '<div class="lens-ends" aria-hidden="true"><span>0 authentic-looking</span>'
-        f"<span>cannot say {low:.2f}–{high:.2f}</span><span>forged-looking 1</span></div>"
+        "<span>forged-looking 1</span></div>"
     )
 
 
@@ -160,17 +199,23 @@ class ExampleButton:
 
     png: bytes
     caption: str
+    name: str  # of its file
 
 
 def examples(buttons: Sequence[ExampleButton]) -> str:
-    """The examples' buttons; EXAMPLES_JS tells the page which was clicked."""
+    """The examples' buttons, clips with a sign; EXAMPLES_JS tells the page which was clicked."""
     shown = "".join(
-        f'<button type="button" data-index="{i}">'
-        f'<img alt="" src="data:image/png;base64,{b64encode(button.png).decode()}">'
+        f'<button type="button" data-index="{i}" data-name="{escape(Path(button.name).stem)}">'
+        f'<span class="lens-thumb{" lens-clip" if button.name.endswith(".mp4") else ""}">'
+        f'<img alt="" src="{_data(button.png)}"></span>'
         f"<span>{escape(button.caption)}</span></button>"
         for i, button in enumerate(buttons)
     )
     return f'<div class="lens-examples">{shown}</div>'
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"
 
 
 def metadata(tags: Mapping[str, str], credentials: Mapping[str, Any] | None) -> str:

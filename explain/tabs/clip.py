@@ -12,6 +12,7 @@ from detector.types import Label, Verdict
 from explain.timeline import Interval, Timeline
 from explain.words import format_probability
 
+LABEL_SHARE = 0.24  # of the timeline's width: what a label takes on a phone
 TIMELINE_JS = (Path(__file__).parent / "timeline.js").read_text(encoding="utf-8")
 
 
@@ -45,13 +46,15 @@ def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
         f'aria-valuemax="{len(line.t) - 1}" aria-valuenow="{chosen}" '
         f'aria-valuetext="{texts[chosen]}" aria-label="Face {line.track} through the clip. '
         f'Suspicious stretches: {marked}. Arrow keys choose a frame.">'
-        f"{_scores(line, end, chosen)}{_similarity(line, end)}"
+        f"{_seconds(line, end)}{_scores(line, end, chosen)}{_similarity(line, end)}"
         '<div class="lens-ends" aria-hidden="true"><span>0 s</span>'
         f"<span>{end:.1f} s</span></div></div>"
-        '<p class="lens-small">Upper trace: probability of a forgery, dots as measured, line '
-        "smoothed; hatched: suspicious. Lower trace: how alike the face's features are from one "
-        "sampled frame to the next; a drop is a jump. Click, or use the arrow keys. Chosen: "
-        f'<b class="lens-now">{texts[chosen]}</b>.</p>'
+        f'<p class="lens-small">Chosen: <b class="lens-now">{texts[chosen]}</b>. '
+        f"Click, or use the arrow keys. Suspicious seconds: {marked}.</p>"
+        '<details class="lens-small"><summary>How to read this</summary><p>Upper trace: '
+        "probability of a forgery, dots as measured, line smoothed; hatched: suspicious. Lower "
+        "trace: how alike the face's features are from one sampled frame to the next; a drop is a "
+        "jump.</p></details>"
     )
 
 
@@ -93,8 +96,9 @@ def _scores(line: Timeline, end: float, chosen: int) -> str:
     return (
         '<div class="lens-plot">'
         '<span class="lens-y" style="top:0">1</span><span class="lens-y" style="bottom:0">0</span>'
-        f'<div class="lens-band" style="bottom:{low:.1%};height:{high - low:.1%}">'
-        "<span>cannot say</span></div>"
+        f'<div class="lens-band" style="bottom:{low:.1%};height:{high - low:.1%}"></div>'
+        '<span class="lens-zone lens-unsure" '
+        f'style="bottom:clamp(20px, {(low + high) / 2:.1%} - 8px, 100% - 36px)">cannot say</span>'
         '<span class="lens-zone" style="top:2px">forged-looking</span>'
         '<span class="lens-zone" style="bottom:2px">authentic-looking</span>'
         f"{''.join(_interval(i, end) for i in line.intervals)}"
@@ -106,10 +110,21 @@ def _scores(line: Timeline, end: float, chosen: int) -> str:
 
 def _interval(interval: Interval, end: float) -> str:
     start, length = interval.start_s / end, (interval.end_s - interval.start_s) / end
-    return (
-        f'<div class="lens-interval" style="left:{start:.2%};width:{length:.2%}">'
-        f"<span>suspicious {interval.start_s:.1f}–{interval.end_s:.1f} s</span></div>"
-    )
+    return f'<div class="lens-interval" style="left:{start:.2%};width:{length:.2%}"></div>'
+
+
+def _seconds(line: Timeline, end: float) -> str:
+    """The suspicious seconds above their stretches. One that would run into the label before it is
+    left out: the sentence below names all.
+    """
+    labels, last = [], -LABEL_SHARE
+    for i in line.intervals:
+        middle = (i.start_s + i.end_s) / 2 / end
+        middle = min(max(middle, LABEL_SHARE / 2), 1 - LABEL_SHARE / 2)
+        if middle - last >= LABEL_SHARE:
+            last = middle
+            labels.append(f'<span style="left:{middle:.2%}">{i.start_s:.1f}–{i.end_s:.1f} s</span>')
+    return f'<div class="lens-seconds" aria-hidden="true">{"".join(labels)}</div>'
 
 
 def _similarity(line: Timeline, end: float) -> str:

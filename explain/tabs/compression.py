@@ -132,6 +132,7 @@ def _views() -> LevelViews:
         "Score against severity",
         "lens-compression-curve",
         "The score at every level, weak to strong",
+        chart=True,
     )
     words = gr.HTML(elem_id="lens-compression-words")
     strip = picture(

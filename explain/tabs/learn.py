@@ -34,11 +34,14 @@ LESSONS = (
 )
 
 
-def build(service: Service) -> None:
-    """Lay out the tab; every lesson wires itself."""
+def build(service: Service) -> list[gr.Accordion]:
+    """Lay out the tab; every lesson wires itself. Returns the lessons as they fold."""
     gr.Markdown(LEAD)
+    shown = []
     for i, lesson in enumerate(LESSONS):
         with gr.Accordion(
             lesson.title, open=False, elem_id=f"lens-lesson-{i + 1}", elem_classes="lens-lab"
-        ):
+        ) as fold:
             lesson.build(service)
+        shown.append(fold)
+    return shown

@@ -63,7 +63,9 @@ def gan_lesson(service: Service) -> None:
         later = picture(
             "Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits"
         )
-    losses = picture("Losses", "lens-gan-losses", "Losses of both players at every step")
+    losses = picture(
+        "Losses", "lens-gan-losses", "Losses of both players at every step", chart=True
+    )
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
 
     def play(step: Any, game: Game | None, count: int, over: bool, broken: bool) -> Update:
@@ -194,7 +196,9 @@ def _training_views() -> TrainingViews:
             "lens-ae-odd",
             "A face, a cross and a chess board, and rebuilt",
         )
-        losses = picture("Loss while learning", "lens-ae-losses", "The loss falls while it learns")
+        losses = picture(
+            "Loss while learning", "lens-ae-losses", "The loss falls while it learns", chart=True
+        )
     scores = gr.HTML(elem_id="lens-ae-scores")
     return TrainingViews(about, rebuilt, denoised, filled, alike, odd, losses, scores)
 

@@ -50,6 +50,7 @@ def build(service: Service) -> None:
         "From coarse to fine",
         "lens-prints-profile",
         "Power of the residual from coarse to fine detail",
+        chart=True,
     )
     table = gr.HTML(elem_id="lens-prints-table")
 

@@ -63,6 +63,7 @@ def _swap(service: Service, kept: gr.State) -> None:
             "Loss while learning",
             "lens-swap-losses",
             "The error of both decoders falls while they learn",
+            chart=True,
         )
 
     def train(step: Any) -> Update:
@@ -86,7 +87,10 @@ def _flicker(service: Service, kept: gr.State) -> None:
             label="Authentic and swapped", interactive=False, loop=True, elem_id="lens-flicker-clip"
         )
         steady = picture(
-            "Steadiness", "lens-flicker-steady", "Likeness of neighbouring frames in both clips"
+            "Steadiness",
+            "lens-flicker-steady",
+            "Likeness of neighbouring frames in both clips",
+            chart=True,
         )
     about = gr.HTML(elem_id="lens-flicker-about")
 

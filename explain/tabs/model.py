@@ -19,6 +19,7 @@ from explain.lab.examples import EXAMPLES
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import Update, path_of, picture, runner, source
+from explain.tabs import dots
 
 CARD, ACCURACY, AUTHENTIC, ZOO = "MODEL_CARD.md", "accuracy.csv", "authentic.csv", "zoo.csv"
 
@@ -101,6 +102,8 @@ HEADINGS = {
 
 def build(service: Service) -> None:
     """Lay the tab out and wire it."""
+    if shares := dots.rates(SHIPPED / ACCURACY):
+        gr.HTML(dots.hundred_dots(*shares), elem_id="lens-hundred")
     gr.Markdown("## How well it does")
     _pictures(MEASURED)
     _pivot(SHIPPED / ACCURACY, ACCURACY_TEXT, "Forgery", _interval)
@@ -144,6 +147,7 @@ def _pictures(offered: Sequence[MeasuredPicture]) -> None:
                     format="png",
                     interactive=False,
                     alt_text=shown.alt,
+                    elem_classes="lens-chart",
                     elem_id=f"lens-{Path(shown.file).stem.replace('_', '-')}",
                     buttons=["download", "fullscreen"],
                     min_width=300,
@@ -228,7 +232,11 @@ def _map(service: Service) -> None:
                 "as a large star"
             )
             shown = picture(
-                "Map of embeddings (two principal components)", "lens-map", alt, visible=False
+                "Map of embeddings (two principal components)",
+                "lens-map",
+                alt,
+                visible=False,
+                chart=True,
             )
             about, table = gr.HTML(elem_id="lens-map-about"), gr.HTML(elem_id="lens-map-table")
 

@@ -4,6 +4,7 @@ takes off.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -13,8 +14,8 @@ from detector.types import FaceAnalysis, FaceCrop, Frame
 from explain import figures
 from explain.cam import EVIDENCE_MAP, Heat, evidence_heat
 from explain.figures import Rgb, Scale
-from explain.map_test import run_map_test
-from explain.pipeline import ExplainOptions, explain_face, tested_words
+from explain.map_test import MapTest, run_map_test
+from explain.pipeline import ExplainOptions, Explanation, explain_face, tested_words
 from explain.restore import Restoration
 from explain.server import markup
 from explain.server.service import Choice, Service, Session
@@ -55,7 +56,9 @@ class FramePanel:
                     "Taken off", "lens-error", "Their difference, dark where there is none"
                 )
                 self.residual = picture(
-                    "Noise × 8", "lens-residual", "Fine noise of the face, amplified"
+                    "Fine noise, 8×",
+                    "lens-residual",
+                    "Fine noise of the face, amplified eight times",
                 )
             self.restored = gr.HTML(elem_id="lens-restored")
         self.tested = [self.badge, self.evidence, self.words]  # what `test` fills
@@ -73,19 +76,9 @@ class FramePanel:
 
     def show(self, session: Session, choice: Choice) -> Update:
         """Everything about one frame that is ready within a second or so; `test` adds the rest."""
-        explainer = self.service.explainer_of(session)
-        # one map, and nothing slow: a click on the timeline waits for it
-        options = ExplainOptions(
-            methods=explainer.default_methods[:1], lime=False, check=False, changes=False
-        )
-        explanation = explain_face(
-            explainer,
-            session.analysis,
-            choice.face,
-            choice.frame,
-            options,
-            timeline=session.timelines[choice.face],
-        )
+        explanation = session.quick
+        if explanation is None or explanation.crop is not session.crop(choice):
+            explanation = quick_explanation(self.service, session, choice)
         return {
             **self._seen(session, choice, figures.FRAME_PX),
             self.badge: markup.badge("Not tested yet", "Its test on this face comes next."),
@@ -99,15 +92,7 @@ class FramePanel:
 
         Another map takes its place where it fails and another passes.
         """
-        explainer, crop = self.service.explainer_of(session), session.crop(choice)
-        if choice not in session.map_tests:
-            session.map_tests[choice] = run_map_test(explainer, crop.rgb, progress)
-        found = session.map_tests[choice]
-        if choice not in session.tested_words:
-            timeline = session.timelines[choice.face]
-            session.tested_words[choice] = tested_words(
-                explainer, session.analysis, choice.face, choice.frame, found, timeline
-            )
+        crop, found = session.crop(choice), map_tested(self.service, session, choice, progress)
         update: Update = {
             self.badge: markup.badge(found.badge, found.sentence, found.passed),
             self.words: markup.sentences(session.tested_words[choice]),
@@ -120,17 +105,22 @@ class FramePanel:
     def _seen(self, session: Session, choice: Choice, most_px: int) -> Update:
         crop = session.crop(choice)
         rgb = frame_of(session, crop).rgb
+        face = session.analysis.faces[choice.face]
+        answer = f"Face {face.track.track}: {face.verdict.headline}"
         shown: Any = gr.Image(visible=False)  # some models say nothing about where
         if self.service.explainer_of(session).has_evidence_map:
-            map_logits = session.analysis.faces[choice.face].evidence[choice.frame].map
+            map_logits = face.evidence[choice.frame].map
             heat = evidence_heat(map_logits, crop.rgb.shape[0])
-            scale = evidence_scale(session, choice.face)
-            laid = heat_over_face(rgb, crop, heat, scale)
-            shown = gr.Image(laid, label="Evidence map", visible=True)
-        view = figures.view_frame(rgb, most_px)
+            laid = heat_over_face(rgb, crop, heat, evidence_scale(session, choice.face))
+            alt = f"{answer}. The face, places that speak for a forgery coloured"
+            shown = gr.Image(laid, label="Evidence map", visible=True, alt_text=alt)
+        boxed = figures.annotate(
+            figures.view_frame(rgb, most_px), labels_in(session, crop.frame_index)
+        )
+        alt = f"{answer}. The frame, each face in a box with its number and verdict"
         return {
             self.caption: markup.sentences([frame_caption(session, choice)]),
-            self.frame: figures.annotate(view, labels_in(session, crop.frame_index)),
+            self.frame: gr.Image(boxed, alt_text=alt),
             self.evidence: shown,
         }
 
@@ -146,6 +136,39 @@ class FramePanel:
             self.error: figures.error_picture(restored.error),
             self.restored: markup.sentences([restored.sentence]),
         }
+
+
+def quick_explanation(service: Service, session: Session, choice: Choice) -> Explanation:
+    """One map, and nothing slow: a click on the timeline waits for it."""
+    explainer = service.explainer_of(session)
+    options = ExplainOptions(
+        methods=explainer.default_methods[:1], lime=False, check=False, changes=False
+    )
+    return explain_face(
+        explainer,
+        session.analysis,
+        choice.face,
+        choice.frame,
+        options,
+        timeline=session.timelines[choice.face],
+    )
+
+
+def map_tested(
+    service: Service, session: Session, choice: Choice, progress: Progress | None = None
+) -> MapTest:
+    """The first map tested on this face, and the words that rest on it, kept with the session."""
+    explainer = service.explainer_of(session)
+    if choice not in session.map_tests:
+        crop = session.crop(choice)
+        session.map_tests[choice] = run_map_test(explainer, crop.rgb, progress)
+    found = session.map_tests[choice]
+    if choice not in session.tested_words:
+        timeline = session.timelines[choice.face]
+        session.tested_words[choice] = tested_words(
+            explainer, session.analysis, choice.face, choice.frame, found, timeline
+        )
+    return found
 
 
 def frame_caption(session: Session, choice: Choice) -> str:
@@ -188,7 +211,8 @@ def evidence_scale(session: Session, face: int) -> Scale:
     if face not in session.scales:
         evidence = session.analysis.faces[face].evidence
         heats = [evidence_heat(e.map, e.map.shape[0]) for e in evidence]
-        session.scales[face] = figures.shared_scale(heats)
+        own = figures.shared_scale(heats)
+        session.scales[face] = replace(own, label="evidence at each place")
     return session.scales[face]
 
 

@@ -1,0 +1,77 @@
+"""Answers worked out before anybody asks: those of the built-in examples, and the finished one that
+newcomers see.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from detector.pipeline import Progress
+from detector.types import Analysis
+from explain import figures
+from explain.cam import evidence_heat
+from explain.lab.examples import EXAMPLES
+from explain.pipeline import most_suspicious
+from explain.server.service import Choice, Service, Session
+from explain.tabs import cards, clip
+from explain.tabs.panel import (
+    evidence_scale,
+    frame_of,
+    heat_over_face,
+    map_tested,
+    quick_explanation,
+)
+from explain.timeline import build_timelines
+
+
+def analysed(
+    service: Service, path: Path, model: str | None = None, progress: Progress | None = None
+) -> Session:
+    """A fresh analysis of a file, which is nobody's yet."""
+    analysis = service.detector(model).analyze(path, progress=progress)
+    explainer = service.explainer(model, analysis.media.kind)
+    timelines = build_timelines(analysis, explainer.profile.thresholds)
+    return Session(analysis, timelines, path, model=model)
+
+
+def analysed_example(service: Service, path: Path) -> Session:
+    """An example's analysis with what is shown first, as Ready keeps it."""
+    session = analysed(service, path)
+    if session.analysis.faces:
+        session.quick = quick_explanation(service, session, shown_first(session, 0))
+    return session
+
+
+def refine(service: Service, session: Session) -> None:
+    """Test the map that is shown first, too."""
+    if session.analysis.faces:
+        map_tested(service, session, shown_first(session, 0))
+
+
+def shown_first(session: Session, position: int) -> Choice:
+    """A face's most forged-looking frame."""
+    return Choice(position, most_suspicious(session.analysis.faces[position]))
+
+
+def finished(service: Service, session: Session) -> str:
+    """A finished answer about a built-in clip, as HTML."""
+    analysis, choice = session.analysis, shown_first(session, 0)
+    face, crop = analysis.faces[0], session.crop(choice)
+    shown = frame_of(session, crop).rgb
+    if service.explainer_of(session).has_evidence_map:
+        heat = evidence_heat(face.evidence[choice.frame].map, crop.rgb.shape[0])
+        shown = heat_over_face(shown, crop, heat, evidence_scale(session, 0))
+    seconds = clip.suspicious_seconds(session.timelines, analysis.verdict)
+    return cards.finished(
+        next(e.caption for e in EXAMPLES if e.name == analysis.media.name),
+        headline(analysis),
+        f"{analysis.verdict.reason} {seconds}",
+        figures.png(shown),
+        clip.timeline(session.timelines[0], analysis.media.duration_s, choice.frame),
+    )
+
+
+def headline(analysis: Analysis) -> str:
+    """The verdict's headline as a sentence begins."""
+    said = analysis.verdict.headline
+    return said[:1].upper() + said[1:]

@@ -1,0 +1,65 @@
+"""How often the detector is right, as a hundred dots a side: what a rate means, without a formula."""
+
+from __future__ import annotations
+
+import csv
+from html import escape
+from pathlib import Path
+
+COUNT, PER_ROW, STEP = 100, 20, 10  # dots, dots in a row, and units of the drawing from dot to dot
+
+
+def rates(table: Path) -> tuple[float, float] | None:
+    """(share of forgeries found, share of authentic files called forged) in [0, 1] on held-back
+    faces as they are; None where weights/accuracy.csv, or its row, is not there.
+    """
+    if not table.is_file():
+        return None
+    with table.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if (row["set"], row["family"], row["degradation"]) == (
+                "validation faces",
+                "all",
+                "none",
+            ):
+                return float(row["recall"]), float(row["false_positives"])
+    return None
+
+
+def hundred_dots(found: float, alarms: float) -> str:
+    """Both shares, rounded to whole files of a hundred, in one sentence and as dots."""
+    hits, wrong = round(COUNT * found), round(COUNT * alarms)
+    said = f"Finds {hits} of 100 forgeries, wrongly flags {wrong} of 100 authentic pictures"
+    sides = (
+        ("100 forgeries", hits, f"{hits} found", f"{COUNT - hits} missed"),
+        (
+            "100 authentic pictures",
+            wrong,
+            f"{wrong} wrongly flagged",
+            f"{COUNT - wrong} left alone",
+        ),
+    )
+    drawn = "".join(_side(*side) for side in sides)
+    return (
+        f'<section class="lens-card" aria-label="How often it is right"><h2>{said}</h2>'
+        f'<div class="lens-hundreds">{drawn}</div><p class="lens-small">Held-back faces that it did not learn from, '
+        "as they are; compressed ones are below. Forgeries it does not flag get “cannot say” or "
+        "“authentic-looking”.</p></section>"
+    )
+
+
+def _side(title: str, full: int, marked: str, rest: str) -> str:
+    """A hundred rings of which the first `full` are filled."""
+    rows = COUNT // PER_ROW
+    dots = "".join(_dot(i % PER_ROW, i // PER_ROW, i < full) for i in range(COUNT))
+    return (
+        f'<figure><svg viewBox="0 0 {PER_ROW * STEP} {rows * STEP}" role="img" '
+        f'aria-label="{escape(title)}: {escape(marked)}, {escape(rest)}">{dots}</svg>'
+        f"<figcaption>{escape(title)}: <b>{escape(marked)}</b>, {escape(rest)}</figcaption></figure>"
+    )
+
+
+def _dot(column: int, row: int, full: bool) -> str:
+    x, y = (column + 0.5) * STEP, (row + 0.5) * STEP
+    kind = "lens-full" if full else "lens-ring"
+    return f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="3.6"/>'

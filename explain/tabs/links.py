@@ -1,0 +1,53 @@
+"""Addresses of parts of the page: ?tab=learn&lesson=3 or ?example=hopper_clip_forged, opened as they
+say and kept up to date, so that a reload or a link shows the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from explain.server.address import address_js
+from explain.server.ready import example_named
+from explain.server.service import Service
+from explain.server.widgets import QUIET
+
+
+def asked(query: Mapping[str, str], tabs: Sequence[str], lessons: int) -> tuple[str | None, int]:
+    """The tab and the lesson (from 1; 0: none) that an address names; what is not there is passed
+    over.
+    """
+    tab, lesson = query.get("tab", ""), query.get("lesson", "")
+    number = int(lesson) if lesson.isascii() and lesson.isdecimal() and len(lesson) < 4 else 0
+    number = number if 1 <= number <= lessons else 0
+    return (tab if tab in tabs else "learn" if number else None), number
+
+
+def wire(
+    page: gr.Blocks,
+    service: Service,
+    tabs: gr.Tabs,
+    by_name: Mapping[str, gr.Tab],
+    lessons: Sequence[gr.Accordion],
+    file: gr.File,
+) -> None:
+    """Open what the address names, and have it name what is opened. file: a file in it is analysed."""
+
+    def opened(request: gr.Request) -> dict[Any, Any]:
+        query = dict(request.query_params)
+        tab, lesson = asked(query, list(by_name), len(lessons))
+        update: dict[Any, Any] = {tabs: gr.Tabs(selected=tab) if tab else gr.skip()}
+        if lesson:
+            update[lessons[lesson - 1]] = gr.Accordion(open=True)
+        if example := example_named(query.get("example")):
+            update[file] = str(service.ready.path(example))
+        return update
+
+    page.load(opened, None, [tabs, file, *lessons], queue=False, **QUIET)
+    for name, tab in by_name.items():
+        tab.select(None, js=address_js(tab=name, **({} if name == "learn" else {"lesson": None})))
+    for number, lesson in enumerate(lessons, 1):
+        lesson.expand(None, js=address_js(tab="learn", lesson=str(number)))
+        lesson.collapse(None, js=address_js(lesson=None))
