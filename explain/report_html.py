@@ -108,9 +108,10 @@ def _face(face: Mapping[str, Any], pictures: Sequence[ReportPicture]) -> str:
 
 def question_sentences(evidence: Mapping[str, float | None]) -> list[str]:
     """Each of the two questions with its own probability; none where the model asks only one."""
-    if evidence["manipulated"] is None or evidence["generated"] is None:
+    manipulated, generated = evidence["manipulated"], evidence["generated"]
+    if manipulated is None or generated is None:
         return []
-    put_in, made = (format_probability(evidence[name]) for name in ("manipulated", "generated"))
+    put_in, made = format_probability(manipulated), format_probability(generated)
     return [
         f"Each question by itself: something was put into this face, {put_in}; the picture was "
         f"generated as a whole, {made}."

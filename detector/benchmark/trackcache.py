@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _write(store: Path, kind: Kind, tracks: Tracks) -> None:
             )
             for column, value in zip(columns.values(), values, strict=True):
                 column.append(value)
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.array(column).reshape(len(column), *COLUMNS[name])
         for name, column in columns.items()
     }

@@ -61,7 +61,7 @@ class Learner:
         self._backward, self._clip = backward, clip
         self._average = None
         if decay is not None:
-            mean = rising_average(decay) if decay_rises else get_ema_multi_avg_fn(decay)
+            mean: Any = rising_average(decay) if decay_rises else get_ema_multi_avg_fn(decay)
             self._average = AveragedModel(net, multi_avg_fn=mean, use_buffers=True)
 
     @property

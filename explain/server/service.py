@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -78,7 +79,7 @@ class Session:
 
     def handed_to(self, visitor: str, path: Path, model: str | None) -> Session:
         """The same answer for a visitor: what is worked out about it from now on is theirs."""
-        known = {
+        known: dict[str, Any] = {
             "explanations": dict(self.explanations),
             "map_tests": dict(self.map_tests),
             "tested_words": dict(self.tested_words),

@@ -123,7 +123,10 @@ class Run:
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if self.accelerator.is_main_process:
-            state = {"network": self.network.state_dict(), "optimizer": optimizer.state_dict()}
+            state: dict[str, Any] = {
+                "network": self.network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
             state |= {"progress": asdict(self.state), "history": self.history}
             save_state(state, self.out / "last.pt")
             (self.out / "history.json").write_text(json.dumps(self.history, indent=1))

@@ -135,8 +135,8 @@ class ClipTrainer:
         return True
 
     def save(self) -> None:
-        state = {"spent_s": self.loop.spent_s, "steps": self.loop.done, "images": self.images}
-        state |= {"history": self.history}
+        state: dict[str, Any] = {"spent_s": self.loop.spent_s, "steps": self.loop.done}
+        state |= {"images": self.images, "history": self.history}
         save_state(self.learner.state_dict() | state, self.out / "last.pt")
         with self.averaged_weights():
             tuned = {k: v.float().cpu() for k, v in tuned_state(self.expert).items()}

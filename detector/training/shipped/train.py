@@ -119,7 +119,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        state = {"spent_s": self.loop.spent_s, "images": self.images}
+        state: dict[str, Any] = {"spent_s": self.loop.spent_s, "images": self.images}
         state |= {"history": self.history, "errors": self.errors}
         save_state(self.learner.state_dict() | state, self.out / "last.pt")
         save_weights(half(self.learner.averaged), self.out / AVERAGED)
