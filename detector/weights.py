@@ -53,7 +53,7 @@ class ClipFiles:
 
         On a GPU everything stays in float32, for autocast.
         """
-        expert = ClipExpert.empty() if self.base else ClipExpert(pretrained=True)
+        expert = ClipExpert(draw_weights=False) if self.base else ClipExpert(pretrained=True)
         state: dict[str, torch.Tensor] = {}
         for name, digest in self.base:
             state.update(read_verified(self.folder / name, digest))

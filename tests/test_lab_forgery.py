@@ -43,7 +43,7 @@ class Fixed(Explainer):
         super().__init__(detector(), "image")
         self.logit = logit
 
-    def score(self, crops: np.ndarray) -> np.ndarray:
+    def verdict_score(self, crops: np.ndarray) -> np.ndarray:
         return np.full(len(crops), self.logit, np.float32)
 
 

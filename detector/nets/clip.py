@@ -44,16 +44,22 @@ class ClipExpert(nn.Module):
     std: Tensor
 
     def __init__(
-        self, pretrained: bool = False, map_width: int = 96, tower: str | None = None
+        self,
+        pretrained: bool = False,
+        map_width: int = 96,
+        tower: str | None = None,
+        draw_weights: bool = True,
     ) -> None:
         """tower: timm's name of another one, of at least twelve blocks. pretrained=True fetches it
-        through timm and so needs a network. Raises WeightsError where it cannot be had.
+        through timm and so needs a network. draw_weights=False spares timm's random start, where
+        weights are assigned at once. Raises WeightsError where the tower cannot be had.
         """
         super().__init__()
         config = timm_config(tower or TOWER)
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
-        self.tower = create_timm(tower or TOWER, pretrained, num_classes=0)
+        start = {} if draw_weights else {"weight_init": "skip"}
+        self.tower = create_timm(tower or TOWER, pretrained, num_classes=0, **start)
         width = self.tower.embed_dim
         self.level_norms = nn.ModuleList(nn.LayerNorm(width) for _ in LEVELS)
         self.laterals = nn.ModuleList(
@@ -105,19 +111,6 @@ class ClipExpert(nn.Module):
         """What the second question reads of (B, 3, 224, 224) images, for fitting its head."""
         x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
         return generated_features(self._tokens(x))
-
-    @classmethod
-    def empty(cls) -> ClipExpert:
-        """A network whose weights are still to be assigned (`load_state_dict(assign=True)`).
-
-        Drawing 86 million random numbers first would take three seconds and the memory twice.
-        """
-        with torch.device("meta"):
-            expert = cls()
-        config = timm_config(TOWER)
-        expert.mean = torch.tensor(config.mean).view(1, 3, 1, 1)
-        expert.std = torch.tensor(config.std).view(1, 3, 1, 1)
-        return expert
 
     def in_precision(self, dtype: torch.dtype) -> ClipExpert:
         """The tower's matrices in `dtype`, norms and heads in float32, which they need."""
