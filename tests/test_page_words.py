@@ -92,7 +92,7 @@ def test_thumbnails_tell_clips_from_photos():
 def test_a_hundred_dots_say_both_rates(tmp_path):
     table = tmp_path / "accuracy.csv"
     head = "set,family,degradation,recall,false_positives\n"
-    rows = "devset,all,none,0.9,0.9\nvalidation faces,all,none,0.5567,0.0100\n"
+    rows = "devset,all,none,0.9,0.9\ngenuine forgeries,all files,as found,0.5567,0.0100\n"
     table.write_text(head + rows)
     found, alarms = dots.rates(table)
     drawn = dots.hundred_dots(found, alarms)

@@ -10,17 +10,17 @@ COUNT, PER_ROW, STEP = 100, 20, 10  # dots, dots in a row, and units of the draw
 
 
 def rates(table: Path) -> tuple[float, float] | None:
-    """(share of forgeries found, share of authentic files called forged) in [0, 1] on held-back
-    faces as they are; None where weights/accuracy.csv, or its row, is not there.
+    """(share of forgeries found, share of authentic files called forged) in [0, 1] on genuine
+    forgeries; None where weights/accuracy.csv, or its row, is not there.
     """
     if not table.is_file():
         return None
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if (row["set"], row["family"], row["degradation"]) == (
-                "validation faces",
-                "all",
-                "none",
+                "genuine forgeries",
+                "all files",
+                "as found",
             ):
                 return float(row["recall"]), float(row["false_positives"])
     return None
@@ -42,8 +42,8 @@ def hundred_dots(found: float, alarms: float) -> str:
     drawn = "".join(_side(*side) for side in sides)
     return (
         f'<section class="lens-card" aria-label="How often it is right"><h2>{said}</h2>'
-        f'<div class="lens-hundreds">{drawn}</div><p class="lens-small">Held-back faces that it did not learn from, '
-        "as they are; compressed ones are below. Forgeries it does not flag get “cannot say” or "
+        f'<div class="lens-hundreds">{drawn}</div><p class="lens-small">Genuine forgeries by other people\'s programs, '
+        "which it did not learn from. Forgeries it does not flag get “cannot say” or "
         "“authentic-looking”.</p></section>"
     )
 
