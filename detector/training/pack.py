@@ -29,7 +29,9 @@ from detector.forgery.pictures import (
     to_crop,
 )
 
-JPEG_QUALITY = 92
+# colour at full resolution, as the sets have it
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
+JPEG += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 PART_MB = 40
 TAR_BLOCK = 512  # bytes: one for a file's name, and its content is filled up to whole ones
 TAR_END = 10240  # bytes by which an archive may end
@@ -45,7 +47,7 @@ def write_faces(pictures: Sequence[LabelledFace], folder: Path) -> None:
         crop, to_frame = cut_square(picture.rgb, picture.box_xyxy_px, side, FORGING_MARGIN)
         box, landmarks = to_crop(to_frame, picture.box_xyxy_px, picture.landmarks_px)
         file = f"{number:06d}.jpg"
-        cv2.imwrite(str(folder / file), crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        cv2.imwrite(str(folder / file), crop[..., ::-1], JPEG)
         row: dict[str, object] = {"file": file, "set": picture.source, "split": picture.split}
         row |= {"identity": picture.person, "label": picture.label, "pair_id": picture.pair_id}
         row |= {k: round(v, 1) for k, v in zip(("x0", "y0", "x1", "y1"), box, strict=True)}
@@ -98,7 +100,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with TemporaryDirectory() as work:
         folder = Path(work) / PACKED
-        write_faces(load_all(args.data, args.cache, None), folder)
+        pictures = load_all(args.data, args.cache, None)
+        if not pictures:
+            parser.error(f"there is no picture of a face in {args.data}")
+        write_faces(pictures, folder)
         files = [*under(folder, PACKED), (folder.with_suffix(".csv"), f"{PACKED}.csv")]
         files += [(path, f"base/{path.name}") for path in args.base]
         if args.devset is not None:
