@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     torch.nn.init.normal_(expert.manipulated.weight, std=0.1)
     save_file(encode_base(expert.tower.state_dict()), tmp_path / "base.part")
     save_file(tuned_state(expert), tmp_path / "tuned.part")
-    add_clip(tmp_path, tmp_path / "base.part", tmp_path / "tuned.part")
+    add_clip(tmp_path, [tmp_path / "base.part"], tmp_path / "tuned.part")
     return tmp_path
 
 

@@ -132,15 +132,12 @@ def test_other_forgeries_count_little_as_not_generated() -> None:
 
 @pytest.mark.slow
 def test_the_command_tunes_on_a_folder_and_says_how_far(
-    tmp_path: Path,
-    base: list[Path],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, base: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("detector.training.shipped.clip.VALIDATION_PAIRS", 12)
     data, run = data_folder(tmp_path / "data"), tmp_path / "run"
     command = ["--expert", "clip", "--data", str(data), "--out", str(run), "--workers", "0"]
     command += ["--base", *map(str, base), "--pairs-per-batch", "2"]
+    command += ["--validation-pairs", "12"]
     assert main([*command, "--minutes", "0.02"]) == 0
     (figures,) = json.loads((run / "history.json").read_text())
     assert 0 <= figures["auc manipulated"] <= 1 and 0 <= figures["auc generated"] <= 1

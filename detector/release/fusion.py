@@ -244,17 +244,17 @@ def described(paths: Sequence[Path]) -> list[dict[str, str]]:
     return [{"name": path.name, "sha256": sha256_of(path)} for path in paths]
 
 
-def add_clip(out: Path, base: Path | None, tuned: Path) -> dict[str, Any]:
+def add_clip(out: Path, base: Sequence[Path] | None, tuned: Path) -> dict[str, Any]:
     """Write CLIP's files into a model folder and name them in its default model's entry.
 
-    base: the tower's state, as stored (int8) or in floats; None keeps the shards that are there,
-    which are committed once. Returns the manifest.
+    base: files of the tower's state, as stored (int8) or in floats; None keeps the shards that are
+    there, which are committed once. Returns the manifest.
     """
     path = out / "manifest.json"
     manifest = json.loads(path.read_text())
     entry = manifest["models"][manifest["default"]]
     if base is not None:
-        state = load_file(base)
+        state = {name: tensor for path in base for name, tensor in load_file(path).items()}
         stored = state if any(k.endswith(".scale") for k in state) else encode_base(state)
         kept = {k: v for k, v in stored.items() if not k.startswith("head.")}
         shards = described(shard_base(kept, out))
@@ -288,7 +288,8 @@ def parts(
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m detector.release.fusion", description=__doc__)
-    parser.add_argument("--base", type=Path, help="the tower's weights; kept when left out")
+    tower = "the tower's weights, one file or its shards; kept when left out"
+    parser.add_argument("--base", type=Path, nargs="+", help=tower)
     parser.add_argument("--tuned", type=Path, required=True, help="norms and heads of a run")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--devset", type=Path, required=True)

@@ -44,6 +44,7 @@ def tune_clip(args: argparse.Namespace, pictures: Sequence[LabelledFace]) -> int
     config = ClipTrainConfig(
         args.minutes or 100.0,
         args.pairs_per_batch or ClipTrainConfig.pairs_per_batch,
+        validation_pairs=args.validation_pairs or ClipTrainConfig.validation_pairs,
         seed=args.seed,
         workers=args.workers,
         threads=args.threads,
@@ -61,6 +62,7 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
     config = TrainConfig(
         args.minutes or 100.0,
         args.pairs_per_batch or TrainConfig.pairs_per_batch,
+        validation_pairs=args.validation_pairs or TrainConfig.validation_pairs,
         seed=args.seed,
         workers=args.workers,
         threads=args.threads,
@@ -94,6 +96,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--generators", type=Path, help="folder of small generators for the generator family")
     add("--minutes", type=float, help="100 without a recipe, no limit with one")
     add("--pairs-per-batch", type=int, help="12, with --expert clip 8")
+    add("--validation-pairs", type=int, help="300, with --expert clip 150")
     add("--threads", type=int, default=1)
     add("--workers", type=int, default=1)
     add("--seed", type=int, default=0)

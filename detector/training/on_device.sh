@@ -20,6 +20,8 @@ RESULTS=${RESULTS:-$WORK/results}
 MINUTES=${MINUTES:-8}                 # of training: a third two-stream, the rest CLIP
 WORKERS=${WORKERS:-$(nproc)}          # processes that forge
 PAIRS=${PAIRS:-64}                    # in a batch
+GENERATED_PAIRS=${GENERATED_PAIRS:-1600}  # that the second head is fitted on
+VALIDATION_PAIRS=${VALIDATION_PAIRS:-150}
 PER_FAMILY=${PER_FAMILY:-40}          # held-back forgeries per family and degradation
 SPEED_INPUTS=${SPEED_INPUTS:-photo-12mp clip-10s-720p}
 INIT=${INIT:-}                        # of the two-stream network: weights of an earlier run
@@ -42,12 +44,17 @@ unpack() {
 }
 
 train() {
-    local common=(--data "$WORK/data" --workers "$WORKERS" --pairs-per-batch "$PAIRS")
+    local common=(--data "$WORK/data" --workers "$WORKERS" --pairs-per-batch "$PAIRS"
+        --validation-pairs "$VALIDATION_PAIRS")
     "$PYTHON" -m detector.training "${common[@]}" --out "$WORK/two-stream" \
         --minutes "$(share 0.33)" ${INIT:+--init "$INIT"}
     "$PYTHON" -m detector.training "${common[@]}" --expert clip --out "$WORK/clip" \
         --minutes "$(share 0.67)" --base "$WORK"/data/base/*.safetensors \
         ${TUNED:+--init "$TUNED"} ${TOWER:+--tower "$TOWER"}
+    "$PYTHON" -m detector.training.shipped.generated --base "$WORK"/data/base/*.safetensors \
+        --tuned "$WORK/clip/tuned.safetensors" --data "$WORK/data" --cache "$WORK/cache" \
+        --pairs "$GENERATED_PAIRS" ${TOWER:+--tower "$TOWER"} \
+        --out "$WORK/clip/release.safetensors"
 }
 
 evaluate() {
@@ -59,7 +66,7 @@ evaluate() {
     if [ ${#devset[@]} -gt 0 ]; then
         local base=("$WORK"/data/base/*.safetensors)
         "$PYTHON" -m detector.release.fusion --base "${base[@]}" --out "$WORK/model" \
-            --tuned "$WORK/clip/tuned.safetensors" "${data[@]}" "${devset[@]}"
+            --tuned "$WORK/clip/release.safetensors" "${data[@]}" "${devset[@]}"
     fi
     "$PYTHON" -m detector.benchmark accuracy --model "$WORK/model" --faces "$WORK/data" \
         --cache "$WORK/cache" --per-family "$PER_FAMILY" --out "$WORK/figures" "${devset[@]}"

@@ -42,7 +42,6 @@ CLIP_NORM = 2.0
 EMA_DECAY = 0.995
 STRENGTHS = (0.4, 1.0)  # strong forgeries to the end of a run
 AUGMENTATIONS = (0.2, 1.0)
-VALIDATION_PAIRS = 150
 FAMILY_WEIGHTS = {
     "self-blend": 0.30,
     "cross-blend": 0.17,
@@ -67,6 +66,7 @@ class ClipTrainConfig:
     threads: int = 1
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 15.0
+    validation_pairs: int = 150
     video_share: float = 0.5  # of the authentic pictures that are forged: frames of clips
     family_weights: dict[str, float] = field(default_factory=lambda: dict(FAMILY_WEIGHTS))
 
@@ -191,7 +191,7 @@ def train_clip(
     torch.manual_seed(config.seed)
     trainer = ClipTrainer(expert, config, out)
     resumed = trainer.resume()
-    held = make_validation(pictures, VALIDATION_PAIRS, family_weights=config.family_weights)
+    held = make_validation(pictures, config.validation_pairs, family_weights=config.family_weights)
     maker = PairMaker(
         [p for p in pictures if p.split == "train"],
         config.family_weights,

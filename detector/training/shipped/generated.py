@@ -3,7 +3,8 @@
 `python -m detector.training.shipped.generated --base clip.safetensors --tuned tuned.safetensors
 --data DIR --out tuned.safetensors`
 
-A logistic regression on the tokens of a tuned tower. Trained along with the norms the head found
+The last step after `python -m detector.training --expert clip`: a logistic regression on the tokens
+of a tuned tower. Trained along with the norms the head found
 less: AUC .66 instead of .80 on generators that it never saw. Generated pictures and portraits of a
 like look go through the same degradations; authentic faces of every other source stand beside them.
 """
@@ -27,9 +28,9 @@ from detector.degrade import draw_training
 from detector.forgery.blending import Forgery
 from detector.forgery.pairs import PairMaker
 from detector.forgery.pictures import cut_forging_crop, draw_side, load_all
-from detector.nets.clip import ClipExpert, decode_base, fold_quick_gelu
+from detector.nets.clip import ClipExpert
+from detector.training.shipped.networks import new_clip, place
 from detector.types import CROP_PX
-from detector.weights import bf16_pays
 
 PAIRS = 1600
 OTHERS = 500  # authentic faces of any source, at half weight
@@ -65,8 +66,8 @@ def features_of(expert: ClipExpert, crops: NDArray[np.uint8]) -> NDArray[np.floa
     """What the head reads of (N, S, S, 3) uint8 crops."""
     rows = []
     for start in tqdm(range(0, len(crops), BATCH), desc="features", disable=None):
-        batch = torch.from_numpy(crops[start : start + BATCH]).permute(0, 3, 1, 2)
-        rows.append(expert.features(batch.float().div_(255)).numpy())
+        batch = torch.from_numpy(crops[start : start + BATCH]).to(expert.mean.device)
+        rows.append(expert.features(batch.permute(0, 3, 1, 2).float().div_(255)).cpu().numpy())
     return np.concatenate(rows)
 
 
@@ -86,24 +87,23 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m detector.training.shipped.generated", description=__doc__
     )
-    parser.add_argument("--base", type=Path, required=True, help="the tower's weights")
+    tower = "the tower's weights, one file or its shards"
+    parser.add_argument("--base", type=Path, nargs="+", required=True, help=tower)
+    parser.add_argument("--tower", metavar="NAME", help="of a rehearsal's run")
     parser.add_argument("--tuned", type=Path, required=True, help="norms and heads of a run")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    expert, tuned = ClipExpert(), load_file(args.tuned)
-    expert.tower.load_state_dict(decode_base(load_file(args.base)))
+    expert, tuned = new_clip(args.base, tower=args.tower), load_file(args.tuned)
     expert.load_state_dict(
         {k: v for k, v in tuned.items() if not k.startswith("generated.")}, strict=False
     )
-    fold_quick_gelu(expert.tower)
+    place(expert)
     expert.eval()
-    if bf16_pays():
-        expert.in_precision(torch.bfloat16)
     pictures = load_all(args.data, args.cache, None, splits=("train",))
-    crops, labels, weights = draw_material(pictures, args.pairs, OTHERS)
+    crops, labels, weights = draw_material(pictures, args.pairs, args.pairs * OTHERS // PAIRS)
     weight, bias = fit_head(features_of(expert, crops), labels, weights)
     save_file(tuned | {"generated.weight": weight, "generated.bias": bias}, args.out)
 

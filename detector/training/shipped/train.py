@@ -26,7 +26,12 @@ from detector.training.loop import Learner, Loop, cosine
 from detector.training.shipped.networks import AVERAGED, learning_device
 from detector.training.shipped.objective import pair_loss
 from detector.training.shipped.stream import Difficulty, PairBatch, PairStream, SharedDifficulty
-from detector.training.shipped.validation import ValidationSet, make_validation, validate
+from detector.training.shipped.validation import (
+    VALIDATION_PAIRS,
+    ValidationSet,
+    make_validation,
+    validate,
+)
 from detector.types import CROP_PX
 
 BACKBONE_LR = 5e-4  # measured: ImageNet features survive this, and move
@@ -55,6 +60,7 @@ class TrainConfig:
     gentle_until: float = 0.12
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 12.0
+    validation_pairs: int = VALIDATION_PAIRS
     lr_scale: float = 1.0  # below 1 where a run goes on from trained weights
     # after the warm-up; the averaged weights then do what a falling rate does
     constant_rate: bool = False
@@ -168,7 +174,7 @@ def train(
     torch.manual_seed(config.seed)
     trainer = Trainer(net, config, out)
     resumed = trainer.resume()
-    held = make_validation(pictures)
+    held = make_validation(pictures, config.validation_pairs)
     learnt = [p for p in pictures if p.split == "train"]
     maker = PairMaker(learnt, config.family_weights, config.retouched)
     seed = config.seed + trainer.images
