@@ -21,13 +21,14 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from explain.report_json import PROGRAM
 from explain.server import api, style
 from explain.server.files import ForgetfulBlocks, own_names
 from explain.server.guard import Guard, Nameless
 from explain.server.service import Service, offered_models
 from explain.tabs import analyse, beforehand, compression, forgery, learn, links, model
 
-TITLE = "Deepfake Lens"
+TITLE = PROGRAM
 LEAD = (
     f"# {TITLE}\nSee **whether** a face looks forged, **where**, **when** and **why**, and how far "
     "that may be trusted. A statistical impression, never proof."

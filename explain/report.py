@@ -1,21 +1,23 @@
 """A report that can be mailed: one HTML file with everything inside, and the same numbers as JSON.
 
 The JSON holds no times and no dates: the same file and settings give the same bytes from the page,
-the API and the command line.
+the API and the command line. The HTML says when it was made.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from detector.pipeline import Progress
-from detector.types import Analysis
+from detector.types import Analysis, Media
 from explain import figures
 from explain.cam import Heat
 from explain.explainer import Explainer
@@ -28,12 +30,15 @@ from explain.report_json import content_of
 from explain.timeline import build_timelines
 from explain.words import format_probability
 
+MAX_NAME_CHARS = 80  # of a file's name in the name of its report
 MAX_FACES = 3  # that are explained; the others are listed with their scores
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Numbers, and the pictures of each explained face, in the order of the faces."""
+    """Numbers, and the pictures of each explained face, in the order of the faces; of a file without
+    one, the file's picture.
+    """
 
     content: Mapping[str, Any]
     pictures: Sequence[Sequence[ReportPicture]]
@@ -44,9 +49,19 @@ class Report:
         text = json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         return text.encode(errors="backslashreplace").decode()
 
-    def html(self) -> str:
-        text = page(self.content, self.pictures)
+    def html(self, made: datetime | None = None) -> str:
+        """made: when; now without it."""
+        text = page(self.content, self.pictures, _now(made).strftime("%Y-%m-%d %H:%M %Z"))
         return text.encode(errors="xmlcharrefreplace").decode()
+
+    def name(self, ending: str, made: datetime | None = None) -> str:
+        """What the report is called where it is downloaded: report-<file>-<date>.<ending>."""
+        stem = re.sub(r"[^\w.-]+", "-", Path(self.content["file"]["name"]).stem).strip("-.")
+        return f"report-{stem[:MAX_NAME_CHARS] or 'file'}-{_now(made):%Y-%m-%d}.{ending}"
+
+
+def _now(made: datetime | None) -> datetime:
+    return made or datetime.now().astimezone()
 
 
 def build_report(
@@ -77,7 +92,7 @@ def build_report(
         for i in range(count)
     ]
     content = content_of(analysis, timelines, explained, options, c2pa_manifest(path))
-    return Report(content, _pictures(explained))
+    return Report(content, _pictures(explained) or [[_file_picture(analysis.media)]])
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -127,6 +142,11 @@ def _pictures(explained: Sequence[Explanation]) -> list[list[ReportPicture]]:
         named = [replace(picture, name=f"face{number}-{picture.name}") for picture in drawn]
         found.append(named)
     return found
+
+
+def _file_picture(media: Media) -> ReportPicture:
+    frame = figures.view_frame(media.frames[0].rgb)
+    return _picture("frame", frame.rgb, "The picture, or the clip's first frame that was looked at")
 
 
 def _picture(name: str, rgb: figures.Rgb, caption: str) -> ReportPicture:

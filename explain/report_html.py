@@ -12,23 +12,36 @@ from explain.faithfulness import BADGE
 from explain.words import format_probability
 
 _STYLE = """
+*{box-sizing:border-box}
 body{font:15px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;
-margin:2rem auto;padding:0 1rem}
-h1{font-size:1.4rem;margin:0 0 .3rem}
+margin:1.5rem auto;padding:0 1rem;overflow-wrap:break-word}
+h1{font-size:1.4rem;margin:.2rem 0 .8rem;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid #ccc}
-.verdict{border:2px solid #333;border-radius:.5rem;padding:1rem 1.2rem}
-.verdict strong{font-size:1.5rem}
-.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1.2rem}
-figure{margin:0;break-inside:avoid}figure.wide{grid-column:1/-1}
-img{max-width:100%;height:auto;border:1px solid #ddd}
+.made{margin:0;font-size:.85rem;color:#333}
+.answer{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
+.answer figure{flex:1 1 15rem}
+.answer img{max-height:24rem}
+.verdict{flex:1 1 17rem;border:2px solid #333;border-radius:.5rem;padding:.7rem 1.2rem}
+.verdict strong{font-size:1.5rem;line-height:1.3}
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr));
+gap:1.2rem}
+figure{margin:0;min-width:0;break-inside:avoid}figure.wide{grid-column:1/-1}
+img{max-width:100%;width:auto;height:auto;border:1px solid #ddd}
 figcaption{font-size:.85rem;color:#333}
 .badge{display:inline-block;border:2px solid #7f3b08;color:#7f3b08;font-weight:600;padding:0 .4rem;
 border-radius:.3rem}
+.table{overflow-x:auto;margin:.5rem 0}
 table{border-collapse:collapse;font-size:.85rem;width:100%}
+.marks table{min-width:36rem}
 td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}
 td:nth-child(2){overflow-wrap:anywhere}
-@media print{body{margin:0;max-width:none}.pictures{grid-template-columns:1fr 1fr}
-h2{break-after:avoid}}
+.caveats{font-size:.9rem}.caveats li{margin:.2rem 0}
+@page{size:A4;margin:14mm}
+@media print{body{margin:0;padding:0;max-width:none;font-size:10.5pt}
+.answer{flex-wrap:nowrap}.answer img{max-height:85mm}.first{break-after:page}
+.pictures{grid-template-columns:1fr 1fr}.table{overflow:visible}
+.marks table{min-width:0}
+h2,h3{break-after:avoid}tr{break-inside:avoid}}
 """
 
 
@@ -52,23 +65,24 @@ class _MarksRow:
     sentence: str = ""
 
 
-def page(content: Mapping[str, Any], pictures: Sequence[Sequence[ReportPicture]]) -> str:
-    """The whole document. content: see report_json; pictures: of each explained face."""
+def page(content: Mapping[str, Any], pictures: Sequence[Sequence[ReportPicture]], made: str) -> str:
+    """The whole document.
+
+    content: see report_json; pictures: of each explained face, the very first of them for page one;
+    made: when.
+    """
     name = escape(content["file"]["name"])
+    first = next((some[0] for some in pictures if some), None)
     faces = [
-        _face(face, pictures[i] if i < len(pictures) else ())
+        _face(face, [p for p in pictures[i] if p is not first] if i < len(pictures) else ())
         for i, face in enumerate(content["faces"])
     ]
     parts = [
-        f"<h1>Report on {name}</h1>",
-        _verdict(content["verdict"]),
+        _first_page(content, first, made),
         *faces,
         "<h2>What the file says about itself</h2><p>Listed apart: never part of the score.</p>",
         _credentials(content["content_credentials"]),
         _table(content["metadata"]) if content["metadata"] else "<p>No metadata.</p>",
-        "<h2>Limits</h2><ul>"
-        + "".join(f"<li>{escape(text)}</li>" for text in content["limits"])
-        + "</ul>",
         "<h2>How this was made</h2>",
         _table(_made(content)),
     ]
@@ -79,6 +93,29 @@ def page(content: Mapping[str, Any], pictures: Sequence[Sequence[ReportPicture]]
     )
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def _first_page(content: Mapping[str, Any], picture: ReportPicture | None, made: str) -> str:
+    """What stands by itself: when, by what, the verdict with its picture, the file, the caveats."""
+    program, file = content["program"], content["file"]
+    shown = "" if picture is None else _figure(picture)
+    caveats = "".join(f"<li>{escape(text)}</li>" for text in content["limits"])
+    facts = {"File": file["name"], "SHA-256 of the file": file["sha256"], "Kind": _kind(file)}
+    return (
+        f'<section class="first"><p class="made">{escape(program["name"])} '
+        f"{escape(program['version'])}, report made on {escape(made)}</p>"
+        f"<h1>Report on {escape(file['name'])}</h1>"
+        f'<div class="answer">{_verdict(content["verdict"])}{shown}</div>{_table(facts)}'
+        f'<h2>Caveats</h2><ul class="caveats">{caveats}</ul></section>'
+    )
+
+
+def _kind(file: Mapping[str, Any]) -> str:
+    size = f"{file['width']} x {file['height']} px"
+    if file["kind"] == "image":
+        return f"photo, {size}"
+    looked_at = len(file["frames_looked_at"])
+    return f"clip of {file['duration_s']} s, {size}, {looked_at} frames looked at"
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
@@ -154,7 +191,7 @@ def _card(explanation: Mapping[str, Any]) -> str:
     )
     body = "".join(_marks_row(row) for row in rows)
     title = "Can the maps be believed for this face?"
-    return f"<h3>{title}</h3><table>{head}{body}</table><p></p>"
+    return f'<h3>{title}</h3><div class="table marks"><table>{head}{body}</table></div>'
 
 
 def _marks_row(row: _MarksRow) -> str:
@@ -172,12 +209,10 @@ def _credentials(found: Mapping[str, Any] | None) -> str:
 
 
 def _made(content: Mapping[str, Any]) -> dict[str, Any]:
-    file, model = content["file"], content["model"]
+    model, program = content["model"], content["program"]
     settings = {f"setting: {name}": value for name, value in content["settings"].items()}
     return {
-        "file": file["name"],
-        "file sha256": file["sha256"],
-        "picture": f"{file['kind']}, {file['width']} x {file['height']}, {file['duration_s']} s",
+        "program": f"{program['name']} {program['version']}",
         "model": model["name"],
         "model sha256": model["sha256"],
         **settings,
@@ -189,4 +224,4 @@ def _table(rows: Mapping[str, Any]) -> str:
         f"<tr><th>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>"
         for key, value in rows.items()
     )
-    return f"<table>{body}</table>"
+    return f'<div class="table"><table>{body}</table></div>'

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detector import __version__
 from detector.types import Analysis, FaceAnalysis, Verdict
 from explain.cam import Heat
 from explain.faithfulness import ReportCard
 from explain.pipeline import ExplainOptions, Explanation
 from explain.timeline import Timeline
-from explain.words import CLOSING
+from explain.words import CLOSING, UNHEARD
 
+PROGRAM = "Deepfake Lens"
 FORMAT = 1  # raised when the JSON's meaning changes
 LIMITS = (
     "The score is calibrated on the forgeries named in the model card. Newer kinds can be missed, "
@@ -49,6 +51,7 @@ def content_of(
             "duration_s": _r(media.duration_s),
             "frames_looked_at": [frame.index for frame in media.frames],
         },
+        "program": {"name": PROGRAM, "version": __version__},
         "model": {"name": analysis.model.name, "sha256": analysis.model.sha256},
         "settings": options.to_dict(),
         "verdict": _verdict(analysis.verdict),
@@ -58,7 +61,7 @@ def content_of(
         ],
         "metadata": dict(sorted(media.metadata.items())),
         "content_credentials": c2pa,
-        "limits": list(LIMITS),
+        "limits": [*LIMITS[:-1], *([UNHEARD] if media.has_audio else []), LIMITS[-1]],
     }
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from explain_faces import analysis_of, astronaut, detector, explainer
 from PIL import Image
 
 import explain.__main__ as command
+from detector import __version__
 from detector.errors import MediaError
 from detector.types import Analysis, Label, Verdict
 from explain import report as report_module
@@ -27,6 +29,7 @@ OPTIONS = ExplainOptions(
     methods=(EVIDENCE_MAP, "EigenCAM, rgb stream"), lime_samples=32, check_steps=4
 )
 CLIPS = Explainer(detector(), "video")
+MADE = datetime(2026, 3, 4, 15, 6, tzinfo=UTC)
 NASTY = '<script>alert("x")</script> & \udcff.png'
 
 
@@ -59,7 +62,7 @@ def test_the_same_bytes_again(clip_report: Report) -> None:
     frames = [astronaut(), astronaut()[:, ::-1].copy(), (astronaut() * 0.7).astype(np.uint8)]
     again = build_report(CLIPS, analysis_of(frames, name=NASTY), None, OPTIONS)
     assert again.json() == clip_report.json()
-    assert again.html() == clip_report.html()
+    assert again.html(MADE) == clip_report.html(MADE)
     other = build_report(
         CLIPS, analysis_of(frames, name=NASTY), None, ExplainOptions(lime=False, check=False)
     )
@@ -187,6 +190,49 @@ def test_no_face_is_a_report_too() -> None:
         "reason": "No face was found.", "part_s": None,
     }  # fmt: skip
     assert "<strong>No face</strong>" in found.html()
+    images = [attrs for tag, attrs in parsed(found.html()).tags if tag == "img"]
+    assert [i["alt"] for i in images] == [
+        "The picture, or the clip's first frame that was looked at"
+    ]
+
+
+def test_page_one_stands_by_itself(clip_report: Report) -> None:
+    first, rest = clip_report.html(MADE).split("</section>", 1)
+    text = parsed(first.split("</style>")[1]).text
+    assert f"Deepfake Lens {__version__}, report made on 2026-03-04 15:06 UTC" in text
+    assert "Forged-looking" in text and "ab" * 32 in text
+    assert "clip of 2.0 s, 512 x 512 px, 3 frames looked at" in text
+    assert "authentic pictures are sometimes called forged" in text
+    assert first.count("<img") == 1 and "The frame, face 0: " in first
+    assert "The frame, face 0: " not in rest
+    assert f"report made on {datetime.now().astimezone():%Y-%m-%d}" in clip_report.html()
+    program = {"name": "Deepfake Lens", "version": __version__}
+    assert json.loads(clip_report.json())["program"] == program
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("photo.jpg", "report-photo-2026-03-04.html"),
+        ("Zo\u00eb & me (1).tar.png", "report-Zo\u00eb-me-1-.tar-2026-03-04.html"),
+        ("../../etc/passwd", "report-passwd-2026-03-04.html"),
+        ("\udcff?<>.png", "report-file-2026-03-04.html"),
+        ("x" * 255 + ".png", f"report-{'x' * 80}-2026-03-04.html"),
+    ],
+)
+def test_a_report_is_named_after_its_file_and_day(file: str, name: str) -> None:
+    found = Report({"file": {"name": file}}, [])
+    assert found.name("html", MADE) == name
+
+
+def test_a_report_on_a_clip_with_sound_says_that_nobody_listened() -> None:
+    quick = ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check=False)
+    whole = analysis_of([astronaut()] * 2)
+    for heard, count in ((True, 1), (False, 0)):
+        found = build_report(
+            CLIPS, replace(whole, media=replace(whole.media, has_audio=heard)), None, quick
+        )
+        assert found.html().count("The audio was not checked.") == count
 
 
 def fake_detector(model: object = None, device: str = "auto") -> Any:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from detector.types import Analysis, Label, Verdict
+from explain.explainer import Explainer
 from explain.lab.examples import EXAMPLES, hopper, write_example
 from explain.report import build_report
 
@@ -225,13 +227,30 @@ def test_the_report_is_what_the_api_gives(page, page_url, files):
         saved[download.value.suggested_filename] = Path(download.value.path()).read_text(
             encoding="utf-8"
         )
-    assert saved["report.html"].startswith("<!doctype html>")
-    assert "http" not in saved["report.html"].split("</style>")[1].split("data:image")[0]
+    today = f"{datetime.now().astimezone():%Y-%m-%d}"
+    assert sorted(saved) == [f"report-astronaut-{today}.html", f"report-astronaut-{today}.json"]
+    html, numbers = (saved[name] for name in sorted(saved))
+    assert html.startswith("<!doctype html>")
+    assert "http" not in html.split("</style>")[1].split("data:image")[0]
     client = Client(page_url, verbose=False)
-    assert json.loads(saved["report.json"]) == client.predict(
-        handle_file(files["photo"]), api_name="/explain"
-    )
+    assert json.loads(numbers) == client.predict(handle_file(files["photo"]), api_name="/explain")
     client.close()
+
+
+def test_a_report_fits_a_phone_and_its_first_page_a_sheet_of_paper(chromium):
+    two = Explainer(detector(), "video")
+    long_name = "a-very-long-name-without-a-break-" * 6 + ".mp4"
+    report = build_report(two, analysis_of([astronaut()] * 2, name=long_name))
+    phone = chromium.new_page(viewport=PHONE)
+    phone.set_content(report.html(), wait_until="load")
+    assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    phone.emulate_media(media="print")
+    phone.set_viewport_size({"width": 688, "height": 1017})  # A4 less 14 mm, at 96 dpi
+    first = phone.locator(".first").bounding_box()
+    assert first["y"] + first["height"] <= 1017 and first["width"] <= 688
+    assert phone.locator(".first img").bounding_box()["height"] >= 200
+    assert phone.locator(".first").evaluate("e => getComputedStyle(e).breakAfter") == "page"
+    phone.close()
 
 
 def test_garbage_gets_one_clear_sentence(page, files):

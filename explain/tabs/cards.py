@@ -16,7 +16,7 @@ from typing import Any
 from detector.profile import Thresholds
 from detector.types import FaceAnalysis, Label, Media, ModelInfo, Verdict
 from explain.server import markup
-from explain.words import format_probability
+from explain.words import UNHEARD, format_probability
 
 NOT_EVIDENCE = "This is a statistical impression of one file. It is not evidence against a person."
 SIGNS = {
@@ -103,7 +103,7 @@ def verdict_card(
 
 def unheard(media: Media) -> str:
     """Under the answer on a clip with sound: that nobody listened to it."""
-    return '<p class="lens-small">The audio was not checked.</p>' if media.has_audio else ""
+    return f'<p class="lens-small">{UNHEARD}</p>' if media.has_audio else ""
 
 
 def how_often_wrong(entry: Mapping[str, Any]) -> str:

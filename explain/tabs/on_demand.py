@@ -236,7 +236,7 @@ class OnDemand:
             session = self.service.sessions.get(token)
             explainer = self.service.explainer_of(session)
             report = build_report(explainer, session.analysis, session.path, progress=step)
-            made = {"report.html": report.html(), "report.json": report.json()}
+            made = {report.name("html"): report.html(), report.name("json"): report.json()}
             paths = [str(session.write(name, text)) for name, text in made.items()]
             return {
                 files: gr.update(value=paths, visible=True),
