@@ -109,6 +109,17 @@ class Detector:
         other.network = network
         return other
 
+    def with_clip(self, expert: ClipExpert) -> Detector:
+        """The same detector around another second network."""
+        other = copy.copy(self)
+        other._clip = expert
+        return other
+
+    @property
+    def has_clip(self) -> bool:
+        """Whether the model has a second network, without reading it."""
+        return self._clip is not None or self.clip_files is not None
+
     @property
     def clip(self) -> ClipExpert | None:
         """The second network, read when first asked for; None where the model has one network.

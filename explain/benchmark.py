@@ -43,8 +43,9 @@ from detector.types import (
     Verdict,
 )
 from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat
+from explain.clip_maps import CLIP_METHODS
 from explain.explainer import Explainer
-from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise, shuffled
+from explain.faithfulness import CONTROLS, RANDOMISED_BELOW, localise
 from explain.pipeline import explain_face
 from explain.ranks import rank_correlation
 from explain.regions import METHOD as LIME
@@ -121,9 +122,11 @@ def measure(
 ) -> list[Row]:
     """One row per face and map. others: around networks of shuffled weights, taken in turn.
 
-    LIME and occlusion are drawn for the first `slow_faces` only.
+    LIME, occlusion and CLIP's maps are drawn for the first `slow_faces` only; CLIP is shuffled in
+    the first of the others.
     """
-    quick = [method for method in explainer.methods if method != OCCLUSION]
+    clip = [method for method in explainer.methods if method in CLIP_METHODS]
+    quick = [method for method in explainer.methods if method not in (OCCLUSION, *clip)]
     rows: list[Row] = []
     for index, pair in enumerate(pairs):
         progress(index)
@@ -131,7 +134,8 @@ def measure(
         shuffles = others[index % len(others)].heats(pair.forged, quick)
         if index < slow_faces:
             maps[LIME] = explainer.explain_regions(pair.forged, seed=index).heat()
-            maps[OCCLUSION] = explainer.heat(pair.forged, OCCLUSION)
+            maps |= explainer.heats(pair.forged, (OCCLUSION, *clip))
+            shuffles |= others[0].heats(pair.forged, clip)
         rows += _face_rows(explainer, index, pair, maps, shuffles)
     return rows
 
@@ -143,14 +147,14 @@ def _face_rows(
     maps: Mapping[str, Heat],
     shuffles: Mapping[str, Heat],
 ) -> list[Row]:
-    chosen = (*explainer.default_methods, LIME, OCCLUSION)
+    chosen = (*explainer.default_methods, LIME, OCCLUSION, *CLIP_METHODS)
     graded = {method: found for method, found in maps.items() if method in chosen}
     card = explainer.report_card(pair.forged, graded, pair.authentic, seed=index)
-    logits = explainer.verdict_score(np.stack([pair.authentic, pair.forged]))
-    authentic, forged = (float(logit) for logit in logits)
-    told_apart = forged - authentic >= TOLD_APART
+    halves = np.stack([pair.authentic, pair.forged])
     rows = []
     for name in (*maps, *CONTROLS):
+        authentic, forged = (float(logit) for logit in explainer.explained_score(name)(halves))
+        told_apart = forged - authentic >= TOLD_APART
         row: Row = {
             "face": index,
             "family": pair.family,
@@ -342,7 +346,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pictures = [p for p in load_pictures(options.data / "faces") if p.split == "val"]
         rng = np.random.default_rng(options.seed)
         explainer = Explainer(detector, "image")
-        others = [explainer.with_network(shuffled(detector.network, rng)) for _ in range(SHUFFLES)]
+        clip = CLIP_METHODS if options.slow_faces else ()
+        others = [explainer.shuffled(() if i else clip, rng) for i in range(SHUFFLES)]
         pairs = forge_pairs(pictures, options.faces, rng)
         rows = measure(
             explainer, others, pairs, options.slow_faces, lambda i: _count(i, options.faces)

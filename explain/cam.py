@@ -80,7 +80,7 @@ def captured_heat(capture: Capture, method: str, side: int) -> Heat:
 def evidence_heat(map_logits: NDArray[np.float32], side: int) -> Heat:
     """The network's own evidence map (h, w) at a crop's resolution (side, side)."""
     return Heat(
-        _upsampled(map_logits, side),
+        upsampled(map_logits, side),
         EVIDENCE_MAP,
         "evidence logit of each place",
         signed=True,
@@ -89,20 +89,25 @@ def evidence_heat(map_logits: NDArray[np.float32], side: int) -> Heat:
 
 def cam_heat(capture: Capture, method: str, side: int) -> Heat:
     """One CAM; >= 0 after the ReLU of equation 2 of arXiv:1610.02391."""
-    cam_name, layer = method.split(", ", 1)
-    activations, gradients = capture.activations[layer], capture.gradients[layer]
-    formula = CAMS[cam_name](nn.Conv2d(1, 1, 1), [])  # a formula only: it hooks nothing
-    raw = formula.get_cam_image(None, None, None, activations, gradients, False)[0].astype(
-        np.float32
-    )
-    blind = cam_name in CLASS_BLIND
-    if blind and -raw.min() > raw.max():
-        raw = -raw  # a principal component has no sign of its own: the larger side is up
+    name, layer = method.split(", ", 1)
+    raw = grad_cam(name, capture.activations[layer], capture.gradients[layer])
+    blind = name in CLASS_BLIND
     target = "none (class-blind)" if blind else "frame logit"
-    return Heat(_upsampled(np.maximum(raw, 0), side), method, target, class_blind=blind)
+    return Heat(upsampled(raw, side), method, target, class_blind=blind)
 
 
-def _upsampled(small: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def grad_cam(
+    name: str, activations: NDArray[np.float32], gradients: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """One of CAMS of a layer's activations and gradients (1, C, h, w): a map (h, w) >= 0."""
+    formula = CAMS[name](nn.Conv2d(1, 1, 1), [])  # a formula only: it hooks nothing
+    raw = formula.get_cam_image(None, None, None, activations, gradients, False)[0]
+    if name in CLASS_BLIND and -raw.min() > raw.max():
+        raw = -raw  # a principal component has no sign of its own: the larger side is up
+    return np.maximum(raw.astype(np.float32), 0)
+
+
+def upsampled(small: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Bilinear, cell k of n covering the crop's pixels [k, k + 1) * side / n."""
     return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 

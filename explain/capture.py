@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from detector.nets.network import DeepfakeNetwork
 from detector.profile import Profile
 from detector.types import CROP_PX
+
+Network = TypeVar("Network", bound=nn.Module)
 
 RGB_STREAM, NOISE_STREAM, MAP_HEAD = "rgb stream", "noise stream", "map head"
 LOW_PASS_VIEW = "low-pass view"  # the rgb stream's, where a profile averages two views
@@ -68,7 +71,7 @@ def layer_names(network: DeepfakeNetwork, profile: Profile) -> tuple[str, ...]:
     return tuple(names) or (FALLBACK,)
 
 
-def private_copy(network: DeepfakeNetwork) -> DeepfakeNetwork:
+def private_copy(network: Network) -> Network:
     """A copy of the module tree that shares every weight and buffer."""
     shared = {id(t): t for t in chain(network.parameters(), network.buffers())}
     return copy.deepcopy(network, shared)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from detector.types import Kind
 from explain import cam, faithfulness, regions
 from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, Score
 from explain.capture import LOW_PASS_VIEW, Capture, HookedNetwork, layer_names
+from explain.clip_maps import CAM_GENERATED, CLIP_METHODS, ClipCapture, ClipMaps, clip_heat
 from explain.faithfulness import ReportCard, Shuffle, shuffled
 from explain.ranks import rank_correlation
 from explain.regions import Regions
@@ -26,7 +27,8 @@ class Explainer:
     """Explains what one detector says of files of one kind. Safe to share between threads.
 
     Crops are (S, S, 3) uint8. They are scored as the detector scores the kind, by both of its
-    networks where it has two. Maps explain the two-stream network's frame logit.
+    networks where it has two. Maps explain one network's logit, and are tested on that one: the
+    two-stream network's frame logit, or those of CLIP_METHODS one of CLIP's.
     """
 
     def __init__(self, detector: Detector, kind: Kind) -> None:
@@ -35,7 +37,9 @@ class Explainer:
         self.layers = layer_names(detector.network, self.profile)
         embedder = detector.network.embedder
         self.has_evidence_map = getattr(embedder, "map_head", None) is not None
+        self.has_clip = detector.has_clip
         self._hooked: HookedNetwork | None = None
+        self._clip_maps: ClipMaps | None = None
         self._hooking = threading.Lock()
 
     def with_network(self, network: DeepfakeNetwork) -> Explainer:
@@ -50,7 +54,7 @@ class Explainer:
         """Every heat map by name, the default first; LIME is not among them."""
         own = (EVIDENCE_MAP,) if self.has_evidence_map else ()
         cams = (f"{name}, {layer}" for name in cam.CAMS for layer in self.layers)
-        return (*own, *cams, OCCLUSION)
+        return (*own, *cams, OCCLUSION, *(CLIP_METHODS if self.has_clip else ()))
 
     @property
     def default_methods(self) -> tuple[str, ...]:
@@ -73,6 +77,13 @@ class Explainer:
         """Frame logits (N,) of crops (N, S, S, 3) as the verdict reads them: of all networks."""
         return self.detector.score(crops, kind=self.kind)
 
+    def explained_score(self, method: str) -> Score:
+        """The function of crops whose values a map explains: one network's logits."""
+        if method not in CLIP_METHODS:
+            return self.score
+        question = "generated" if method == CAM_GENERATED else "manipulated"
+        return lambda crops: getattr(self.detector.predict_clip(crops), question)
+
     def probability(self, logit: float) -> float:
         """The calibrated probability of a forgery that belongs to a logit of `verdict_score`."""
         return self.profile.calibration.probability(logit)
@@ -83,6 +94,16 @@ class Explainer:
     def capture(self, crop: NDArray[np.uint8]) -> Capture:
         """Activations and gradients of every layer."""
         return self._network().capture(self.detector.tensor(crop[None]))
+
+    def capture_clip(self, crop: NDArray[np.uint8]) -> ClipCapture:
+        """What CLIP's maps are drawn from. Raises ValueError where the model has one network."""
+        expert = self.detector.clip
+        if expert is None:
+            raise ValueError("This model has one network.")
+        with self._hooking:
+            if self._clip_maps is None or self._clip_maps.expert is not expert:
+                self._clip_maps = ClipMaps(expert)
+        return self._clip_maps.capture(self.detector.tensor(crop[None]))
 
     def _network(self) -> HookedNetwork:
         """Hooked once; again after the detector has left a full GPU, which the copy has not."""
@@ -110,8 +131,12 @@ class Explainer:
                 known = ", ".join(self.methods)
                 raise ValueError(f"No explanation is called {method!r}; there are {known}.")
         found: dict[str, Heat] = {}
+        clip_capture: ClipCapture | None = None
         for method in methods:
-            if method == OCCLUSION:
+            if method in CLIP_METHODS:
+                clip_capture = clip_capture or self.capture_clip(crop)
+                found[method] = clip_heat(clip_capture, method, crop.shape[0])
+            elif method == OCCLUSION:
                 found[method] = cam.occlusion(self.score, crop)
             else:
                 capture = capture or self.capture(crop)
@@ -141,21 +166,41 @@ class Explainer:
         before: ReportCard | None = None,
         progress: Progress | None = None,
     ) -> ReportCard:
-        """Grade every map against the controls; see faithfulness.report_card."""
-        total = faithfulness.pictures_scored(len(maps), steps, controls=before is None)
-        score = _reporting(self.score, total, "Testing the maps on this face", progress)
-        return faithfulness.report_card(score, crop, maps, given, steps, seed, before)
+        """Grade every map against the controls; see faithfulness.report_card.
+
+        Maps of one logit share their controls, and the card holds the first logit's.
+        """
+        groups = [
+            {name: heat for name, heat in maps.items() if _question(name) == question}
+            for question in dict.fromkeys(map(_question, maps))
+        ]
+        sizes = [
+            faithfulness.pictures_scored(len(own), steps, controls=before is None) for own in groups
+        ]
+        stage, cards = "Testing the maps on this face", []
+        for i, own in enumerate(groups):
+            score = self.explained_score(next(iter(own)))
+            score = _reporting(score, sum(sizes), stage, progress, sum(sizes[:i]))
+            cards.append(faithfulness.report_card(score, crop, own, given, steps, seed, before))
+        return faithfulness.joined(cards)
 
     def shuffle_weights(
         self, crop: NDArray[np.uint8], methods: Sequence[str], seed: int = 0
     ) -> dict[str, Shuffle]:
         """Every map before and after the weights were shuffled (arXiv:1810.03292)."""
-        other = self.with_network(shuffled(self.detector.network, np.random.default_rng(seed)))
+        other = self.shuffled(methods, np.random.default_rng(seed))
         before, after = self.heats(crop, methods), other.heats(crop, methods)
         return {
             m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map))
             for m in methods
         }
+
+    def shuffled(self, methods: Sequence[str], rng: np.random.Generator) -> Explainer:
+        """The same around networks of shuffled weights: of those that the methods explain."""
+        detector = self.detector.with_network(shuffled(self.detector.network, rng))
+        if any(method in CLIP_METHODS for method in methods) and detector.clip is not None:
+            detector = detector.with_clip(shuffled(detector.clip, rng))
+        return Explainer(detector, self.kind)
 
     def restore(self, crop: NDArray[np.uint8]) -> Restoration | None:
         """The denoised reconstruction; None for a model without a denoiser."""
@@ -164,14 +209,22 @@ class Explainer:
         return compare(crop, self.detector.reconstruct(crop[None])[0])
 
 
-def _reporting(score: Score, total: int, stage: str, progress: Progress | None) -> Score:
+def _question(method: str) -> str:
+    """Which logit a map explains: the two-stream network's, or one of CLIP's two."""
+    if method not in CLIP_METHODS:
+        return "two-stream"
+    return "generated" if method == CAM_GENERATED else "manipulated"
+
+
+def _reporting(
+    score: Score, total: int, stage: str, progress: Progress | None, done: int = 0
+) -> Score:
     """The same score, one batch at a time, with a report before each: raising in it cancels.
 
-    total: pictures that will be scored in all.
+    total: pictures that will be scored in all, `done` of them before.
     """
     if progress is None:
         return score
-    done = 0
 
     def scored(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         nonlocal done

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,10 +27,12 @@ from pytorch_grad_cam.metrics.perturbation_confidence import (
     RemoveMostRelevantFirst,
 )
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+from torch import nn
 
-from detector.nets.network import DeepfakeNetwork
 from explain.cam import Heat, Score, compressed
 from explain.ranks import pixel_auc, places_by_heat
+
+Network = TypeVar("Network", bound=nn.Module)
 
 CONTROLS = ("random", "centre", "edges")
 BADGE = "Do not rely on this map"
@@ -208,6 +211,21 @@ def report_card(
     return ReportCard(grades, measured, "compressed" if authentic is None else "authentic")
 
 
+def joined(cards: Sequence[ReportCard]) -> ReportCard:
+    """Cards of one crop as one. Controls are kept of the first: the others' explain other logits.
+
+    Raises ValueError without a card.
+    """
+    if not cards:
+        raise ValueError("expected at least one report card, but got none")
+    first, *others = cards
+    grades, curves = list(first.grades), dict(first.curves)
+    for card in others:
+        grades += card.grades
+        curves |= {grade.method: card.curves[grade.method] for grade in card.grades}
+    return ReportCard(tuple(grades), curves, first.fill)
+
+
 def _grade(method: str, measured: Mapping[str, Curves], road: float) -> Grade:
     deletion = measured[method].deletion_auc
     insertion = measured[method].insertion_auc
@@ -306,7 +324,7 @@ def localise(heat: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0) 
     )
 
 
-def shuffled(network: DeepfakeNetwork, rng: np.random.Generator) -> DeepfakeNetwork:
+def shuffled(network: Network, rng: np.random.Generator) -> Network:
     """A copy of the network with the weights inside every tensor in random order."""
     untaught = copy.deepcopy(network)
     with torch.no_grad():

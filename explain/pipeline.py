@@ -192,7 +192,7 @@ def _findings(
     timeline: Timeline,
     changes: FrameScores | None,
 ) -> Findings:
-    """The numbers behind the sentences. trusted: the map that may name a place; None: no map may."""
+    """The numbers behind the sentences. trusted: the map that may name a place, if any may."""
     crop, verdict = face.track.crops[index], face.verdict
     return Findings(
         label=verdict.label,

@@ -154,7 +154,8 @@ def main() -> int:
         page.stop()
         log = page.log.read_text()
     print(
-        f"\n| {options.users} users x {options.requests} requests | {len(outcomes)} in {seconds:.0f} s |\n|---|---|"
+        f"\n| {options.users} users x {options.requests} requests "
+        f"| {len(outcomes)} in {seconds:.0f} s |\n|---|---|"
     )
     ends = Counter(outcome.end.split(":")[0] for outcome in outcomes)
     print(
@@ -164,7 +165,8 @@ def main() -> int:
         times = [outcome.seconds for outcome in outcomes if outcome.endpoint == endpoint]
         p50, p95 = np.percentile(times, (50, 95))
         print(
-            f"| {endpoint}, {len(times)} requests: p50, p95, waiting included | {p50:.1f}, {p95:.1f} s |"
+            f"| {endpoint}, {len(times)} requests: p50, p95, waiting included "
+            f"| {p50:.1f}, {p95:.1f} s |"
         )
     fifth = max(1, len(outcomes) // 5)
     rss = [outcome.rss / 2**20 for outcome in outcomes]

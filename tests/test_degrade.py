@@ -422,7 +422,8 @@ def test_describe_in_plain_words():
         Step("jpeg", {"quality": 50}),
     )
     assert degrade.describe(recipe) == (
-        "shrunk to 70% (area) and enlarged back (bilinear), then noise of sigma 5, then JPEG at quality 50 (4:2:0)"
+        "shrunk to 70% (area) and enlarged back (bilinear), then noise of sigma 5, "
+        "then JPEG at quality 50 (4:2:0)"
     )
     assert Step("jpeg", {"quality": 50.0}) == Step("jpeg", {"quality": 50})
     assert all("{" not in degrade.describe((Step(name),)) for name in OPERATIONS)

@@ -21,9 +21,17 @@ from detector.weights import build_network
 
 TINY = "test_resnet"  # timm's own test networks: a tenth of a second, not pretrained here
 DIMS = {
-    "two-stream": 512, "resilient": 512, "timm": 2048, "resnet50": 2048, "inception-resnet-v1": 512, "xception": 2048,
-    "inception-v3": 2048, "efficientnet-b4": 1792, "vit": 384, "baseline-cnn": 64,
-}  # fmt: skip
+    "two-stream": 512,
+    "resilient": 512,
+    "timm": 2048,
+    "resnet50": 2048,
+    "inception-resnet-v1": 512,
+    "xception": 2048,
+    "inception-v3": 2048,
+    "efficientnet-b4": 1792,
+    "vit": 384,
+    "baseline-cnn": 64,
+}
 
 
 @pytest.fixture

@@ -191,7 +191,7 @@ def test_weights_of_lessons_are_checked(tmp_path):
 
 
 def test_a_map_that_looks_uniform_is_not_said_to_overlap_the_mask() -> None:
-    """ "Overlaps the true mask by 71%" stood beside a uniform map: the mask was most of the face."""
+    """It read "overlaps the true mask by 71%": the mask was most of the face."""
     uniform = Localisation(pixel_auc=0.9, pointing=True, iou=0.71, contrast=0.04)
     clear = Localisation(pixel_auc=0.8, pointing=True, iou=0.41, contrast=0.6)
     assert place_sentence({"evidence map": uniform}) == (

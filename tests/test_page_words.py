@@ -298,8 +298,8 @@ def test_marks_say_whether_to_rely_on_a_map():
     marks = on_demand.marks_table(ReportCard((good, bad), {"random": flat}, "compressed"))
     assert "✓ Passed" in marks
     assert (
-        "✗ Do not rely on this map: deletion no better than random, insertion no better than edges, "
-        "ROAD not above 0: its cold places carry as much as its hot ones." in marks
+        "✗ Do not rely on this map: deletion no better than random, insertion no better than "
+        "edges, ROAD not above 0: its cold places carry as much as its hot ones." in marks
     )
     # every number with its own mark, so that the grade follows from what is shown
     assert "<td>-1.00 ✓</td><td>2.00 ✓</td><td>+0.50 ✓</td>" in marks

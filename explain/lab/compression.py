@@ -91,58 +91,45 @@ def _sweep(
 @lru_cache(maxsize=1)
 def sweeps() -> dict[str, Sweep]:
     """Every sweep by its name."""
-    codec = "video_codec"
-    crf = (10, 18, 23, 28, 33, 38, 43, 48)
-    shifts = [
-        Level(f"{v}", (Step("colour_shift", {"red": v, "blue": -v}),))
-        for v in (5, 10, 15, 20, 30, 40)
-    ]
-    modes = [
-        Level(mode, (Step("chroma_subsampling", {"mode": mode}),))
-        for mode in ("4:2:2", "4:2:0", "4:1:1")
-    ]
-    presets = [
-        Level(name, draw_preset(name, np.random.default_rng(PRESET_SEED))) for name in SEVERITIES
-    ]
+    jpeg, codec = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10), "video_codec"
+    crf, crf_axis = (10, 18, 23, 28, 33, 38, 43, 48), "how compressed (CRF; larger is worse)"
+    scales, blurs = (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
+    noises, blocks = (2, 5, 10, 15, 20, 30, 40), (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+    grey_levels, h265 = "strength of the noise (grey levels)", "H.265 video"
     every = (
-        _sweep("JPEG", "JPEG quality", "jpeg", "quality", (95, 90, 80, 70, 60, 50, 40, 30, 20, 10)),
-        _sweep(
-            "H.264 video", "how compressed (CRF; larger is worse)", codec, "crf", crf, codec="h264"
-        ),
-        _sweep(
-            "H.265 video",
-            "how compressed (CRF; larger is worse)",
-            codec,
-            "crf",
-            crf,
-            codec="h265",
-            preset="ultrafast",
-        ),
-        _sweep(
-            "Shrink and enlarge",
-            "scale",
-            "rescale",
-            "factor",
-            (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
-        ),
-        _sweep(
-            "Blur", "sigma in px", "gaussian_blur", "sigma", (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
-        ),
-        _sweep(
-            "Noise",
-            "strength of the noise (grey levels)",
-            "noise",
-            "sigma",
-            (2, 5, 10, 15, 20, 30, 40),
-        ),
-        Sweep("Colour shift", "red up and blue down, grey levels", (UNTOUCHED, *shifts)),
-        _sweep(
-            "8×8 blocks", "strength", "block_artifacts", "strength", (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
-        ),
-        Sweep("Chroma subsampling", "mode", (UNTOUCHED, *modes)),
-        Sweep("Light, medium, heavy", "preset", (UNTOUCHED, *presets)),
+        _sweep("JPEG", "JPEG quality", "jpeg", "quality", jpeg),
+        _sweep("H.264 video", crf_axis, codec, "crf", crf, codec="h264"),
+        _sweep(h265, crf_axis, codec, "crf", crf, codec="h265", preset="ultrafast"),
+        _sweep("Shrink and enlarge", "scale", "rescale", "factor", scales),
+        _sweep("Blur", "sigma in px", "gaussian_blur", "sigma", blurs),
+        _sweep("Noise", grey_levels, "noise", "sigma", noises),
+        Sweep("Colour shift", "red up and blue down, grey levels", _colour_shifts()),
+        _sweep("8×8 blocks", "strength", "block_artifacts", "strength", blocks),
+        Sweep("Chroma subsampling", "mode", _subsamplings()),
+        Sweep("Light, medium, heavy", "preset", _presets()),
     )
     return {sweep.name: sweep for sweep in every}
+
+
+def _colour_shifts() -> tuple[Level, ...]:
+    shifts = (5, 10, 15, 20, 30, 40)
+    steps = [(Step("colour_shift", {"red": shift, "blue": -shift}),) for shift in shifts]
+    return (
+        UNTOUCHED,
+        *(Level(f"{shift}", step) for shift, step in zip(shifts, steps, strict=True)),
+    )
+
+
+def _subsamplings() -> tuple[Level, ...]:
+    modes = ("4:2:2", "4:2:0", "4:1:1")
+    steps = [(Step("chroma_subsampling", {"mode": mode}),) for mode in modes]
+    return (UNTOUCHED, *(Level(mode, step) for mode, step in zip(modes, steps, strict=True)))
+
+
+def _presets() -> tuple[Level, ...]:
+    draws = [draw_preset(name, np.random.default_rng(PRESET_SEED)) for name in SEVERITIES]
+    levels = (Level(name, draw) for name, draw in zip(SEVERITIES, draws, strict=True))
+    return (UNTOUCHED, *levels)
 
 
 def degraded(media: Media, degradation: Degradation) -> Media:

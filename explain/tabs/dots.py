@@ -1,4 +1,4 @@
-"""How often the detector is right, as a hundred dots a side: what a rate means, without a formula."""
+"""How often the detector is right, as a hundred dots a side."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def hundred_dots(found: float, alarms: float) -> str:
     drawn = "".join(_side(*side) for side in sides)
     return (
         f'<section class="lens-card" aria-label="How often it is right"><h2>{said}</h2>'
-        f'<div class="lens-hundreds">{drawn}</div><p class="lens-small">Genuine forgeries by other people\'s programs, '
+        f'<div class="lens-hundreds">{drawn}</div>'
+        '<p class="lens-small">Genuine forgeries by other people\'s programs, '
         "which it did not learn from. Forgeries it does not flag get “cannot say” or "
         "“authentic-looking”.</p></section>"
     )
@@ -55,7 +56,8 @@ def _side(title: str, full: int, marked: str, rest: str) -> str:
     return (
         f'<figure><svg viewBox="0 0 {PER_ROW * STEP} {rows * STEP}" role="img" '
         f'aria-label="{escape(title)}: {escape(marked)}, {escape(rest)}">{dots}</svg>'
-        f"<figcaption>{escape(title)}: <b>{escape(marked)}</b>, {escape(rest)}</figcaption></figure>"
+        f"<figcaption>{escape(title)}: <b>{escape(marked)}</b>, {escape(rest)}</figcaption>"
+        "</figure>"
     )
 
 

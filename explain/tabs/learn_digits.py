@@ -52,17 +52,7 @@ def gan_lesson(service: Service) -> None:
     run = runner(service, "gan", "Let them play")
     about = gr.HTML(elem_id="lens-gan-about")
     with gr.Row():
-        first = picture(
-            "First attempt",
-            "lens-gan-first",
-            "36 samples of a generator that has learnt nothing: grey fog",
-        )
-        now = picture(
-            "Many attempts later: your game", "lens-gan-now", "The same 36 inputs after your steps"
-        )
-        later = picture(
-            "Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits"
-        )
+        first, now, later = _three_sheets()
     losses = picture(
         "Losses", "lens-gan-losses", "Losses of both players at every step", chart=True
     )
@@ -94,6 +84,17 @@ def gan_lesson(service: Service) -> None:
         }
 
     run.wire(play, [kept, steps, fresh, collapse], [kept, about, first, now, later, losses, fresh])
+
+
+def _three_sheets() -> tuple[gr.Image, gr.Image, gr.Image]:
+    """Samples before training, after the visitor's steps, and after a longer run."""
+    grey = "36 samples of a generator that has learnt nothing: grey fog"
+    yours = "Many attempts later: your game"
+    return (
+        picture("First attempt", "lens-gan-first", grey),
+        picture(yours, "lens-gan-now", "The same 36 inputs after your steps"),
+        picture("Even more attempts later", "lens-gan-later", "36 samples of a longer run: digits"),
+    )
 
 
 def _longer_run() -> Rgb | None:

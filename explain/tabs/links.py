@@ -1,5 +1,5 @@
-"""Addresses of parts of the page: ?tab=learn&lesson=3 or ?example=hopper_clip_forged, opened as they
-say and kept up to date, so that a reload or a link shows the same place.
+"""Addresses of parts of the page, as ?tab=learn&lesson=3 or ?example=hopper_clip_forged: opened
+as they say and kept up to date, so that a reload or a link shows the same place.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def wire(
     lessons: Sequence[gr.Accordion],
     file: gr.File,
 ) -> None:
-    """Open what the address names, and have it name what is opened. file: a file in it is analysed."""
+    """Open what the address names, and have it name what is opened. file: analyses what it gets."""
 
     def opened(request: gr.Request) -> dict[Any, Any]:
         query = dict(request.query_params)
