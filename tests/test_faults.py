@@ -17,7 +17,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from fuzz import picture
+from fuzz_files import picture
 
 from detector.errors import WeightsError
 from detector.pipeline import Detector

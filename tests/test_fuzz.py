@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import fault, gif, hostile, mutated, png_bomb, sound_files
+from fuzz import fault
+from fuzz_files import gif, hostile, mutated, png_bomb, sound_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -99,5 +100,5 @@ def test_bombs_are_refused_or_scaled_down(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="at most 80 million are read"):
         open_media(tmp_path / "bits.png")
     (tmp_path / "screens.gif").write_bytes(gif(8_000, 8_000, 40))
-    with pytest.raises(MediaError, match=r"too many frames|within 25 s"):
+    with pytest.raises(MediaError, match=r"too many frames|within the processor time"):
         open_media(tmp_path / "screens.gif")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fuzz import Page, face, picture
+from fuzz import Page
+from fuzz_files import face, picture
 from gradio_client import Client, handle_file
 from load import DECK, crowd
 
