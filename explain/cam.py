@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, LayerCAM
-from pytorch_grad_cam.base_cam import BaseCAM
 from torch import nn
 
 from detector.degrade import jpeg
@@ -29,11 +27,12 @@ Score = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 EVIDENCE_MAP = "evidence map"
 OCCLUSION = "occlusion"
-CAMS: dict[str, type[BaseCAM]] = {
-    "Grad-CAM": GradCAM,
-    "Grad-CAM++": GradCAMPlusPlus,
-    "LayerCAM": LayerCAM,
-    "EigenCAM": EigenCAM,
+# name -> its class in pytorch_grad_cam, which takes seconds to import
+CAMS = {
+    "Grad-CAM": "GradCAM",
+    "Grad-CAM++": "GradCAMPlusPlus",
+    "LayerCAM": "LayerCAM",
+    "EigenCAM": "EigenCAM",
 }
 CLASS_BLIND = ("EigenCAM",)  # shows the layer's strongest pattern, whatever the logit is
 
@@ -100,7 +99,10 @@ def grad_cam(
     name: str, activations: NDArray[np.float32], gradients: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """One of CAMS of a layer's activations and gradients (1, C, h, w): a map (h, w) >= 0."""
-    formula = CAMS[name](nn.Conv2d(1, 1, 1), [])  # a formula only: it hooks nothing
+    import pytorch_grad_cam
+
+    # a formula only: it hooks nothing
+    formula = getattr(pytorch_grad_cam, CAMS[name])(nn.Conv2d(1, 1, 1), [])
     raw = formula.get_cam_image(None, None, None, activations, gradients, False)[0]
     if name in CLASS_BLIND and -raw.min() > raw.max():
         raw = -raw  # a principal component has no sign of its own: the larger side is up

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import detector.__main__ as of_detector
 import explain.__main__ as of_explain
-from detector.commandline import add_version, half_the_cores
+from detector.commandline import add_version, load_torch
 
 
 def folder(text: str) -> Path:
@@ -34,7 +34,7 @@ def run_serve(args: argparse.Namespace) -> int:
     if not port.isdecimal():
         print(f"GRADIO_SERVER_PORT must be a number, not {port!r}.", file=sys.stderr)
         return 2
-    half_the_cores()
+    load_torch()
     from explain import page
 
     page.serve(args.models, host, int(port))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_grad_cam.activations_and_gradients import ActivationsAndGradients
 from torch import Tensor, nn
 
 from detector.nets.clip import GENERATED_LEVELS, LEVELS, ClipExpert
@@ -45,6 +44,8 @@ class ClipMaps:
 
     def __init__(self, expert: ClipExpert) -> None:
         """The copy shares every weight and costs no memory."""
+        from pytorch_grad_cam.activations_and_gradients import ActivationsAndGradients
+
         self.expert = expert
         private = private_copy(expert)
         blocks = private.tower.blocks

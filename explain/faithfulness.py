@@ -14,7 +14,7 @@ that stays the same for a network of shuffled weights shows the picture, not the
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,11 +22,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_grad_cam.metrics.perturbation_confidence import (
-    RemoveLeastRelevantFirst,
-    RemoveMostRelevantFirst,
-)
-from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import nn
 
 from explain.cam import Heat, Score, compressed
@@ -243,17 +238,18 @@ def _grade(method: str, measured: Mapping[str, Curves], road: float) -> Grade:
 # ROAD
 
 
-class _SeededImputer(NoisyLinearImputer):
+def _seeded_imputer(seed: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """pytorch-grad-cam's imputer with noise from a seed instead of the global generator."""
+    from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(noise=0.0)
-        self.seed = seed
+    fill = NoisyLinearImputer(noise=0.0)
 
-    def __call__(self, img: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        filled = super().__call__(img, mask)
-        noise = torch.randn(filled.shape, generator=torch.Generator().manual_seed(self.seed))
+    def impute(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        filled = fill(image, mask)
+        noise = torch.randn(filled.shape, generator=torch.Generator().manual_seed(seed))
         return torch.where(mask.bool(), filled, filled + 0.01 * noise).clamp(0, 1)
+
+    return impute
 
 
 def road(
@@ -266,8 +262,13 @@ def road(
 
     Above 0 where the hot places carry the logit more than the cold ones.
     """
+    from pytorch_grad_cam.metrics.perturbation_confidence import (
+        RemoveLeastRelevantFirst,
+        RemoveMostRelevantFirst,
+    )
+
     image = torch.from_numpy(crop).permute(2, 0, 1) / 255
-    imputer = _SeededImputer(seed)
+    imputer = _seeded_imputer(seed)
     filled = []
     for heat in maps.values():
         rank = np.empty(heat.size, np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 
 def rank_correlation(a: NDArray, b: NDArray) -> float:
@@ -14,6 +13,8 @@ def rank_correlation(a: NDArray, b: NDArray) -> float:
     """
     if a.size != b.size:
         raise ValueError(f"expected two arrays of one size, but got {a.size} and {b.size}")
+    from scipy.stats import rankdata
+
     x, y = rankdata(a.ravel()), rankdata(b.ravel())
     x, y = x - x.mean(), y - y.mean()
     spread = float(np.sqrt((x**2).sum() * (y**2).sum()))
@@ -36,5 +37,7 @@ def pixel_auc(heat: NDArray, mask: NDArray[np.bool_]) -> float:
     outside = mask.size - inside
     if inside == 0 or outside == 0:
         return float("nan")
+    from scipy.stats import rankdata
+
     rank_sum = float(rankdata(heat.ravel())[mask.ravel()].sum())
     return (rank_sum - inside * (inside + 1) / 2) / (inside * outside)

@@ -10,14 +10,11 @@ the lime package's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from lime.lime_image import LimeImageExplainer
+import skimage  # its parts are loaded when they are used
 from numpy.typing import NDArray
-from scipy.linalg import hadamard
-from skimage.segmentation import relabel_sequential, slic
 
 from detector.types import CROP_PX
 from explain.cam import Heat, Score, compressed
@@ -72,8 +69,10 @@ class Regions:
 
 def superpixels(crop: NDArray[np.uint8], count: int = N_SEGMENTS) -> NDArray[np.int32]:
     """(S, S) labels 0..n-1 of about `count` SLIC superpixels."""
-    labels = slic(crop, n_segments=count, compactness=12, sigma=1, start_label=1, channel_axis=-1)
-    return (relabel_sequential(labels)[0] - 1).astype(np.int32)
+    labels = skimage.segmentation.slic(
+        crop, n_segments=count, compactness=12, sigma=1, start_label=1, channel_axis=-1
+    )
+    return (skimage.segmentation.relabel_sequential(labels)[0] - 1).astype(np.int32)
 
 
 def explain_regions(
@@ -139,6 +138,8 @@ def _draw(rng: np.random.Generator, count: int, n: int) -> NDArray[np.int64]:
     samples for the same accuracy.
     """
     order = 1 << (max(n, count // 2) - 1).bit_length()
+    from scipy.linalg import hadamard
+
     signs = hadamard(order)[:, rng.permutation(order)[:n]] * rng.choice([-1, 1], n)
     half = signs[rng.permutation(order)[: count // 2]] > 0
     kept = np.concatenate([half, ~half]).astype(np.int64)
@@ -162,17 +163,6 @@ def _logits(
     return np.concatenate(logits)
 
 
-class _ScoredSamples(LimeImageExplainer):
-    """lime with samples that have been scored, instead of its own loop of one picture at a time."""
-
-    def __init__(self, kept: NDArray, logits: NDArray[np.float32]) -> None:
-        super().__init__(feature_selection="none", random_state=0)
-        self.samples = kept, logits[:, None]
-
-    def data_labels(self, *arguments: Any, **options: Any) -> tuple[NDArray, NDArray]:
-        return self.samples
-
-
 @dataclass(frozen=True, eq=False)
 class _LinearModel:
     """The logit as a sum over the superpixels that are seen."""
@@ -183,9 +173,13 @@ class _LinearModel:
 
 
 def _regress(segments: NDArray, kept: NDArray, logits: NDArray[np.float32]) -> _LinearModel:
-    """lime's weighted ridge regression."""
+    """lime's weighted ridge regression of samples that have been scored."""
+    from lime.lime_image import LimeImageExplainer
+
+    explainer = LimeImageExplainer(feature_selection="none", random_state=0)
+    explainer.data_labels = lambda *arguments, **options: (kept, logits[:, None])
     blank = np.zeros((*segments.shape, 3))
-    found = _ScoredSamples(kept, logits).explain_instance(
+    found = explainer.explain_instance(
         blank,
         None,
         labels=(0,),

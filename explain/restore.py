@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import skimage  # its parts are loaded when they are used
 import torch
 from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from detector.nets.embedder import NoiseResidual
 
@@ -36,9 +36,11 @@ def compare(crop: NDArray[np.uint8], restored: NDArray[np.uint8]) -> Restoration
     psnr = (
         100.0
         if np.array_equal(crop, restored)
-        else float(peak_signal_noise_ratio(crop, restored, data_range=255))
+        else float(skimage.metrics.peak_signal_noise_ratio(crop, restored, data_range=255))
     )
-    ssim = float(structural_similarity(crop, restored, channel_axis=-1, data_range=255))
+    ssim = float(
+        skimage.metrics.structural_similarity(crop, restored, channel_axis=-1, data_range=255)
+    )
     return Restoration(crop, restored, error, psnr, ssim, sentence(psnr, ssim))
 
 

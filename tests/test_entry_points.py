@@ -127,3 +127,22 @@ def test_the_compiler_is_there_for_whoever_asks() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "False", "torch._dynamo.config"]
+
+
+def test_the_page_is_laid_out_without_what_only_an_answer_needs(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from detector.commandline import load_torch; "
+        "load_torch(); from explain.page import build_app; "
+        "from explain.server.service import Service; "
+        "build_app(Service(Path(sys.argv[1]))); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = set(done.stdout.splitlines()[-1].split())
+    later = {"torch._dynamo", "scipy.stats", "sklearn", "lime", "pytorch_grad_cam", "pyarrow"}
+    assert "gradio" in modules and modules & later == set()

@@ -129,7 +129,7 @@ def test_road_is_repeatable_and_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     maps = {"m": true_map().astype(np.float32)}
     first = road(explainer().score, CROP, maps)
-    imputed_with_noise = faithfulness._SeededImputer(0)(
+    imputed_with_noise = faithfulness._seeded_imputer(0)(
         torch.rand(3, 8, 8), torch.ones(8, 8).index_fill(0, torch.tensor([3]), 0)
     )
     assert imputed_with_noise.shape == (3, 8, 8)
@@ -143,7 +143,7 @@ def test_the_imputer_keeps_what_is_there() -> None:
     image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(16, 16)
     mask[4:8, 4:8] = 0
-    filled = faithfulness._SeededImputer(0)(image, mask)
+    filled = faithfulness._seeded_imputer(0)(image, mask)
     assert torch.equal(filled[:, mask.bool()], image[:, mask.bool()])
     assert (filled[:, 4:8, 4:8] - image[:, 4:8, 4:8]).abs().max() > 0.05
     assert filled.min() >= 0 and filled.max() <= 1

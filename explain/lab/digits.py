@@ -8,7 +8,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 SIDE_PX = 28  # the size that both networks are built for
 UNSEEN_EVERY = 5  # every fifth digit is kept from training
@@ -25,6 +24,8 @@ class Digits:
 @lru_cache(maxsize=1)
 def digits() -> Digits:
     """All 1,797 digits."""
+    from sklearn.datasets import load_digits
+
     bundled = load_digits()
     small = bundled.images.astype(np.float32) / 16
     large = [
