@@ -144,5 +144,5 @@ def test_the_page_is_laid_out_without_what_only_an_answer_needs(tmp_path: Path) 
         check=True,
     )
     modules = set(done.stdout.splitlines()[-1].split())
-    later = {"torch._dynamo", "scipy.stats", "sklearn", "lime", "pytorch_grad_cam", "pyarrow"}
+    later = {"torch._dynamo", "scipy.stats", "sklearn", "lime", "pytorch_grad_cam"}
     assert "gradio" in modules and modules & later == set()
