@@ -20,6 +20,7 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
         "reason": analysis.verdict.reason,
         "part": _part_json(analysis.verdict),
         "faces": [_face_json(face) for face in analysis.faces],
+        "faces_found": len(analysis.faces) + analysis.faces_left_out,
         "model": {"name": analysis.model.name, "sha256": analysis.model.sha256},
         "timing_s": {stage: round(seconds, 4) for stage, seconds in analysis.timing_s.items()},
     }

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.profile import Calibration, Profile, Thresholds
+from detector.tracking import MAX_FACES
 from detector.types import FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
 MIN_JUDGED_FACE_PX = 48  # below this a face crop is mostly interpolation
@@ -151,15 +152,42 @@ def highest_stretch(values: Sequence[float], length: int = MIN_STRETCH) -> float
     return max(fmean(values[k : k + length]) for k in range(len(values) - length + 1))
 
 
-def judge_file(faces: Sequence[FaceAnalysis]) -> Verdict:
+def judge_file(
+    faces: Sequence[FaceAnalysis], left_out: int = 0, frames: int | None = None
+) -> Verdict:
     """The file's verdict: that of its most forged-looking main face where one is called forged,
-    else that of its largest; none without a face.
+    else that of its largest; none without a face, and not "authentic" while faces are unjudged.
 
-    The highest of several scores is high too often by chance: on authentic group photos it grows
-    with the number of faces. So each face had to clear a threshold raised for their number.
+    left_out: how many more faces were found. frames: of a clip, how many were looked at. The
+    highest of several scores is high too often by chance: on authentic group photos it grows with
+    the number of faces. So each face had to clear a threshold raised for their number.
     """
     if not faces:
-        return Verdict(Label.NO_FACE, "No face was found, and this detector judges faces only.")
+        where = "" if frames is None else f" in the {frames} frames looked at"
+        reason = f"No face was found{where}, and this detector judges faces only."
+        return Verdict(Label.NO_FACE, reason)
+    small = sum(_size(face) < MIN_JUDGED_FACE_PX for face in faces)
+    return _with_unjudged(_of_faces(faces), len(faces) - small, small, left_out)
+
+
+def _with_unjudged(verdict: Verdict, judged: int, small: int, left_out: int) -> Verdict:
+    """The verdict on a file in which a number of faces was judged, and others were not."""
+    if judged == 0 or small + left_out == 0:
+        return verdict
+    are_small = f"{small} {'is' if small == 1 else 'are'} smaller than {MIN_JUDGED_FACE_PX} pixels"
+    are_left = (
+        f"{left_out} {'is' if left_out == 1 else 'are'} beyond the {MAX_FACES} that are looked at"
+    )
+    why = " and ".join([are_small] * (small > 0) + [are_left] * (left_out > 0))
+    count = f"{judged} of {judged + small + left_out} faces were judged: {why}."
+    if verdict.label is not Label.AUTHENTIC:
+        return replace(verdict, reason=f"{verdict.reason} Only {count}")
+    reason = f"No trace was found, but only {count}"
+    return replace(verdict, label=Label.UNCERTAIN, reason=reason)
+
+
+def _of_faces(faces: Sequence[FaceAnalysis]) -> Verdict:
+    """The verdict on a file that the judged ones of its faces give."""
     main = main_faces(faces)
     forged = [face.verdict for face in main if face.verdict.label is Label.FORGED]
     if not forged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,8 +15,25 @@ from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 from numpy.typing import NDArray
 
-from detector.tracking import MAX_FACES, Box, Detection, Place, people, places_between
-from detector.turning import best_turn, track_turned_back, turned
+from detector.tracking import (
+    MAX_FACES,
+    MIN_CROPS,
+    OFTEN,
+    Box,
+    Detection,
+    Place,
+    people,
+    places_between,
+    spread,
+)
+from detector.turning import (
+    QUARTERS,
+    certainty,
+    stood,
+    sure_upright,
+    track_turned_back,
+    well_formed,
+)
 from detector.types import CROP_PX, FaceCrop, FaceTrack, Frame
 
 CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam of a swap
@@ -67,32 +85,35 @@ class FaceFinder:
     def find_tracks(
         self, frames: Sequence[Frame], max_faces: int = MAX_FACES
     ) -> tuple[FaceTrack, ...]:
-        """Return the people of a clip, at most max_faces, those seen longest and largest first;
-        empty without a face.
+        """Return the tracks of `find_people`."""
+        return self.find_people(frames, max_faces).tracks
+
+    def find_people(self, frames: Sequence[Frame], max_faces: int = MAX_FACES) -> People:
+        """Return the people of a clip, at most max_faces, those seen longest and largest first.
 
         frames in ascending time, as Media holds them. Short gaps are filled with interpolated boxes
-        (confidence 0.0); a face that comes back after RETURN_S is a new track. Where nobody stands
-        upright, the frames are turned (FaceCrop.turned_deg).
+        (confidence 0.0); a face that comes back after RETURN_S is a new track. Where nobody surely
+        stands upright, the frames are turned too, and the turn with the surest faces counts
+        (FaceCrop.turned_deg).
         """
-        upright = tracks_of(self.detect(frames), frames, max_faces)
-        return upright or self._find_lying(frames, max_faces)
-
-    def _find_lying(self, frames: Sequence[Frame], max_faces: int) -> tuple[FaceTrack, ...]:
-        """The people of a clip in which nobody was found upright."""
-        quarters = best_turn(frames, lambda pictures: self._detect(pictures, 0.0))
-        if quarters is None:
-            return ()
-        stood = [Frame(frame.index, frame.t, turned(frame.rgb, quarters)) for frame in frames]
-        found = tracks_of(self.detect(stood), stood, max_faces)
+        found, best = self.detect(frames), 0
+        if not sure_upright(found):
+            looks = {0: found} | {
+                quarters: well_formed(self.detect(stood(frames, quarters))) for quarters in QUARTERS
+            }
+            best = max(looks, key=lambda quarters: certainty(looks[quarters]))
+            found = looks[best]
+        people = people_of(found, stood(frames, best), max_faces)
         sizes_px = {frame.index: frame.rgb.shape[:2] for frame in frames}
-        return tuple(track_turned_back(track, quarters, sizes_px) for track in found)
+        tracks = (track_turned_back(track, best, sizes_px) for track in people.tracks)
+        return people if best == 0 else replace(people, tracks=tuple(tracks))
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         """Return the faces of every frame, in no particular order.
 
         Where frames lie close in time, only some are searched whole; in those between, a face is
-        looked for around where it is before and after. A face that is in none of the former is
-        missed.
+        looked for around where it is before and after. Frames in which none is found so are
+        searched whole, too.
         """
         pictures, times_s = [frame.rgb for frame in frames], [frame.t for frame in frames]
         step = (times_s[-1] - times_s[0]) / max(1, len(times_s) - 1) if frames else 0.0
@@ -107,6 +128,9 @@ class FaceFinder:
             for place, face in zip(batch, self._detect_near(batch, pictures), strict=True):
                 if face is not None and not any(_same(face, known) for known in found[place.frame]):
                     found[place.frame].append(face)
+        empty = [index for index in range(len(frames)) if index not in keys and not found[index]]
+        for index, some in zip(empty, self._detect([pictures[i] for i in empty], 0.0), strict=True):
+            found[index] = some
         return found
 
     def _detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
@@ -153,7 +177,10 @@ class FaceFinder:
         min_px = max(MIN_DETECT_PX, MIN_FACE_PX * scale)
         if min(size) + 2 * edge < min_px:  # no scale to search; MTCNN would raise
             return [[] for _ in pictures]
-        small = [cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) for rgb in pictures]
+        small = [
+            cv2.resize(np.ascontiguousarray(rgb), size, interpolation=cv2.INTER_AREA)
+            for rgb in pictures
+        ]
         scaled = np.stack(
             [cv2.copyMakeBorder(rgb, edge, edge, edge, edge, cv2.BORDER_REPLICATE) for rgb in small]
         )
@@ -270,18 +297,29 @@ def _same(face: Detection, other: Detection) -> bool:
     return holds(a, other.centre_size_px) or holds(b, face.centre_size_px)
 
 
-def tracks_of(
+@dataclass(frozen=True, eq=False)
+class People:
+    """The people of a file: those that were cut out, and how many more were found."""
+
+    tracks: tuple[FaceTrack, ...]
+    left_out: int
+
+
+def people_of(
     found: Sequence[Sequence[Detection]], frames: Sequence[Frame], max_faces: int = MAX_FACES
-) -> tuple[FaceTrack, ...]:
+) -> People:
     """Return the people behind the detections of successive frames, cut out.
 
-    See FaceFinder.find_tracks.
+    See FaceFinder.find_people. Of many people each is cut out in fewer frames.
     """
     everybody = people(found, [frame.t for frame in frames])
-    return tuple(
-        FaceTrack(number, tuple(_crop(frames[index], seen[index]) for index in sorted(seen)))
-        for number, seen in enumerate(everybody[:max_faces], start=1)
+    kept = everybody[:max_faces]
+    most = max(MIN_CROPS, OFTEN * len(frames) // max(1, len(kept)))
+    tracks = (
+        FaceTrack(number, tuple(_crop(frames[i], seen[i]) for i in spread(sorted(seen), most)))
+        for number, seen in enumerate(kept, start=1)
     )
+    return People(tuple(tracks), len(everybody) - len(kept))
 
 
 def _crop(frame: Frame, face: Detection) -> FaceCrop:
@@ -321,7 +359,7 @@ def cut_square(
     u1, v1 = min(width, int(left + side) + pad + 1), min(height, int(top + side) + pad + 1)
     if u1 <= u0 or v1 <= v0:
         raise ValueError(f"expected a box inside a {width}x{height} frame, but got {box_xyxy_px}")
-    part = rgb[v0:v1, u0:u1]
+    part = np.ascontiguousarray(rgb[v0:v1, u0:u1])
     sx = sy = 1.0  # frame px per part px
     if scale > 1.0:
         new = (max(1, round(part.shape[1] / scale)), max(1, round(part.shape[0] / scale)))

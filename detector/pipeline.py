@@ -24,6 +24,7 @@ from detector.nets.clip import ClipExpert
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.predictions import ClipLogits, Predictions
 from detector.profile import DEFAULT_PROFILES, Profile, Profiles
+from detector.tracking import spread
 from detector.types import (
     MAP_SIZE,
     Analysis,
@@ -279,27 +280,28 @@ class Detector:
         timing, clock = dict(timing_s or {}), time.perf_counter()
         report(0.25, "Finding faces")
         try:
-            tracks = self.finder.find_tracks(media.frames)
+            people = self.finder.find_people(media.frames)
         except torch.OutOfMemoryError:
             self._leave_gpu()
-            tracks = self.finder.find_tracks(media.frames)
+            people = self.finder.find_people(media.frames)
         timing["detect"], clock = time.perf_counter() - clock, time.perf_counter()
         report(0.6, "Looking at the faces")
-        faces = self.judge_tracks(tracks, kind=media.kind)
+        faces = self.judge_tracks(people.tracks, kind=media.kind)
         timing["embed"] = time.perf_counter() - clock
         timing["total"] = sum(timing.values())
         report(1.0, "Done")
-        verdict = judge_file(faces)
+        looked_at = len(media.frames) if media.kind == "video" else None
+        verdict = judge_file(faces, people.left_out, looked_at)
         if faces and (turned_deg := faces[0].track.crops[0].turned_deg):
             verdict = _noted(verdict, turned_deg)
-        return Analysis(media, faces, verdict, self.info, timing)
+        return Analysis(media, faces, verdict, self.info, timing, people.left_out)
 
     def judge_tracks(self, tracks: Sequence[FaceTrack], *, kind: Kind) -> tuple[FaceAnalysis, ...]:
         """Score and judge the people of one file of a kind, the most forged-looking first."""
         if not tracks:
             return ()
         crops = [crop.rgb for track in tracks for crop in track.crops]
-        checked = [_spread(track, STABILITY_CROPS) for track in tracks]
+        checked = [spread(range(len(track.crops)), STABILITY_CROPS) for track in tracks]
         resaved = [
             jpeg(track.crops[i].rgb, STABILITY_QUALITY)
             for track, some in zip(tracks, checked, strict=True)
@@ -329,7 +331,7 @@ class Detector:
         if profile.fusion is None:
             return [None] * len(tracks)
         most = max(2, min(profile.fusion.clip_frames, MOST_CLIP_CROPS // len(tracks)))
-        chosen = [_spread(track, most) for track in tracks]
+        chosen = [spread(range(len(track.crops)), most) for track in tracks]
         crops = [t.crops[i].rgb for t, some in zip(tracks, chosen, strict=True) for i in some]
         seen, start, answers = self.predict_clip(np.stack(crops)), 0, []
         for track, some in zip(tracks, chosen, strict=True):
@@ -382,13 +384,6 @@ def _noted(verdict: Verdict, turned_deg: int) -> Verdict:
     """The verdict on a file whose faces stand upright only after a turn, which it says."""
     note = f"Found after turning the picture by {turned_deg} degrees clockwise."
     return replace(verdict, reason=f"{verdict.reason} {note}")
-
-
-def _spread(track: FaceTrack, most: int) -> list[int]:
-    """Indices of up to `most` crops, evenly through the track."""
-    return sorted(
-        {round(i) for i in np.linspace(0, len(track.crops) - 1, min(most, len(track.crops)))}
-    )
 
 
 def pick_device(name: str) -> torch.device:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in frame px; pixel i covers [i, i + 1)
 
-# tracks kept: 12 faces x 32 frames are 384 crops, some 10 s of two cores; more is no readable
-# report
-MAX_FACES = 12
+MAX_FACES = 64  # tracks kept: a school class twice over, some 20 s of two cores
+OFTEN = 12  # of so many people every frame is judged; of more, as many crops in all...
+MIN_CROPS = 6  # ...but so many of each at least
 MAX_GAP_FRAMES = 5  # missed detections in a row that are filled in, at most...
 MAX_GAP_S = 2.0  # ...over this time: longer, and a straight line is a guess
 # standard deviations of the prediction within which a detection may be the same person...
@@ -157,6 +157,12 @@ def people(
         key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))),
         reverse=True,
     )
+
+
+def spread(positions: Sequence[int], most: int) -> list[int]:
+    """Return up to `most` of the positions, evenly through them."""
+    count = min(most, len(positions))
+    return [positions[round(i)] for i in np.linspace(0, len(positions) - 1, count)]
 
 
 def _misfit(trail: _Trail, predicted: KalmanBox, face: Detection) -> float:

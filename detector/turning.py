@@ -1,12 +1,12 @@
 """Faces that lie sideways or upside down: the pictures are turned until one stands upright.
 
 MTCNN was trained on upright faces. A photo whose orientation tag was lost, or a clip filmed with
-the phone on its side, shows it none.
+the phone on its side, shows it none, or one in the wrong place that it is hardly sure of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,37 +16,39 @@ from detector.tracking import Detection
 from detector.types import FaceCrop, FaceTrack, Frame
 
 QUARTERS = (1, 2, 3)  # turns by 90 degrees clockwise
-# of a clip: what a turned picture costs is what an upright one costs, three times over
-MOST_LOOKED_AT = 4
+# of 225 photos 199 reach it as they are, and none of them does after a turn
+SURE = 0.999
 # most false alarms lie below 0.9, but three more looks give three times as many of them
 MIN_CONFIDENCE = 0.98
+MAX_ROLL_DEG = 45.0  # from here on another turn is nearer to upright
 
-Detect = Callable[[Sequence[NDArray[np.uint8]]], list[list[Detection]]]
+
+def sure_upright(found: Sequence[Sequence[Detection]]) -> bool:
+    """Whether one face at least of a file's frames stands upright beyond doubt."""
+    return any(face.confidence >= SURE and _stands(face) for faces in found for face in faces)
 
 
-def best_turn(frames: Sequence[Frame], detect: Detect) -> int | None:
-    """Return after how many quarters clockwise faces are found with most confidence, or None.
+def certainty(found: Sequence[Sequence[Detection]]) -> float:
+    """Return how sure the surest face of each frame is, as decades of doubt, summed; 0.0 without a
+    face.
 
-    frames: of one file, in which no face was found upright; a few of them are looked at.
+    Of 225 photos the right turn always has the highest.
     """
-    some = np.unique(np.linspace(0, len(frames) - 1, min(MOST_LOOKED_AT, len(frames))).round())
-    pictures = [frames[int(index)].rgb for index in some]
-    sure = {
-        quarters: sum(
-            face.confidence
-            for faces in detect([turned(rgb, quarters) for rgb in pictures])
-            for face in faces
-            if face.confidence >= MIN_CONFIDENCE and _eyes_above_mouth(face)
-        )
-        for quarters in QUARTERS
-    }
-    best = max(sure, key=lambda quarters: sure[quarters])
-    return best if sure[best] > 0 else None
+    best = (max((face.confidence for face in faces if _stands(face)), default=0) for faces in found)
+    return sum(-float(np.log10(max(1 - confidence, 1e-7))) for confidence in best)
 
 
-def turned(rgb: NDArray[np.uint8], quarters: int) -> NDArray[np.uint8]:
-    """Turn an (H, W, 3) picture clockwise by so many times 90 degrees."""
-    return np.ascontiguousarray(np.rot90(rgb, -quarters))
+def well_formed(found: Sequence[Sequence[Detection]]) -> list[list[Detection]]:
+    """Leave of the faces on turned frames those that stand upright and are no false alarms."""
+    return [
+        [face for face in faces if face.confidence >= MIN_CONFIDENCE and _stands(face)]
+        for faces in found
+    ]
+
+
+def stood(frames: Sequence[Frame], quarters: int) -> list[Frame]:
+    """Turn frames clockwise by so many times 90 degrees. Their pixels are not copied."""
+    return [Frame(frame.index, frame.t, np.rot90(frame.rgb, -quarters)) for frame in frames]
 
 
 def track_turned_back(
@@ -90,5 +92,8 @@ def _crop_turned_back(crop: FaceCrop, back: NDArray[np.float64]) -> FaceCrop:
     )
 
 
-def _eyes_above_mouth(face: Detection) -> bool:
-    return bool(face.landmarks_px[:2, 1].max() < face.landmarks_px[3:, 1].min())
+def _stands(face: Detection) -> bool:
+    """Whether the eyes are above the mouth, and beside each other."""
+    across, down = face.landmarks_px[1] - face.landmarks_px[0]
+    above = face.landmarks_px[:2, 1].max() < face.landmarks_px[3:, 1].min()
+    return bool(above and abs(np.degrees(np.arctan2(down, across))) < MAX_ROLL_DEG)

@@ -228,3 +228,4 @@ class Analysis:
     verdict: Verdict
     model: ModelInfo
     timing_s: Mapping[str, float] = field(default_factory=dict)
+    faces_left_out: int = 0  # found, but beyond the number that is judged

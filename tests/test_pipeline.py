@@ -35,6 +35,7 @@ GOLDEN_KEYS = [
     "reason",
     "part",
     "faces",
+    "faces_found",
     "model",
     "timing_s",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.cbook import get_sample_data
+from PIL import Image
 from skimage import data
 
 from detector.faces import FaceFinder
@@ -56,6 +58,30 @@ def test_upside_down_in_a_clip(untrained: Detector) -> None:
     assert [crop.turned_deg for crop in track.crops] == [180] * 3
     x, y = LEFT_EYE
     assert np.abs(track.crops[1].landmarks_px[0] - (511 - x, 511 - y)).max() < 5
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("times_s", [(), (0.0, 0.4, 0.8)])
+def test_a_doubtful_face_does_not_end_the_search(
+    untrained: Detector, quarters: int, times_s: tuple[float, ...]
+) -> None:
+    """Upside down, Grace Hopper shows a face of confidence .993 in the wrong place."""
+    with get_sample_data("grace_hopper.jpg") as file:
+        upright = np.asarray(Image.open(file).convert("RGB"))
+    lying = np.ascontiguousarray(np.rot90(upright, quarters))
+    if quarters == 2:
+        (doubtful,) = untrained.finder.detect_faces(lying)
+        assert 0.98 < doubtful.confidence < 0.999
+    (track,) = untrained.finder.find_tracks(media(lying, *times_s).frames)
+    (known,) = untrained.finder.find_tracks(media(upright, *times_s).frames)
+    assert [crop.turned_deg for crop in track.crops] == [90 * quarters] * max(1, len(times_s))
+    assert np.abs(track.crops[0].rgb.astype(float) - known.crops[0].rgb).mean() < 1
+
+
+def test_a_tight_crop_that_lies_is_found(untrained: Detector) -> None:
+    tight = data.astronaut()[64:174, 179:268]
+    (track,) = untrained.finder.find_tracks(media(np.ascontiguousarray(tight[::-1, ::-1])).frames)
+    assert track.crops[0].turned_deg == 180
 
 
 def test_upright_faces_cost_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:

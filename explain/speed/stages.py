@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from detector.decoding import decode
-from detector.faces import cut_square, tracks_of
+from detector.faces import cut_square, people_of
 from detector.media import open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.types import CROP_PX, Analysis
@@ -72,7 +72,7 @@ def ours(
         with clock.of("detect"):
             found = detector.finder.detect(frames)
         start = time.perf_counter()
-        tracks = tracks_of(found, frames)
+        tracks = people_of(found, frames).tracks
         linked = time.perf_counter() - start
         pictures = {frame.index: frame.rgb for frame in frames}
         with clock.of("crop"):

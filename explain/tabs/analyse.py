@@ -422,7 +422,7 @@ class AnalyseTab:
 
 def status_line(analysis: Analysis) -> str:
     """What was analysed, in one line."""
-    media, faces = analysis.media, len(analysis.faces)
+    media, faces = analysis.media, len(analysis.faces) + analysis.faces_left_out
     found = f"{faces} face{'' if faces == 1 else 's'}"
     seconds = analysis.timing_s.get("total", 0.0)
     if media.kind == "video":
