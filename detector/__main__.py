@@ -17,8 +17,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commandline import add_detector_options, add_version, at_least_one, load_torch
-from detector.errors import DetectorError
+from detector.commandline import (
+    add_detector_options,
+    add_version,
+    at_least_one,
+    finish,
+    load_torch,
+    one_line,
+)
+from detector.errors import DetectorError, text_of
 from detector.manifest import find_model
 
 if TYPE_CHECKING:
@@ -52,11 +59,12 @@ def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool)
     for path in paths:
         try:
             analysis = detector.analyze(path, n_frames)
-            line = json.dumps(analysis_json(analysis)) if as_json else in_words(analysis)
+            line = json.dumps(analysis_json(analysis)) if as_json else one_line(in_words(analysis))
         except DetectorError as err:
             status = 1
-            error = {"file": path.name, "error": {"type": type(err).__name__, "message": str(err)}}
-            line = json.dumps(error) if as_json else f"{path.name}: {err}"
+            name, kind = text_of(path.name), type(err).__name__
+            error = {"file": name, "error": {"type": kind, "message": str(err)}}
+            line = json.dumps(error) if as_json else one_line(f"{name}: {err}")
         print(line, flush=True)
     return status
 
@@ -120,8 +128,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_version(parser)
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
-    args = parser.parse_args(argv)
-    return int(args.run(args))
+
+    def command() -> int:
+        args = parser.parse_args(argv)
+        return int(args.run(args))
+
+    return finish(command)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,81 @@ must, so that `--help`, `--version` and wrong usage are answered at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from types import ModuleType
 from typing import Any
 
 from detector import __version__
+from detector.errors import DetectorError
 
 COMPILER = "torch._dynamo"
+CLOSED_PIPE = 141  # exit status of a program that SIGPIPE ends
+INTERRUPTED = 130  # by Ctrl-C
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def finish(command: Callable[[], int | None]) -> int:
+    """Run a command line to its end and return the exit status, 0 for None.
+
+    What stdout cannot encode is escaped. A reader that has seen enough (`| head`), a full disk and
+    Ctrl-C end it without a traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return command() or 0
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _write_nowhere()
+        return CLOSED_PIPE
+    except OSError as err:
+        if err.errno not in _DISK:
+            raise
+        _write_nowhere()
+        print(f"The answer cannot be written: {err.strerror}.", file=sys.stderr)
+        return 2
+
+
+def _write_nowhere() -> None:
+    """Keep Python's last flush of stdout from failing again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def one_line(text: str) -> str:
+    """Text for a terminal: breaks, control characters and turns of direction in names are escaped."""
+    return _NO_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Turn a package that is not installed into a sentence that names the extra it comes with.
+
+    Raises DetectorError.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as err:
+        if (err.name or "").partition(".")[0] in ("detector", "explain"):
+            raise
+        raise DetectorError(
+            f"{err.name} is not installed: pip install 'deepfake-lens[{name}]'."
+        ) from err
 
 
 def half_the_cores() -> None:

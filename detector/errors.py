@@ -10,9 +10,26 @@
 Every message is one plain sentence that can be shown to a user as it is.
 """
 
+from __future__ import annotations
+
 
 class DetectorError(Exception):
-    """Base of everything raised on purpose by this package."""
+    """Base of everything raised on purpose by this package. Its message is valid Unicode, whatever
+    the file's name.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(text_of(message))
+
+
+def text_of(name: str) -> str:
+    """A name or a sentence as valid Unicode: bytes of another encoding are written as \\xe9."""
+    if name.isascii():
+        return name
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character that stands for no byte
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class MediaError(DetectorError):

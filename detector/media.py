@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from detector import sandbox
 from detector.decoding import MAX_PIXELS, MAX_VIDEO_SIDE_PX, Preview, decode, make_preview
-from detector.errors import MediaError
+from detector.errors import MediaError, text_of
 from detector.types import Media
 
 N_FRAMES = 32  # sampled from a clip unless told otherwise: enough for a vote, seconds on two cores
@@ -57,7 +57,7 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         height, width = decoded.frames[0].rgb.shape[:2]
         return Media(
-            path.name,
+            text_of(path.name),
             sha256,
             decoded.kind,
             width,

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector.commandline import add_detector_options, add_version, load_torch
-from detector.errors import DetectorError
+from detector.commandline import add_detector_options, add_version, finish, load_torch, one_line
+from detector.errors import DetectorError, text_of
 from detector.manifest import find_model
 
 
@@ -47,13 +47,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         find_model(args.model)  # told before torch is loaded
         for file in _written(args):
-            print(file)
+            print(text_of(str(file)))
     except (DetectorError, ValueError) as err:
-        print(err, file=sys.stderr)
+        print(one_line(str(err)), file=sys.stderr)
         return 1
+    except BrokenPipeError:  # stdout's reader has seen enough
+        raise
     except OSError as err:
         print(
-            f"The report cannot be written to {args.out}: {err.strerror or err}.",
+            f"The report cannot be written to {text_of(str(args.out))}: {err.strerror or err}.",
             file=sys.stderr,
         )
         return 1
@@ -101,8 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_version(parser)
     add_arguments(parser)
-    args = parser.parse_args(arguments)
-    return int(args.run(args))
+
+    def command() -> int:
+        args = parser.parse_args(arguments)
+        return int(args.run(args))
+
+    return finish(command)
 
 
 if __name__ == "__main__":

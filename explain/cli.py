@@ -14,7 +14,7 @@ from pathlib import Path
 
 import detector.__main__ as of_detector
 import explain.__main__ as of_explain
-from detector.commandline import add_version, load_torch
+from detector.commandline import add_version, finish, load_torch
 
 
 def folder(text: str) -> Path:
@@ -60,8 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.environ.get("DEEPFAKE_LENS_MODELS"),
         help="model folders that the page offers beside the shipped models",
     )
-    args = parser.parse_args(arguments)
-    return int(args.run(args))
+
+    def run() -> int:
+        args = parser.parse_args(arguments)
+        return int(args.run(args))
+
+    return finish(run)
 
 
 if __name__ == "__main__":

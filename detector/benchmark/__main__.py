@@ -31,6 +31,7 @@ from detector.benchmark.accuracy import faces_rows, write_rows
 from detector.benchmark.metrics import LabelledScores
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
 from detector.benchmark.shortcuts import shortcut_rows, widest
+from detector.commandline import extra, finish
 from detector.errors import DetectorError
 from detector.forgery.pictures import load_all
 from detector.pipeline import Detector
@@ -169,8 +170,8 @@ def add_zoo(commands: Any) -> None:
 
 
 def compare_zoo(args: argparse.Namespace) -> int:
-    # here, because it needs Accelerate
-    from detector.benchmark.zoo import Budget, compare_recipes, draw_table
+    with extra("train"):
+        from detector.benchmark.zoo import Budget, compare_recipes, draw_table
 
     weights = dict(pair.split("=", 1) for pair in args.weights)
     budget = Budget(args.minutes, args.pairs)
@@ -217,6 +218,18 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
+    return finish(lambda: run(read_arguments(argv)))
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        return COMMANDS[args.command](args)
+    except DetectorError as err:
+        print(err, file=sys.stderr)
+        return 1
+
+
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
@@ -254,11 +267,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.command == "accuracy" and not (args.faces or args.devset):
         parser.error("name --faces, --devset or both")
-    try:
-        return COMMANDS[args.command](args)
-    except DetectorError as err:
-        print(err, file=sys.stderr)
-        return 1
+    return args
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ to the wanted frames, and only those are kept in memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def opened_clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     none, or too large.
     """
     options = {"format_whitelist": _CLIP_FORMATS, "protocol_whitelist": "file"}
-    with av.open(str(path.resolve()), options=options, metadata_errors="replace") as container:
+    with av.open(os.path.abspath(path), options=options, metadata_errors="replace") as container:
         # would decode to a tile of the photo
         if container.metadata.get("major_brand", "").startswith(_HEIC_BRANDS):
             raise MediaError(

@@ -62,9 +62,9 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
 
 def _lost_row(path: str, frames: int) -> Row:
     """The row of a file that took its worker down."""
-    message = f"{os.path.basename(path)} ended the process that was reading it."
-    error = {"error_type": "WorkerError", "error_message": message}
-    return blank_row(path, frames) | error
+    row = blank_row(path, frames)
+    message = f"{row['file']} ended the process that was reading it."
+    return row | {"error_type": "WorkerError", "error_message": message}
 
 
 class _Worker:

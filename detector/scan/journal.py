@@ -6,8 +6,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from detector.errors import ScanError
-from detector.scan.rows import FIELDS, Row, text_of
+from detector.errors import ScanError, text_of
+from detector.scan.rows import FIELDS, Row
 
 ROWS = 10_000  # of the journal read at a time when the table is written
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from detector.contract import analysis_json
 from detector.decide import deciding_face
-from detector.errors import DetectorError
+from detector.errors import DetectorError, text_of
 from detector.pipeline import DEFAULT_FRAMES, Detector
 from detector.types import Analysis
 
@@ -85,8 +85,3 @@ def blank_row(
     """A row of a file that has not been analysed."""
     facts = {"path": text_of(path), "file": text_of(os.path.basename(path)), "frames": frames}
     return dict.fromkeys(FIELDS) | facts | {"model_name": model_name, "model_sha256": model_sha256}
-
-
-def text_of(path: str) -> str:
-    """A path as valid Unicode, which is what tables hold: bytes of other encodings are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

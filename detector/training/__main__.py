@@ -14,19 +14,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from detector.commandline import extra, finish
 from detector.errors import DetectorError
 from detector.forgery.pairs import P_RETOUCHED
 from detector.forgery.pictures import LabelledFace, load_all
-from detector.training.recipes import command
+from detector.training.recipes.catalogue import RECIPES
 from detector.training.shipped.clip import ClipTrainConfig, train_clip
 from detector.training.shipped.networks import is_whole, new_clip, new_network
 from detector.training.shipped.train import TrainConfig, train
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = read_arguments(argv)
+    return finish(lambda: run(read_arguments(argv)))
+
+
+def run(args: argparse.Namespace) -> int:
     if args.recipe:
         try:
+            with extra("train"):
+                import tensorboard  # noqa: F401 - better missed now than after the faces are found
+
+                from detector.training.recipes import command
             command.run(args, args.minutes)
         except DetectorError as err:
             print(err, file=sys.stderr)
@@ -103,8 +111,37 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     retouched = "share of pairs whose halves are retouched apart"
     add("--retouched", type=float, default=P_RETOUCHED, help=retouched)
     add("--without", choices=["noise", "map"], help="ablation: leave a part out")
-    command.add_options(parser)
+    add_recipe_options(parser)
     return parser.parse_args(argv)
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """The options of recipe training, beside those of the default command."""
+    group = parser.add_argument_group(
+        "recipes", "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's"
+    )
+    group.add_argument(
+        "--recipe", choices=sorted(RECIPES), help="one of the systems of docs/SOURCES.md"
+    )
+    group.add_argument(
+        "--weights", help="the backbone's pretrained weights, a safetensors or pth file"
+    )
+    group.add_argument(
+        "--from-scratch", action="store_true", help="no pretrained start; nothing stays frozen"
+    )
+    group.add_argument("--backbone", help="the timm network of the recipe timm")
+    group.add_argument("--epochs", type=int, help="at most so many in each stage")
+    group.add_argument("--batch", type=int)
+    group.add_argument(
+        "--pairs", type=int, default=1000, help="forged pairs an epoch, of real-faces data"
+    )
+    group.add_argument("--precision", choices=["no", "bf16", "fp16"], default="no")
+    group.add_argument(
+        "--shard", metavar="K/N", help="only extract every N-th shard of faces from K on"
+    )
+    group.add_argument(
+        "--push", metavar="USER/NAME", help="push the model folder to the Hugging Face Hub"
+    )
 
 
 if __name__ == "__main__":

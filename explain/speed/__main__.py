@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
+from detector.commandline import extra, finish
 from detector.errors import DetectorError
 from explain.benchmark import write_csv
 from explain.speed.inputs import DEFAULT_INPUTS, INPUTS, write_input
-from explain.speed.stages import Row, Task, draw_table, measure
 
 
 def machine(device: str) -> str:
@@ -37,7 +37,9 @@ def machine(device: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command: prints the table and writes speed.csv."""
+    """The command: prints the table and writes speed.csv. Raises DetectorError."""
+    with extra("test"):
+        from explain.speed.stages import Row, Task, draw_table, measure
     facts = {
         "date": date.today().isoformat(),
         "machine": machine(args.device),
@@ -60,6 +62,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
+    return finish(lambda: told(read_arguments(argv)))
+
+
+def told(args: argparse.Namespace) -> int:
+    try:
+        return run(args)
+    except DetectorError as err:
+        print(err, file=sys.stderr)
+        return 1
+
+
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m explain.speed", description=__doc__.split("\n")[0]
     )  # type: ignore[union-attr]
@@ -72,11 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--model", metavar="NAME|DIR")
     add("--cache", type=Path, default=Path("runs/cache/speed"), help="where the inputs are kept")
     add("--out", type=Path, default=Path("out"), help="folder for speed.csv")
-    try:
-        return run(parser.parse_args(argv))
-    except DetectorError as err:
-        print(err, file=sys.stderr)
-        return 1
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

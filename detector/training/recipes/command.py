@@ -19,7 +19,7 @@ from detector.profile import DEFAULT_PROFILES, Profiles, profiles_to_dict
 from detector.training import charts
 from detector.training.calibration import CalibrationSet, fit_calibration
 from detector.training.export import write_model
-from detector.training.recipes.catalogue import RECIPES, Recipe, find_recipe
+from detector.training.recipes.catalogue import Recipe, find_recipe
 from detector.training.recipes.facecache import CacheConfig, Stored, extract, read_pictures
 from detector.training.recipes.layouts import parse_spec, read_items
 from detector.training.recipes.run import Run, RunConfig, train_recipe
@@ -29,35 +29,6 @@ from detector.training.recipes.splits import split_items
 FRAMES_OF_A_CLIP = 8  # kept per clip for recipes that train on single crops
 VALIDATION_PAIRS = 100  # forgeries of held-back faces, where all the data is authentic
 SHOWN = 18  # crops in the sample grid
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of recipe training, beside those of the default command."""
-    group = parser.add_argument_group(
-        "recipes", "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's"
-    )
-    group.add_argument(
-        "--recipe", choices=sorted(RECIPES), help="one of the systems of docs/SOURCES.md"
-    )
-    group.add_argument(
-        "--weights", help="the backbone's pretrained weights, a safetensors or pth file"
-    )
-    group.add_argument(
-        "--from-scratch", action="store_true", help="no pretrained start; nothing stays frozen"
-    )
-    group.add_argument("--backbone", help="the timm network of the recipe timm")
-    group.add_argument("--epochs", type=int, help="at most so many in each stage")
-    group.add_argument("--batch", type=int)
-    group.add_argument(
-        "--pairs", type=int, default=1000, help="forged pairs an epoch, of real-faces data"
-    )
-    group.add_argument("--precision", choices=["no", "bf16", "fp16"], default="no")
-    group.add_argument(
-        "--shard", metavar="K/N", help="only extract every N-th shard of faces from K on"
-    )
-    group.add_argument(
-        "--push", metavar="USER/NAME", help="push the model folder to the Hugging Face Hub"
-    )
 
 
 def run(args: argparse.Namespace, minutes: float | None) -> None:
