@@ -23,9 +23,10 @@ from explain.ranks import rank_correlation
 METHOD = "LIME"
 FILLS = ("mean", "blur", "compressed", "authentic")  # what stands in for a covered superpixel
 BLUR_SIGMA_PX = 6.0  # of "blur" in a crop of CROP_PX: no detail left, colours kept
-# four samples per superpixel; half of them for each of the two seeds of the stability check
-N_SAMPLES = 256
-N_SEGMENTS = 64  # an eye is one or two of them
+# four samples per superpixel; half of them for each of the two seeds of the stability check. Rank
+# correlation of the weights with those of 1024 samples: .93 (mean of six forgeries)
+N_SAMPLES = 192
+N_SEGMENTS = 48  # an eye is one of them
 BATCH = 64  # pictures made before they are scored: 10 MB
 POSITIVE_SHOWN, SIGNED_SHOWN = 5, 10  # superpixels in the two pictures
 

@@ -44,7 +44,7 @@ def test_weights_are_in_logits(fill: str) -> None:
     assert np.abs(others).max() < 0.25
     assert found.intercept == pytest.approx(0.5, abs=0.6)
     assert found.r_squared > 0.95
-    assert toy.batches == [64] * 4
+    assert toy.batches == [64, 32] * 2
     assert found.strongest(5, positive_only=True)[0] == 20
     assert found.strongest(10, positive_only=False)[:2] == [20, 30]
 

@@ -26,7 +26,7 @@ from explain.tabs.panel import frame_caption, frame_of, heat_over_face
 FIRST_METHOD = f"Grad-CAM, {RGB_STREAM}"
 # rank correlation of two halves of LIME's samples from which on they are called that
 STEADY, FAIRLY_STEADY = 0.7, 0.4
-LIME_SHARE = 0.75  # of the progress: 256 pictures before the 92 of its map's test
+LIME_SHARE = 0.75  # of the progress: 192 pictures before the 60 of its map's test
 TRUST_TEXT = (
     "A map is only worth something if taking away what it marks moves the score **more** than "
     "taking away random places, the centre, or the picture's edges. This is measured here, on this "
