@@ -64,7 +64,7 @@ def _write_nowhere() -> None:
 
 
 def one_line(text: str) -> str:
-    """Text for a terminal: breaks, control characters and turns of direction in names are escaped."""
+    """Text for a terminal: breaks, control characters and turns of direction are escaped."""
     return _NO_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

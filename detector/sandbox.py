@@ -81,7 +81,8 @@ def _header_from(
     connection: socket.socket, answer: Any, path: Path, asked: Header, more_bytes: int
 ) -> Header:
     """Ask a child about a file, and return the first line of its answer. Raises MediaError where
-    that is an error. A link goes by its own name, not by its target's. more_bytes: of memory, above LIMIT_BYTES.
+    that is an error. A link goes by its own name, not by its target's. more_bytes: of memory, above
+    LIMIT_BYTES.
     """
     limits = {"cpu_s": LIMIT_CPU_S, "idle_s": IDLE_S, "bytes": LIMIT_BYTES + more_bytes}
     request = {"path": os.path.abspath(path), **asked, **limits}

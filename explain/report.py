@@ -36,8 +36,8 @@ MAX_FACES = 3  # that are explained; the others are listed with their scores
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Numbers, and the pictures of each explained face, in the order of the faces; of a file without
-    one, the file's picture.
+    """Numbers, and the pictures of each explained face, in the order of the faces; of a file
+    without one, the file's picture.
     """
 
     content: Mapping[str, Any]

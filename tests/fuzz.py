@@ -1,10 +1,10 @@
 """Hostile and broken files, and what the page says to them: python -m tests.fuzz --cases 2000
 [--seed 0]
 
-Starts the page as `python app.py` does, sends it every file of `hostile()` and `bombs()` of fuzz_files.py and
-then mutations of small sound files, and prints a table. Exit status 1 if a file got no answer, an unfit
-one or a slow one, or if the page fell, leaked or spoke. test_fuzz.py runs a few of the same cases
-inside the suite.
+Starts the page as `python app.py` does, sends it every file of `hostile()` and `bombs()` of
+fuzz_files.py and then mutations of small sound files, and prints a table. Exit status 1 if a file
+got no answer, an unfit one or a slow one, or if the page fell, leaked or spoke. test_fuzz.py runs a
+few of the same cases inside the suite.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def fault(answer: object, folder: str) -> str | None:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # the page
 
 

@@ -1,4 +1,4 @@
-"""The files of tests/fuzz.py: sound ones of every kind that is read, hostile ones, bombs, mutations."""
+"""The files of tests/fuzz.py: sound ones of every kind, hostile ones, bombs, mutations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENDINGS = (
 Case = tuple[str, bytes]  # file name, content
 
 
-# ------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # sound files
 
 
@@ -136,7 +136,7 @@ def sound_files() -> dict[str, bytes]:
     return made
 
 
-# ----------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # hostile files
 
 
@@ -284,7 +284,7 @@ def bombs() -> Iterator[Case]:
     yield "large-frames.mp4", clip("mp4", "libx264", n=5, size=4_096, preset="ultrafast", crf="51")
 
 
-# --------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 # mutations
 
 

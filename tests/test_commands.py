@@ -1,4 +1,4 @@
-"""Command lines among other programs: names that cannot be printed, closed pipes, missing extras."""
+"""Command lines among other programs: unprintable names, closed pipes, missing extras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures and animations: every file is built here with Pillow, so that what must come out is known."""
+"""Pictures and animations, built here with Pillow, so that what must come out is known."""
 
 from __future__ import annotations
 
