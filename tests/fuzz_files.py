@@ -178,11 +178,43 @@ def patched(content: bytes, find: bytes, offset: int, value: bytes) -> bytes:
     return content[:at] + value + content[at + len(value) :]
 
 
+PAGE = b"<!doctype html><script>alert(1)</script>"
+ODD_NAMES = (
+    "<script>alert(1)</script>.jpg",
+    '"><img src=x onerror=alert(1)>.png',
+    "../../../../etc/passwd.jpg",
+    "..\\..\\boot.ini.jpg",
+    "line\nbreak.jpg",
+    "tab\tand\x07bell.jpg",
+    "😀🎭.jpg",
+    "\u202egpj.exe.jpg",
+    "人" * 83 + ".jpg",
+    "x" * 251 + ".jpg",
+    "-rf.jpg",
+    "%2e%2e%2f%00.jpg",
+    "{{7*7}}${7*7}.jpg",
+    "file:///etc/passwd",
+    "CON.jpg",
+    ".jpg",
+    "no ending",
+    "' OR 1=1 --.jpg",
+)
+
+
 def hostile() -> Iterator[Case]:
     """Every kind of trouble we know by name."""
     sound_file = sound_files()
-    jpg, png, mp4, mkv = (sound_file[n] for n in ("base.jpg", "rgb.png", "clip.mp4", "clip.mkv"))
-    # Claims.
+    yield from claims(sound_file)
+    yield from odd_clips(sound_file)
+    yield from disguised()
+    yield from doubled(sound_file)
+    for name in ODD_NAMES:
+        yield name, sound_file["base.jpg"]
+
+
+def claims(sound_file: dict[str, bytes]) -> Iterator[Case]:
+    """Headers that claim more than there is."""
+    jpg, mp4, mkv = (sound_file[n] for n in ("base.jpg", "clip.mp4", "clip.mkv"))
     for side in (0, 1, 30_000, 65_535, 2**31 - 1):
         yield f"claims-{side}.png", png_claiming(side, side)
     yield "claims.jpg", patched(jpg, b"\xff\xc0", 5, struct.pack(">HH", 30_000, 30_000))
@@ -199,24 +231,30 @@ def hostile() -> Iterator[Case]:
     yield "long.mp4", patched(mp4, b"mvhd", 16, struct.pack(">II", 1, 2**32 - 1))
     yield "no-length.mp4", patched(mp4, b"mvhd", 16, bytes(8))
     yield "claims.mp4", patched(mp4, b"avc1", 28, struct.pack(">HH", 30_000, 30_000))
-    # Clips that are none, or strange ones.
+
+
+def odd_clips(sound_file: dict[str, bytes]) -> Iterator[Case]:
+    """Clips that are none, or strange ones."""
+    mp4 = sound_file["clip.mp4"]
     yield "song.mp4", sound()
     other = clip("h264", "libx264", size=160)
     yield "changes-size.h264", sound_file["raw.h264"] + other
     yield "changes-size.ts", sound_file["clip.ts"] + clip("mpegts", "libx264", size=160)
     yield "no-index.mp4", mp4.replace(b"moov", b"free")
     yield "no-data.mp4", mp4.replace(b"mdat", b"free")
-    # Not what they are called.
+
+
+def disguised() -> Iterator[Case]:
+    """Files that are not what they are called."""
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><image href="file:///etc/passwd"/></svg>'
     xxe = (
         b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>'
     )
-    page = b"<!doctype html><script>alert(1)</script>"
     code = b"import os\nos.system('touch /tmp/owned')\n"
     for ending in ("jpg", "svg", "mp4"):
         yield f"drawing.{ending}", svg
         yield f"entity.{ending}", xxe
-        yield f"page.{ending}", page
+        yield f"page.{ending}", PAGE
         yield f"code.{ending}", code
     yield "pickle.png", b"cos\nsystem\n(S'touch /tmp/owned'\ntR."
     yield (
@@ -233,35 +271,17 @@ def hostile() -> Iterator[Case]:
     yield "zeros.mp4", bytes(1_000_000)
     yield "empty.png", b""
     yield "one-byte.gif", b"G"
-    # Two things at a time.
-    yield "jpg-and-page.jpg", jpg + page
+
+
+def doubled(sound_file: dict[str, bytes]) -> Iterator[Case]:
+    """Two things at a time."""
+    jpg, png, mp4 = (sound_file[n] for n in ("base.jpg", "rgb.png", "clip.mp4"))
+    yield "jpg-and-page.jpg", jpg + PAGE
     yield "jpg-and-zip.jpg", jpg + b"PK\x05\x06" + bytes(18)
     yield "gif-and-code.gif", b"GIF89a/*" + sound_file["still.gif"][8:] + b"*/=1;alert(1)"
-    yield "page-and-png.png", page + png
+    yield "page-and-png.png", PAGE + png
     yield "mp4-and-jpg.mp4", jpg + mp4
     yield "png-and-mp4.png", png + mp4
-    # Names.
-    for name in (
-        "<script>alert(1)</script>.jpg",
-        '"><img src=x onerror=alert(1)>.png',
-        "../../../../etc/passwd.jpg",
-        "..\\..\\boot.ini.jpg",
-        "line\nbreak.jpg",
-        "tab\tand\x07bell.jpg",
-        "😀🎭.jpg",
-        "\u202egpj.exe.jpg",
-        "人" * 83 + ".jpg",
-        "x" * 251 + ".jpg",
-        "-rf.jpg",
-        "%2e%2e%2f%00.jpg",
-        "{{7*7}}${7*7}.jpg",
-        "file:///etc/passwd",
-        "CON.jpg",
-        ".jpg",
-        "no ending",
-        "' OR 1=1 --.jpg",
-    ):
-        yield name, jpg
 
 
 def bombs() -> Iterator[Case]:
