@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.profile import Calibration, Profile, Thresholds
+from detector.profile import MIN_CLIP_FRAMES, Calibration, Profile, Thresholds
 from detector.tracking import MAX_FACES
 from detector.types import FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 
@@ -19,8 +19,11 @@ MIN_JUDGED_FACE_PX = 48  # below this a face crop is mostly interpolation
 MIN_SHARPNESS = 4.0
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
 MIN_STRETCH = 6  # sampled frames in a row that can be called a forged part: a quarter of a clip's
-# faces smaller than this share of the largest are listed but have no say in the file's answer
+# faces smaller than this share of the subject are listed but have no say in the file's answer
 MAIN_FACE = 0.4
+# faces of at least this share of the largest are as large as it: within 10%, and MTCNN's boxes
+# differ by another 10% between a picture, its mirror image and its JPEG
+EQUAL_FACE = 0.8
 AS_KNOWN = "like those of the forgeries this detector was trained on"
 
 
@@ -156,7 +159,7 @@ def judge_file(
     faces: Sequence[FaceAnalysis], left_out: int = 0, frames: int | None = None
 ) -> Verdict:
     """The file's verdict: that of its most forged-looking main face where one is called forged,
-    else that of its largest; none without a face, and not "authentic" while faces are unjudged.
+    else that of its subject; none without a face, and not "authentic" while faces are unjudged.
 
     left_out: how many more faces were found. frames: of a clip, how many were looked at. The
     highest of several scores is high too often by chance: on authentic group photos it grows with
@@ -166,7 +169,7 @@ def judge_file(
         where = "" if frames is None else f" in the {frames} frames looked at"
         reason = f"No face was found{where}, and this detector judges faces only."
         return Verdict(Label.NO_FACE, reason)
-    small = sum(_size(face) < MIN_JUDGED_FACE_PX for face in faces)
+    small = sum(_size(face.track) < MIN_JUDGED_FACE_PX for face in faces)
     return _with_unjudged(_of_faces(faces), len(faces) - small, small, left_out)
 
 
@@ -191,9 +194,18 @@ def _of_faces(faces: Sequence[FaceAnalysis]) -> Verdict:
     main = main_faces(faces)
     forged = [face.verdict for face in main if face.verdict.label is Label.FORGED]
     if not forged:
-        return subject(faces).verdict
+        return _without_a_forged_face(faces)
     worst = max(forged, key=lambda verdict: verdict.p_fake or 0.0)
     return worst if len(main) == 1 else replace(worst, faces=(len(forged), len(main)))
+
+
+def _without_a_forged_face(faces: Sequence[FaceAnalysis]) -> Verdict:
+    """The subject's verdict, and whether it stands for others as large."""
+    verdict, equals = subject(faces).verdict, len(_equals(faces))
+    if equals == 1 or verdict.label is Label.AUTHENTIC:
+        return verdict
+    note = f"It is the least certain of {equals} faces of about one size."
+    return replace(verdict, reason=f"{verdict.reason} {note}")
 
 
 def deciding_face(faces: Sequence[FaceAnalysis], verdict: Verdict) -> FaceAnalysis | None:
@@ -207,37 +219,62 @@ def asked_thresholds(
     """The thresholds that the verdict's score was compared with: raised for several faces, those
     of a stretch where a part of a clip is called forged.
     """
-    asked = thresholds.for_faces(count_main([face.track for face in faces]))
+    asked = thresholds.for_faces(len(main_tracks([face.track for face in faces])))
     return asked if verdict.part is None else asked.of_part()
 
 
-def main_faces(faces: Sequence[FaceAnalysis]) -> list[FaceAnalysis]:
-    """The faces that have a say in the file's answer: at least MAIN_FACE of the largest."""
-    largest = _size(subject(faces))
-    return [face for face in faces if _size(face) >= MAIN_FACE * largest]
-
-
-def largest_track(tracks: Sequence[FaceTrack]) -> FaceTrack:
-    """The track of the largest face: the one that a file is about."""
-    return max(tracks, key=_track_size)
-
-
-def count_main(tracks: Sequence[FaceTrack]) -> int:
-    """How many tracks will be main faces."""
-    if not tracks:
-        return 0
-    sizes = [_track_size(track) for track in tracks]
-    return sum(size >= MAIN_FACE * max(sizes) for size in sizes)
-
-
 def subject(faces: Sequence[FaceAnalysis]) -> FaceAnalysis:
-    """The largest face: the one that a file is about."""
-    return max(faces, key=_size)
+    """The face that a file is about: among equals, whose order a mirror image may turn round, one
+    without an answer before an authentic one, and then the most forged-looking.
+    """
+    return max(
+        _equals(faces),
+        key=lambda face: (face.verdict.label is not Label.AUTHENTIC, face.verdict.p_fake or 0.0),
+    )
 
 
-def _size(face: FaceAnalysis) -> float:
-    return _track_size(face.track)
+def _equals(faces: Sequence[FaceAnalysis]) -> list[FaceAnalysis]:
+    """The faces as large as the largest over time."""
+    least = EQUAL_FACE * _prominence(subject_track([face.track for face in faces]))
+    return [face for face in main_faces(faces) if _prominence(face.track) >= least]
 
 
-def _track_size(track: FaceTrack) -> float:
+def main_faces(faces: Sequence[FaceAnalysis]) -> list[FaceAnalysis]:
+    """The faces that have a say in the file's answer; see main_tracks."""
+    main = main_tracks([face.track for face in faces])
+    return [face for face in faces if face.track in main]
+
+
+def main_tracks(tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
+    """The tracks that have a say in the file's answer: as large as MAIN_FACE of the subject at a
+    time, or over time. A bystander seen too briefly to be judged has none.
+    """
+    if not tracks:
+        return []
+    about = subject_track(tracks)
+    return [
+        track
+        for track in _long_enough(tracks)
+        if _size(track) >= MAIN_FACE * _size(about)
+        or _prominence(track) >= MAIN_FACE * _prominence(about)
+    ]
+
+
+def subject_track(tracks: Sequence[FaceTrack]) -> FaceTrack:
+    """The track that a file is about, before any is judged: the largest over time."""
+    return max(_long_enough(tracks), key=_prominence)
+
+
+def _long_enough(tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
+    """The tracks of as many frames as an answer needs; the longest where none has so many."""
+    frames = min(MIN_CLIP_FRAMES, max(len(track.crops) for track in tracks))
+    return [track for track in tracks if len(track.crops) >= frames]
+
+
+def _prominence(track: FaceTrack) -> float:
+    """Time on screen, in sampled frames, times size: what makes a face a file's subject."""
+    return len(track.crops) * _size(track)
+
+
+def _size(track: FaceTrack) -> float:
     return float(np.median([crop.face_px for crop in track.crops]))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.decide import Traces, count_main, judge_face, judge_file
+from detector.decide import Traces, judge_face, judge_file, main_tracks
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
@@ -310,7 +310,7 @@ class Detector:
         # in one go: full batches are cheaper
         predictions = self.predict(np.stack(crops + resaved), kind=kind)
         second = self.clip_of_tracks(tracks, self.profiles[kind])
-        faces, start, start_resaved, asked = [], 0, len(crops), count_main(tracks)
+        faces, start, start_resaved, asked = [], 0, len(crops), len(main_tracks(tracks))
         for track, some, clip in zip(tracks, checked, second, strict=True):
             own = predictions.part(start, len(track.crops))
             again = predictions.part(start_resaved, len(some))

@@ -33,10 +33,11 @@ def crop(side: float = 120, sharp: bool = True, t: float = 0.0) -> FaceCrop:
     )
 
 
-def analysis(p: float, label: Label, side: float = 120) -> FaceAnalysis:
+def analysis(p: float, label: Label, side: float = 120, frames: int = 1) -> FaceAnalysis:
     evidence = Evidence(0.0, np.zeros((28, 28), np.float32), np.zeros(4, np.float32))
+    track = FaceTrack(0, tuple(crop(side, t=t / 2) for t in range(frames)))
     return FaceAnalysis(
-        FaceTrack(0, (crop(side),)), (evidence,), (p,), Verdict(label, "because", p, 0.0)
+        track, (evidence,) * frames, (p,) * frames, Verdict(label, "because", p, 0.0)
     )
 
 
@@ -163,6 +164,57 @@ def test_a_small_bystander_does_not_disagree() -> None:
         [analysis(0.1, Label.AUTHENTIC, side=300), analysis(0.9, Label.FORGED, side=60)]
     )
     assert verdict.label is Label.AUTHENTIC and verdict.p_fake == 0.1
+
+
+@pytest.mark.parametrize(
+    ("brief", "frames", "side"),
+    [
+        (Label.AUTHENTIC, 2, 300),
+        (Label.FORGED, 2, 300),
+        (Label.AUTHENTIC, 2, 4000),
+        (Label.UNCERTAIN, 1, 4000),
+    ],
+)
+def test_a_larger_face_seen_briefly_overrules_none(brief: Label, frames: int, side: float) -> None:
+    passing = analysis(0.125, brief, side, frames)
+    long = analysis(0.993, Label.FORGED, 200, frames=24)
+    verdict = judge_file([long, passing])
+    assert verdict.p_fake == 0.993 and verdict.headline == "forged-looking"
+    authentic = analysis(0.05, Label.AUTHENTIC, 200, frames=24)
+    assert judge_file([passing, authentic]) == authentic.verdict
+
+
+def test_a_very_large_face_for_a_moment_does_not_hide_the_one_seen_throughout() -> None:
+    passing = analysis(0.1, Label.AUTHENTIC, 4000, frames=3)
+    verdict = judge_file([analysis(0.99, Label.FORGED, 200, frames=24), passing])
+    assert verdict.p_fake == 0.99 and verdict.headline == "1 of 2 faces looks forged"
+
+
+def test_a_face_that_a_clip_shows_for_a_while_is_asked_too() -> None:
+    long = analysis(0.1, Label.AUTHENTIC, 200, frames=18)
+    verdict = judge_file([long, analysis(0.97, Label.FORGED, 180, frames=6)])
+    assert verdict.p_fake == 0.97 and verdict.headline == "1 of 2 faces looks forged"
+
+
+def test_the_subject_of_a_clip_is_the_largest_over_time() -> None:
+    long = analysis(0.5, Label.UNCERTAIN, 200, frames=20)
+    verdict = judge_file([long, analysis(0.1, Label.AUTHENTIC, 260, frames=4)])
+    assert verdict.label is Label.UNCERTAIN and verdict.p_fake == 0.5
+
+
+@pytest.mark.parametrize("larger", [(120, 140), (140, 120)])
+def test_of_two_faces_of_one_size_the_more_suspicious_answers(larger: tuple[int, int]) -> None:
+    first, second = larger  # px: a mirror image turns their order round
+    doubtful = analysis(0.8, Label.UNCERTAIN, first)
+    verdict = judge_file([doubtful, analysis(0.2, Label.AUTHENTIC, second)])
+    assert verdict.label is Label.UNCERTAIN and verdict.p_fake == 0.8
+    assert verdict.reason == "because It is the least certain of 2 faces of about one size."
+
+
+def test_no_file_looks_authentic_while_one_of_its_equal_faces_has_no_answer() -> None:
+    blurred = analysis(0.05, Label.UNCERTAIN, 118)
+    verdict = judge_file([analysis(0.2, Label.AUTHENTIC, 120), blurred])
+    assert verdict.label is Label.UNCERTAIN and verdict.p_fake == 0.05
 
 
 def test_a_score_is_shown_beside_the_thresholds_that_it_was_compared_with() -> None:

@@ -29,7 +29,7 @@ from detector.benchmark.accuracy import DEGRADATIONS
 from detector.benchmark.metrics import expected_calibration_error
 from detector.benchmark.trackcache import cached_tracks
 from detector.benchmark.validation import RESTORED
-from detector.decide import highest_stretch, largest_track
+from detector.decide import highest_stretch, subject_track
 from detector.errors import DetectorError
 from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import load_all
@@ -107,7 +107,7 @@ def score_devset(detector: Detector, folder: Path, cache: Path | None) -> dict[K
             continue
         if not tracks or RESTORED in row["type"]:
             continue
-        track = largest_track(tracks)
+        track = subject_track(tracks)
         own = detector.predict(np.stack([crop.rgb for crop in track.crops]), kind=kind).logits
         clip = detector.clip_of_tracks([track], detector.profiles[kind])[0]
         logits = stack(own, clip)
