@@ -1,4 +1,6 @@
-"""Faces: the only door to facenet_pytorch's MTCNN. Detect, track (detector.tracking), cut out."""
+"""Faces: detect (detector.nets.cascade), track (detector.tracking), turn (detector.turning), cut
+out.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
-from facenet_pytorch.models.utils.detect_face import detect_face
 from numpy.typing import NDArray
 
+from detector.nets.cascade import Cascade
 from detector.tracking import (
     MAX_FACES,
     MIN_CROPS,
@@ -64,8 +64,6 @@ NEAR_PX = 192
 NEAR_BATCH = 64  # squares at a time
 
 BATCH = 16  # frames at a time: larger is no faster on a CPU and takes more memory
-THRESHOLDS = [0.6, 0.7, 0.7]  # of MTCNN's three stages, and
-PYRAMID = 0.709  # the factor between its scales: the defaults of facenet_pytorch
 
 
 class FaceFinder:
@@ -74,7 +72,7 @@ class FaceFinder:
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         self._lock = threading.Lock()
-        self._mtcnn: MTCNN | None = None
+        self._cascade: Cascade | None = None
 
     def detect_faces(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """Return the faces of one (H, W, 3) uint8 picture, largest first; empty if there is
@@ -184,7 +182,7 @@ class FaceFinder:
         scaled = np.stack(
             [cv2.copyMakeBorder(rgb, edge, edge, edge, edge, cv2.BORDER_REPLICATE) for rgb in small]
         )
-        boxes, points = self._search(scaled, min_px)
+        searched = self._search(scaled, min_px)
         zoom = np.array([size[0] / width, size[1] / height])
         faces = [
             [
@@ -198,7 +196,7 @@ class FaceFinder:
                 )
                 for row, five in zip(rows, fives, strict=True)
             ]
-            for rows, fives in zip(boxes, points, strict=True)
+            for rows, fives in searched
         ]
         return [
             sorted(
@@ -225,9 +223,9 @@ class FaceFinder:
                     NEAR,
                 )
             )
-        boxes, points = self._search(np.stack([crop for crop, _ in cuts]), NEAR_PX / NEAR / 2)
+        searched = self._search(np.stack([crop for crop, _ in cuts]), NEAR_PX / NEAR / 2)
         nearest: list[Detection | None] = []
-        for place, (_, to_frame), rows, fives in zip(places, cuts, boxes, points, strict=True):
+        for place, (_, to_frame), (rows, fives) in zip(places, cuts, searched, strict=True):
             scale, shift = float(to_frame[0, 0]), to_frame[:, 2].astype(np.float64)
             faces = [
                 Detection(
@@ -250,24 +248,20 @@ class FaceFinder:
             )
         return nearest
 
-    def _search(self, scaled: NDArray[np.uint8], min_px: float) -> tuple[Any, Any]:
-        """MTCNN on (N, H, W, 3) uint8: rows of x0, y0, x1, y1, confidence and (5, 2) points of
-        each.
+    def _search(
+        self, scaled: NDArray[np.uint8], min_px: float
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """MTCNN on (N, H, W, 3) uint8: of each (F, 5) x0, y0, x1, y1, confidence and (F, 5, 2)
+        points.
         """
-        mtcnn = self.mtcnn()
-        with torch.inference_mode():
-            return detect_face(
-                scaled, min_px, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, THRESHOLDS, PYRAMID, self.device
-            )
+        return self.cascade().search(scaled, min_px)
 
-    def mtcnn(self) -> MTCNN:
-        """The network itself, loaded at the first call."""
+    def cascade(self) -> Cascade:
+        """The networks themselves, loaded at the first call."""
         with self._lock:
-            if self._mtcnn is None:
-                mtcnn = MTCNN(keep_all=True, device=self.device).eval()
-                # a third off its time on a CPU
-                self._mtcnn = mtcnn.to(memory_format=torch.channels_last)
-            return self._mtcnn
+            if self._cascade is None:
+                self._cascade = Cascade(self.device)
+            return self._cascade
 
 
 def _box(corners: NDArray[np.float64]) -> Box:

@@ -29,7 +29,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 # Third-party packages with one door each.
 DOORS = {
     "gradio": {"explain.page", "explain.server", "explain.tabs"},
-    "facenet_pytorch": {"detector.faces", "detector.nets"},
+    "facenet_pytorch": {"detector.nets"},
     "av": {"detector.media", "detector.decoding", "detector.degrade", "explain.speed"},
 }
 

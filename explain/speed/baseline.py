@@ -8,6 +8,7 @@ samples in batches of 10.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -35,7 +36,8 @@ def run_baseline(path: Path, is_clip: bool, detector: Detector, clock: Clock) ->
                 if is_clip
                 else [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)]
             )
-        mtcnn = detector.finder.mtcnn().to(memory_format=torch.contiguous_format)
+        networks = copy.deepcopy(detector.finder.cascade().networks)
+        mtcnn = networks.to(memory_format=torch.contiguous_format)
         with clock.of("detect"):
             boxes = [mtcnn.detect(rgb)[0] for rgb in frames]
         with clock.of("crop"):
