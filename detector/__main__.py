@@ -36,13 +36,15 @@ ENGINES = ("local", "ray")  # of scan
 
 
 def in_words(analysis: Analysis) -> str:
-    """One line for people: the headline, its score and its reason, then each of several faces."""
+    """One line for people: the headline, its score and its reason, then each of several faces and
+    what was not looked at.
+    """
     verdict = analysis.verdict
     line = f"{analysis.media.name}: {_scored(verdict)}. {verdict.reason}"
     if len(analysis.faces) > 1:
         each = [f"face {face.track.track} {_scored(face.verdict)}" for face in analysis.faces]
         line += f" By face: {'; '.join(each)}."
-    return line
+    return " ".join([line, *analysis.media.notes])
 
 
 def _scored(verdict: Verdict) -> str:

@@ -19,6 +19,7 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
         "logit": _rounded(analysis.verdict.logit),
         "reason": analysis.verdict.reason,
         "part": _part_json(analysis.verdict),
+        "notes": list(analysis.media.notes),
         "faces": [_face_json(face) for face in analysis.faces],
         "faces_found": len(analysis.faces) + analysis.faces_left_out,
         "model": {"name": analysis.model.name, "sha256": analysis.model.sha256},

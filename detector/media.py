@@ -20,7 +20,14 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from detector import sandbox
-from detector.decoding import MAX_PIXELS, MAX_VIDEO_SIDE_PX, Preview, decode, make_preview
+from detector.decoding import (
+    MAX_PIXELS,
+    MAX_VIDEO_SIDE_PX,
+    Preview,
+    decode,
+    make_preview,
+    unreadable,
+)
 from detector.errors import MediaError, text_of
 from detector.types import Media
 
@@ -65,13 +72,13 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
             decoded.duration_s,
             decoded.frames,
             decoded.tags,
-            decoded.has_audio,
+            decoded.notes,
         )
     except OSError as err:  # permissions, a vanished file
         raise MediaError(f"{path.name} cannot be read from disk.") from err
     # only what a hijacked child says does not fit the types
     except (KeyError, TypeError, ValueError) as err:
-        raise MediaError(f"{path.name} is not a picture or a clip that can be read.") from err
+        raise unreadable(path.name) from err
 
 
 def open_preview(path: str | Path) -> Preview:

@@ -55,8 +55,8 @@ def read(path: Path, n_frames: int, frame_bytes: int) -> Decoded:
         Frame(index, t, rgb)
         for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True)
     )
-    tags, has_audio = header["tags"], bool(header["has_audio"])
-    return Decoded(header["kind"], header["duration_s"], tuple(frames), tags, has_audio)
+    tags, notes = header["tags"], tuple(map(str, header["notes"]))
+    return Decoded(header["kind"], header["duration_s"], tuple(frames), tags, notes)
 
 
 def preview(path: Path) -> Preview:
@@ -230,7 +230,7 @@ def _header(decoded: Decoded) -> Header:
         "index": [frame.index for frame in decoded.frames],
         "t": [frame.t for frame in decoded.frames],
         "tags": dict(decoded.tags),
-        "has_audio": decoded.has_audio,
+        "notes": decoded.notes,
     }
 
 

@@ -81,7 +81,8 @@ class Media:
     frames: tuple[Frame, ...]  # evenly sampled in time, ascending t
     # EXIF or container tags; shown, never scored
     metadata: Mapping[str, str] = field(default_factory=dict)
-    has_audio: bool = False  # never listened to
+    # what of the file was not looked at, in sentences: frames between samples, sound, further tracks
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _expect(self.kind in KINDS, "kind image or video", self.kind)

@@ -11,7 +11,7 @@ from explain.cam import Heat
 from explain.faithfulness import ReportCard
 from explain.pipeline import ExplainOptions, Explanation
 from explain.timeline import Timeline
-from explain.words import CLOSING, UNHEARD
+from explain.words import CLOSING
 
 PROGRAM = "Deepfake Lens"
 FORMAT = 1  # raised when the JSON's meaning changes
@@ -61,7 +61,7 @@ def content_of(
         ],
         "metadata": dict(sorted(media.metadata.items())),
         "content_credentials": c2pa,
-        "limits": [*LIMITS[:-1], *([UNHEARD] if media.has_audio else []), LIMITS[-1]],
+        "limits": [*LIMITS[:-1], *media.notes, LIMITS[-1]],
     }
 
 

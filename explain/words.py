@@ -19,7 +19,6 @@ from explain.cam import Heat
 from explain.capture import NOISE_STREAM
 from explain.timeline import Interval
 
-UNHEARD = "The audio was not checked."
 CLOSING = "This is the estimate of one detector; it is not evidence against a person."
 EYES, NOSE, MOUTH, EDGE = "the eyes", "the nose", "the mouth", "the edge of the face"
 WHOLE, OUTSIDE = "the whole face", "the surroundings of the face"

@@ -109,6 +109,7 @@ def sound_files() -> dict[str, bytes]:
         "jpeg.tiff": picture("TIFF", compression="jpeg"),
         "float.tiff": picture("TIFF", Image.fromarray(np.ones((32, 32), np.float32))),
         "photo.bmp": picture("BMP"),
+        "photo.heic": picture("HEIF"),
         "moving.gif": animation("GIF"),
         "moving.webp": animation("WEBP"),
         "moving.png": animation("PNG"),

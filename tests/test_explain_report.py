@@ -225,14 +225,15 @@ def test_a_report_is_named_after_its_file_and_day(file: str, name: str) -> None:
     assert found.name("html", MADE) == name
 
 
-def test_a_report_on_a_clip_with_sound_says_that_nobody_listened() -> None:
+def test_a_report_says_what_was_not_looked_at() -> None:
     quick = ExplainOptions(methods=(EVIDENCE_MAP,), lime=False, check=False)
     whole = analysis_of([astronaut()] * 2)
-    for heard, count in ((True, 1), (False, 0)):
+    for notes in (("The audio was not checked.", "Only 2 of 9 <b> frames were looked at."), ()):
         found = build_report(
-            CLIPS, replace(whole, media=replace(whole.media, has_audio=heard)), None, quick
+            CLIPS, replace(whole, media=replace(whole.media, notes=notes)), None, quick
         )
-        assert found.html().count("The audio was not checked.") == count
+        assert found.html().count("The audio was not checked.") == len(notes) / 2
+        assert found.html().count("Only 2 of 9 &lt;b&gt; frames were looked at.") == len(notes) / 2
 
 
 def fake_detector(model: object = None, device: str = "auto") -> Any:

@@ -34,6 +34,7 @@ GOLDEN_KEYS = [
     "logit",
     "reason",
     "part",
+    "notes",
     "faces",
     "faces_found",
     "model",

@@ -17,6 +17,7 @@ from detector.decoding.common import (
     MAX_TAGS,
     MAX_VIDEO_SIDE_PX,
     Decoded,
+    unreadable,
 )
 from detector.decoding.pictures import decode_picture
 from detector.decoding.preview import Preview, make_preview
@@ -31,6 +32,7 @@ __all__ = [
     "Preview",
     "decode",
     "make_preview",
+    "unreadable",
 ]
 
 

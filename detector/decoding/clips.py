@@ -30,7 +30,9 @@ from detector.decoding.common import (
     check_seconds,
     check_size,
     middles,
+    sampled_note,
     shown_tags,
+    unreadable,
 )
 from detector.errors import MediaError
 from detector.types import Frame
@@ -47,7 +49,7 @@ SNAP = 0.25
 _CLIP_FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,dv,mxf"
 # which heed skip_frame packet by packet; half of a clip's frames, often
 _SPARING_CODECS = ("h264", "hevc")
-_HEIC_BRANDS = ("hei", "hev", "mif", "msf")
+UNHEARD = "The audio was not checked."
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,7 @@ def decode_clip(path: Path, n_frames: int) -> Decoded:
                 "Codec": stream.codec_context.codec.long_name,
             }
             tags |= container.metadata | stream.metadata
-            has_audio = len(container.streams.audio) > 0
+            unheard = [UNHEARD] if container.streams.audio else []
         check_seconds(path.name, timeline.duration_s)
         wanted = _choose(timeline, n_frames)
         frames = list(_decode(path, timeline, wanted, seek=timeline.exact))
@@ -83,11 +85,13 @@ def decode_clip(path: Path, n_frames: int) -> Decoded:
             # In some files seeking goes astray; decoding through does not.
             frames = list(_decode(path, timeline, wanted, seek=False)) or frames
     except av.FFmpegError as err:
-        raise MediaError(f"{path.name} is not a picture or a clip that can be read.") from err
+        raise unreadable(path.name) from err
     if not frames:
         raise MediaError(f"{path.name} holds no frame that can be decoded.")
     shown = shown_tags(tags.items())
-    return Decoded("video", timeline.duration_s, tuple(frames), shown, has_audio)
+    sampled = sampled_note(len(frames), len(timeline.ticks), timeline.duration_s)
+    notes = (*sampled, *unheard)
+    return Decoded("video", timeline.duration_s, tuple(frames), shown, notes)
 
 
 @contextmanager
@@ -97,11 +101,6 @@ def opened_clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """
     options = {"format_whitelist": _CLIP_FORMATS, "protocol_whitelist": "file"}
     with av.open(os.path.abspath(path), options=options, metadata_errors="replace") as container:
-        # would decode to a tile of the photo
-        if container.metadata.get("major_brand", "").startswith(_HEIC_BRANDS):
-            raise MediaError(
-                f"{path.name} is a HEIC photo, which is not supported; save it as JPEG."
-            )
         for stream in container.streams.video:
             if (
                 stream.codec_context is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from detector.errors import MediaError
 from detector.types import Frame, Kind
@@ -23,6 +25,24 @@ MAX_VIDEO_SIDE_PX = 1920
 # metadata is shown to people; nobody reads more, and a file may hold megabytes
 MAX_TAGS = 64
 MAX_TAG_CHARS = 200
+# What Pillow raises on damaged bytes, as its plugins parse them.
+DAMAGE = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_ARE_READ = (
+    "what can be read is JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP and GIF, and clips in MP4, MOV, MKV, "
+    "WebM, AVI, MPEG, TS, FLV, WMV, OGG and MXF"
+)
 # where a picture was taken has no place in a report that gets passed on
 _PRIVATE_TAGS = ("gps", "location")
 
@@ -35,7 +55,20 @@ class Decoded:
     duration_s: float  # 0.0 for a photo
     frames: tuple[Frame, ...]  # sampled, upright, ascending in time
     tags: Mapping[str, str]
-    has_audio: bool = False
+    notes: tuple[str, ...] = ()  # what of the file was not looked at, in sentences
+
+
+def unreadable(name: str) -> MediaError:
+    """The refusal of what is none of the kinds of file that are read."""
+    return MediaError(f"{name} is not a picture or a clip that can be read; {_ARE_READ}.")
+
+
+def sampled_note(taken: int, there: int, duration_s: float) -> list[str]:
+    """That some frames of a clip were looked at; nothing where all were."""
+    if taken >= there:
+        return []
+    every_s = f"one about every {duration_s / taken:.1f} s"
+    return [f"Only {taken} of {there} frames were looked at, {every_s}."]
 
 
 def check_size(name: str, width: int, height: int, count: int = 1) -> None:

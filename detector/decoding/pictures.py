@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from io import BytesIO
 from itertools import count
@@ -11,26 +10,40 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
 from detector.decoding.common import (
+    DAMAGE,
     MAX_PIXELS,
     MAX_VIDEO_SIDE_PX,
     Decoded,
     check_seconds,
     check_size,
     middles,
+    sampled_note,
     shown_tags,
 )
+from detector.decoding.raw import camera_jpeg, is_raw
+from detector.decoding.unended import completed, lacks_end
 from detector.errors import MediaError
 from detector.types import Frame
 
 # of a deep grey picture scaled at a time: as a whole, 80 million pixels would take 2.5 GB
 BAND_ROWS = 256
+MAX_PAGES = 64  # of a TIFF that are asked whether they are the photo
+CAMERA_JPEG = "This is a raw photo: the JPEG inside it was looked at, not the raw data."
+_SUBFILE = 254  # the TIFF tag whose lowest bit marks a smaller copy
+_MOTION = (b"MotionPhoto", b"MicroVideo")  # in the XMP of photos with a clip
 
 Image.init()
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 _IMAGE_FORMATS = tuple(  # never EPS and the like, which run code; older builds of Pillow lack AVIF
-    name for name in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF") if name in Image.OPEN
+    name
+    for name in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
+    if name in Image.OPEN
 )
+_JPEGS = ("JPEG", "MPO")
+_HEIC_BRANDS = (b"hei", b"hev", b"mif", b"msf")
 # a TIFF's or MPO's further pages are no animation
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 _UPRIGHT = {
@@ -42,20 +55,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow raises on damaged bytes, as its plugins parse them.
-_DAMAGE = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    Image.DecompressionBombError,
-)
 
 
 def decode_picture(path: Path, n_frames: int) -> Decoded | None:
@@ -63,25 +62,103 @@ def decode_picture(path: Path, n_frames: int) -> Decoded | None:
 
     Raises MediaError for a damaged one, or one beyond a limit.
     """
+    if is_raw(path):
+        return _decode_raw(path)
+    image: Image.Image
     try:
         image = Image.open(path, formats=_IMAGE_FORMATS)
-    except UnidentifiedImageError:
+    except UnidentifiedImageError as err:
+        if _is_heic(path):  # libav would decode a tile of it
+            raise _damaged(path.name) from err
         return None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise MediaError(
             f"{path.name} has too many pixels; at most {MAX_PIXELS // 10**6} million are read."
         ) from err
-    except _DAMAGE as err:
-        raise MediaError(f"{path.name} is a damaged or incomplete picture.") from err
+    except DAMAGE as err:
+        raise _damaged(path.name) from err
     with image:
         check_size(path.name, *image.size)
         if _is_animation(image):
             return _open_animation(path.name, image, n_frames)
+        notes = _notes(image)
         try:
+            _go_to_photo(image)
+            check_size(path.name, *image.size)
+            if image.format in _JPEGS and lacks_end(path):
+                image = _ended(path)
             image.load()
-        except _DAMAGE as err:
-            raise MediaError(f"{path.name} is a damaged or incomplete picture.") from err
-        return Decoded("image", 0.0, (Frame(0, 0.0, _upright_rgb(image)),), _image_tags(image))
+        except DAMAGE as err:
+            raise _damaged(path.name) from err
+        if image.format == "HEIF":
+            _turn_heic(path, image)
+        return _still(image, notes)
+
+
+def _ended(path: Path) -> Image.Image:
+    """A JPEG without its end marker. Raises MediaError where it lacks more than that."""
+    image = completed(path)
+    if image is None:
+        raise _damaged(path.name)
+    return image
+
+
+def _turn_heic(path: Path, image: Image.Image) -> None:
+    """Put the EXIF orientation back where the file does not turn the picture by itself."""
+    content = path.read_bytes()
+    turn = image.info.get("original_orientation")
+    if turn and b"irot" not in content and b"imir" not in content:
+        image.getexif()[ExifTags.Base.Orientation] = turn
+
+
+def _decode_raw(path: Path) -> Decoded:
+    image = camera_jpeg(path)
+    if image is None:
+        raise MediaError(
+            f"{path.name} is a raw photo without a picture of full size in it: export it as JPEG."
+        )
+    return _still(image, [CAMERA_JPEG])
+
+
+def _still(image: Image.Image, notes: list[str]) -> Decoded:
+    frame = Frame(0, 0.0, _upright_rgb(image))
+    return Decoded("image", 0.0, (frame,), _image_tags(image), tuple(notes))
+
+
+def _damaged(name: str) -> MediaError:
+    return MediaError(f"{name} is a damaged or incomplete picture.")
+
+
+def _is_heic(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:].startswith(_HEIC_BRANDS)
+
+
+def _go_to_photo(image: Image.Image) -> None:
+    """Of a TIFF whose first page is a smaller copy, go to the first that is none."""
+    if image.format != "TIFF":
+        return
+    for page in range(min(MAX_PAGES, getattr(image, "n_frames", 1))):
+        image.seek(page)
+        if not int(getattr(image, "tag_v2", {}).get(_SUBFILE, 0)) & 1:
+            return
+    image.seek(0)
+
+
+def _notes(image: Image.Image) -> list[str]:
+    """What of a photo's file is not looked at."""
+    notes = []
+    try:
+        pictures = getattr(image, "n_frames", 1) if image.format in ("TIFF", "HEIF") else 1
+    except DAMAGE:
+        pictures = 1
+    if pictures > 1:
+        notes.append(f"Only one of the {pictures} pictures in this file was looked at.")
+    about = image.info.get("xmp", b"")
+    if isinstance(about, bytes) and any(word in about for word in _MOTION):
+        notes.append("The short clip inside this photo was not looked at.")
+    return notes
 
 
 def is_animated_picture(path: Path) -> bool:
@@ -89,14 +166,14 @@ def is_animated_picture(path: Path) -> bool:
     try:
         with Image.open(path, formats=_IMAGE_FORMATS) as image:
             return _is_animation(image)
-    except _DAMAGE:
+    except DAMAGE:
         return False
 
 
 def _is_animation(image: Image.Image) -> bool:
     try:
         return image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
-    except _DAMAGE:  # cut off within the second frame
+    except DAMAGE:  # cut off within the second frame
         return False
 
 
@@ -112,14 +189,15 @@ def _open_animation(name: str, image: Image.Image, n_frames: int) -> Decoded:
         end += (ms if ms > 10 else 100) / 1000  # browsers show "as fast as possible" at 100 ms
         check_seconds(name, end)
     if not starts:
-        raise MediaError(f"{name} is a damaged or incomplete picture.")
+        raise _damaged(name)
     wanted = set(middles(np.array(starts), end, n_frames))
     frames = tuple(
         Frame(index, starts[index], _upright_rgb(_within_side(picture)))
         for index, picture in _animation(name, image)
         if index in wanted
     )
-    return Decoded("video", end, frames, _image_tags(image))
+    notes = tuple(sampled_note(len(frames), len(starts), end))
+    return Decoded("video", end, frames, _image_tags(image), notes)
 
 
 def _animation(name: str, image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -131,7 +209,7 @@ def _animation(name: str, image: Image.Image) -> Iterator[tuple[int, Image.Image
             image.seek(first + index)
             check_size(name, *image.size, count=index + 1)  # a GIF's frame may enlarge the picture
             image.load()
-        except _DAMAGE:
+        except DAMAGE:
             return
         yield index, image
 
@@ -197,7 +275,7 @@ def _finite(grey: NDArray, start: int) -> NDArray[np.float64]:
 def _exif(image: Image.Image) -> Image.Exif:
     try:
         return image.getexif()
-    except _DAMAGE:  # damaged EXIF is no reason to refuse a picture
+    except DAMAGE:  # damaged EXIF is no reason to refuse a picture
         return Image.Exif()
 
 
@@ -205,7 +283,7 @@ def _image_tags(image: Image.Image) -> dict[str, str]:
     exif = _exif(image)
     try:
         details = exif.get_ifd(ExifTags.IFD.Exif)
-    except _DAMAGE:
+    except DAMAGE:
         details = {}
     named = [
         (ExifTags.TAGS.get(tag, tag), value) for tag, value in (*exif.items(), *details.items())

@@ -31,6 +31,7 @@ FIELDS = {
     "manipulated": "REAL",  # of the face that decides; empty where the model has one network
     "generated": "REAL",
     "faces": "INTEGER",
+    "notes": "TEXT",  # what was not looked at
     "error_type": "TEXT",
     "error_message": "TEXT",
     "model_name": "TEXT",
@@ -71,6 +72,7 @@ def _answer(analysis: Analysis) -> Row:
     found = analysis_json(analysis)
     names = ("sha256", "kind", "label", "headline", "p_fake", "logit", "reason")
     row: Row = {name: found[name] for name in names} | {"faces": len(found["faces"])}
+    row["notes"] = " ".join(found["notes"])
     if found["part"] is not None:
         row |= {f"part_{end}": second for end, second in found["part"].items()}
     deciding = deciding_face(analysis.faces, analysis.verdict)

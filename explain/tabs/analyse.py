@@ -281,7 +281,7 @@ class AnalyseTab:
         heard = f"{headline(analysis)}. {verdict.reason}"  # the card says it to the eye
         update: Update = {
             answer.status: markup.heard(heard),
-            answer.verdict: card + cards.unheard(analysis.media),
+            answer.verdict: card + cards.not_looked_at(analysis.media),
         }
         if not analysis.faces:
             return update

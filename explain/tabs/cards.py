@@ -16,7 +16,7 @@ from typing import Any
 from detector.profile import Thresholds
 from detector.types import FaceAnalysis, Label, Media, ModelInfo, Verdict
 from explain.server import markup
-from explain.words import UNHEARD, format_probability
+from explain.words import format_probability
 
 NOT_EVIDENCE = "This is a statistical impression of one file. It is not evidence against a person."
 SIGNS = {
@@ -101,9 +101,10 @@ def verdict_card(
     )
 
 
-def unheard(media: Media) -> str:
-    """Under the answer on a clip with sound: that nobody listened to it."""
-    return f'<p class="lens-small">{UNHEARD}</p>' if media.has_audio else ""
+def not_looked_at(media: Media) -> str:
+    """Under the answer: what of the file it says nothing about."""
+    notes = escape(" ".join(media.notes))
+    return f'<p class="lens-small">{notes}</p>' if notes else ""
 
 
 def how_often_wrong(entry: Mapping[str, Any]) -> str:
