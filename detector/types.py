@@ -81,7 +81,7 @@ class Media:
     frames: tuple[Frame, ...]  # evenly sampled in time, ascending t
     # EXIF or container tags; shown, never scored
     metadata: Mapping[str, str] = field(default_factory=dict)
-    # what of the file was not looked at, in sentences: frames between samples, sound, further tracks
+    # what of the file was not looked at, in sentences: sound, frames between samples, and the like
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

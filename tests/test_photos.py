@@ -113,7 +113,8 @@ def raw(
     sensor = bytes(1000)
     data = small + sensor + (jpeg or b"")
     first: list[tuple[int, int, int, bytes | int]] = [
-        (254, 4, 1, 1), (256, 4, 1, 160), (257, 4, 1, 106), (258, 3, 3, struct.pack(order + "3H", 8, 8, 8)),
+        (254, 4, 1, 1), (256, 4, 1, 160), (257, 4, 1, 106),
+        (258, 3, 3, struct.pack(order + "3H", 8, 8, 8)),
         (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 8), (274, 3, 1, orientation), (277, 3, 1, 3),
         (278, 4, 1, 106), (279, 4, 1, len(small)), (330, 4, 1, -2),
     ]  # fmt: skip

@@ -40,8 +40,8 @@ DAMAGE = (
     Image.DecompressionBombError,
 )
 _ARE_READ = (
-    "what can be read is JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP and GIF, and clips in MP4, MOV, MKV, "
-    "WebM, AVI, MPEG, TS, FLV, WMV, OGG and MXF"
+    "what can be read is JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP and GIF, and clips in MP4, MOV, "
+    "MKV, WebM, AVI, MPEG, TS, FLV, WMV, OGG and MXF"
 )
 # where a picture was taken has no place in a report that gets passed on
 _PRIVATE_TAGS = ("gps", "location")
