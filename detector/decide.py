@@ -59,9 +59,10 @@ def judge_face(
     """Return the verdict on one person: three-way, and with a reason where there is no answer.
 
     p_reencoded: probability of the same face after a mild JPEG, when it was measured. frame_logits:
-    one per crop of a clip; where only a stretch of them looks forged, that part is called forged
-    and the verdict's score is the part's. traces: which of two questions the evidence answers.
-    faces: how many faces of the file are asked; each must then clear a higher threshold.
+    one per crop of a clip; where only a stretch of them looks forged, and the rest by itself does
+    not, that part is called forged and the verdict's score is the part's. traces: which of two
+    questions the evidence answers. faces: how many faces of the file are asked; each must then
+    clear a higher threshold.
     """
     calibration = profile.calibration
     thresholds = profile.thresholds.for_faces(faces)
@@ -73,15 +74,11 @@ def judge_face(
     if (unfit := _unfit(crops, profile.min_frames)) is not None:
         return answer(Label.UNCERTAIN, unfit)
     found = traces.in_words if traces else "traces"
-    if p <= thresholds.forged_above:
-        times = [crop.t for crop in crops]
-        part = forged_part(times, frame_logits, calibration, thresholds)
-        if part is not None:
-            reason = (
-                f"This part carries {found}, {AS_KNOWN}; over the whole clip the score is {p:.2f}."
-            )
-            of_part = calibration.probability(part.logit)
-            return Verdict(Label.FORGED, reason, of_part, part.logit, (part.from_s, part.to_s))
+    part = forged_part([crop.t for crop in crops], frame_logits, calibration, thresholds)
+    if part is not None and (p <= thresholds.forged_above or part.rest_p < 0.5):
+        reason = f"This part carries {found}, {AS_KNOWN}; over the whole clip the score is {p:.2f}."
+        of_part = calibration.probability(part.logit)
+        return Verdict(Label.FORGED, reason, of_part, part.logit, (part.from_s, part.to_s))
     if thresholds.authentic_below <= p <= thresholds.forged_above:
         return answer(
             Label.UNCERTAIN, "The score lies in the band where this detector is often wrong."
@@ -112,11 +109,14 @@ def _unfit(crops: Sequence[FaceCrop], min_frames: int) -> str | None:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a clip in seconds, and the mean logit of its frames."""
+    """A stretch of a clip in seconds, the mean logit of its frames, and the probability that the
+    mean logit of all others gives; 1.0 where they are too few to tell.
+    """
 
     from_s: float
     to_s: float
     logit: float
+    rest_p: float
 
 
 def forged_part(
@@ -146,7 +146,9 @@ def forged_part(
     while last + 1 < len(looks_forged) and looks_forged[last + 1]:
         last += 1
     mean = float(np.mean(frame_logits[first : last + 1]))
-    return Part(float(times[first]), float(times[last]), mean)
+    rest = [*frame_logits[:first], *frame_logits[last + 1 :]]
+    rest_p = calibration.probability(fmean(rest)) if len(rest) >= MIN_STRETCH else 1.0
+    return Part(float(times[first]), float(times[last]), mean, rest_p)
 
 
 def highest_stretch(values: Sequence[float], length: int = MIN_STRETCH) -> float:

@@ -91,6 +91,17 @@ def test_a_clip_forged_throughout_has_no_part() -> None:
     assert verdict.headline == "forged-looking"
 
 
+def test_a_part_is_named_though_the_whole_clip_scores_high() -> None:
+    crops = [crop(t=t / 5) for t in range(12)]
+    stretch = [-0.5] * 3 + [4.5] * 6 + [-0.5] * 3
+    partly = judge_face(2.0, crops, CLIP, frame_logits=stretch)  # p = .95
+    assert partly.headline == "Part of this clip looks forged: 0.6-1.6 s"
+    assert partly.reason.endswith("over the whole clip the score is 0.95.")
+    # the rest by itself looks forged too, so the clip does
+    mostly = judge_face(2.0, crops, CLIP, frame_logits=[0.6] * 3 + [4.5] * 6 + [0.45] * 3)
+    assert mostly.headline == "forged-looking" and mostly.part is None
+
+
 @pytest.mark.parametrize(
     "frame_logits",
     [
