@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from explain_faces import astronaut
+from explain_faces import analysis_of, astronaut
 
 from detector.decoding import clips, decode
 from detector.media import write_video
 from detector.pipeline import Detector
-from detector.profile import Profile
+from detector.predictions import ClipLogits
+from detector.profile import ExpertFusion, Profile
 from explain.explainer import Explainer
+from explain.map_test import run_map_test
+from explain.pipeline import explain_face
 from explain.speed import baseline, inputs, stages
 from explain.speed.__main__ import main
 
@@ -54,6 +57,45 @@ def test_lime_takes_a_quarter_of_the_samples(monkeypatch: pytest.MonkeyPatch) ->
     Explainer(detector, "image").explain_regions(astronaut())
     assert batches == [16] * 12
     assert sum(batches) < baseline.LIME_SAMPLES / 3
+
+
+def test_an_explanation_scores_so_many_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = Detector.untrained()
+    pictures: list[int] = []
+    predict = detector._predict_batch
+    monkeypatch.setattr(
+        detector,
+        "_predict_batch",
+        lambda crops, profile: pictures.append(len(crops)) or predict(crops, profile),
+    )
+    explainer = Explainer(detector, "image")
+    analysis = analysis_of([astronaut()])
+    explain_face(explainer, analysis)
+    # LIME's samples; five maps and three controls at seven points twice, both ends, ROAD's two a
+    # map; the crop, the crop saved again, and each of four parts of the face hidden
+    assert sum(pictures) == 192 + (2 + 8 * 14 + 5 * 2) + 6
+    pictures.clear()
+    found = run_map_test(explainer, analysis.faces[0].track.crops[0].rgb)
+    # each map after the first is spared the controls
+    assert sum(pictures) == 2 + 4 * 14 + 2 + (len(found.grades) - 1) * (2 + 14 + 2)
+
+
+def test_clip_sees_eight_frames_of_a_clip_and_32_faces_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    detector = Detector.untrained()
+    seen: list[int] = []
+
+    def answer(crops: np.ndarray) -> ClipLogits:
+        seen.append(len(crops))
+        return ClipLogits(np.zeros(len(crops), np.float32), np.zeros(len(crops), np.float32))
+
+    monkeypatch.setattr(detector, "predict_clip", answer)
+    profile = Profile(fusion=ExpertFusion(1.0, 1.0, 1.0))
+    track = analysis_of([astronaut()] * 24).faces[0].track
+    for faces in (1, 8):
+        assert len(detector.clip_of_tracks([track] * faces, profile)) == faces
+    assert seen == [8, 8 * 4]
 
 
 def test_a_clip_is_scored_in_large_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
