@@ -172,7 +172,10 @@ def judge_file(
         reason = f"No face was found{where}, and this detector judges faces only."
         return Verdict(Label.NO_FACE, reason)
     small = sum(_size(face.track) < MIN_JUDGED_FACE_PX for face in faces)
-    return _with_unjudged(_of_faces(faces), len(faces) - small, small, left_out)
+    verdict = _with_unjudged(_of_faces(faces), len(faces) - small, small, left_out)
+    if verdict.label is Label.AUTHENTIC and frames is not None:
+        return replace(verdict, reason=f"{verdict.reason} {frames} frames were looked at.")
+    return verdict
 
 
 def _with_unjudged(verdict: Verdict, judged: int, small: int, left_out: int) -> Verdict:

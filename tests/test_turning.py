@@ -9,6 +9,7 @@ from PIL import Image
 from skimage import data
 
 from detector.faces import FaceFinder
+from detector.forgery.pictures import wide_faces
 from detector.pipeline import Detector
 from detector.types import Frame, Media
 
@@ -82,6 +83,14 @@ def test_a_tight_crop_that_lies_is_found(untrained: Detector) -> None:
     tight = data.astronaut()[64:174, 179:268]
     (track,) = untrained.finder.find_tracks(media(np.ascontiguousarray(tight[::-1, ::-1])).frames)
     assert track.crops[0].turned_deg == 180
+
+
+def test_nothing_is_forged_into_a_face_that_lies(untrained: Detector) -> None:
+    lying = np.ascontiguousarray(np.rot90(data.astronaut()))
+    for rgb, faces in ((lying, 0), (data.astronaut(), 1)):
+        frames = media(rgb).frames
+        (track,) = untrained.finder.find_tracks(frames)
+        assert len(wide_faces(track, frames)[0]) == faces
 
 
 def test_upright_faces_cost_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,3 +99,9 @@ def test_no_face_is_said_of_the_frames_looked_at(untrained: Detector) -> None:
     assert clip.verdict.reason == (
         "No face was found in the 7 frames looked at, and this detector judges faces only."
     )
+
+
+def test_an_authentic_clip_says_how_much_of_it_was_looked_at() -> None:
+    verdict = judge_file([analysis(0.1, Label.AUTHENTIC)], frames=24)
+    assert verdict.reason == "because 24 frames were looked at."
+    assert judge_file([analysis(0.1, Label.AUTHENTIC)]).reason == "because"

@@ -132,12 +132,12 @@ def wide_faces(
     track: FaceTrack | None, frames: Sequence[Frame]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
     """Return the detected faces of a track with their surroundings: (T, WIDE_PX, WIDE_PX, 3), boxes
-    (T, 4), landmarks (T, 5, 2), both in the pictures' own pixels.
+    (T, 4), landmarks (T, 5, 2), both in the pictures' own pixels. Faces that lie are left out.
     """
     by_index = {frame.index: frame for frame in frames}
     rgb, boxes, landmarks = [], [], []
     for crop in track.crops if track is not None else ():
-        if crop.confidence <= 0:
+        if crop.confidence <= 0 or crop.turned_deg:
             continue
         side = int(np.clip(FORGING_MARGIN * crop.face_px, WIDE_LEAST_PX, WIDE_PX))
         cut, to_frame = cut_square(
