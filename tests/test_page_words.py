@@ -222,8 +222,8 @@ def test_each_question_has_its_bar_where_the_model_asks_both():
     assert "lens-question" not in cards.verdict_card(verdict, BAND, MODEL, {}, face=face)
     both = replace(face, manipulated=0.93, generated=0.04)
     card = cards.verdict_card(verdict, BAND, MODEL, {}, face=both)
-    assert 'value="0.9300" aria-label="Something was put into this face"' in card
-    assert 'value="0.0400" aria-label="The picture was generated as a whole"' in card
+    assert 'value="0.9300" aria-label="Something was put into it"' in card
+    assert 'value="0.0400" aria-label="It was generated as a whole"' in card
 
 
 def test_the_box_speaks_of_the_part_where_the_frame_lies_in_it():

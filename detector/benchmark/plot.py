@@ -122,5 +122,5 @@ def _intervals(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.axvline(0.5, color="grey", linestyle=":", label="chance")
     axes.set_yticks(y, [f"{row['family']} ({row['n']})" for row in rows], fontsize=7)
     axes.set_xlim(0.2, 1.02)
-    axes.set_title("AUC on genuine forgeries, 95% intervals")
+    axes.set_title("AUC on genuine forgeries, 95% intervals", loc="right")
     axes.legend(loc="lower right")

@@ -35,12 +35,13 @@ PRIVACY = (
     "Files are deleted when you close the page, or after about an hour. Nothing is learnt from "
     "them."
 )
-# On a phone progress and answer lie below the fold; where they are in sight, nothing moves.
-SCROLL_JS = """() => setTimeout(() => {
+# On a phone progress and answer lie below the fold; where they are in sight, nothing moves. Once
+# more when what stands above has its final height.
+SCROLL_JS = """() => [100, 1000].forEach(wait => setTimeout(() => {
   const shown = document.getElementById('lens-verdict'), box = shown.getBoundingClientRect();
-  if (box.top < 0 || box.bottom > innerHeight)
+  if (box.top < 0 || (box.bottom > innerHeight && box.top > 24))
     shown.scrollIntoView({block: 'start', behavior: 'smooth'});
-}, 100)"""
+}, wait))"""
 FIRST_WAIT_S = 300.0  # for the finished example, at the page's first start; later it is there
 # the listeners that fill the panel: only the last one that waits is answered
 FRAME_EVENTS: dict[str, Any] = {

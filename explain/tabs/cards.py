@@ -175,8 +175,8 @@ def _questions(face: FaceAnalysis) -> str:
     if face.manipulated is None or face.generated is None:
         return ""
     asked = {
-        "Something was put into this face": face.manipulated,
-        "The picture was generated as a whole": face.generated,
+        "Something was put into it": face.manipulated,
+        "It was generated as a whole": face.generated,
     }
     rows = "".join(
         f'<div class="lens-question"><span>{question}</span>'
@@ -185,7 +185,8 @@ def _questions(face: FaceAnalysis) -> str:
         for question, p in asked.items()
     )
     whole = " (over the whole clip)" if len(face.track.crops) > 1 else ""
-    return f'<div class="lens-questions"><p>Each question by itself{whole}:</p>{rows}</div>'
+    asks = f"<p>Of this face, each question by itself{whole}:</p>"
+    return f'<div class="lens-questions">{asks}{rows}</div>'
 
 
 def face_name(face: FaceAnalysis) -> str:
