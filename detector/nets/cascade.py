@@ -50,9 +50,10 @@ class Cascade:
         sums = np.stack([cv2.integral(rgb) for rgb in pictures])
         found = [self._proposed(one, min_px) for one in sums]
         owners = torch.cat([torch.full((len(rows),), i) for i, rows in enumerate(found)])
-        rows, points = torch.cat(found), torch.zeros(0, 5, 2)
+        points = torch.zeros(0, 5, 2)
+        rows, owners = _inside(sums, torch.cat(found), owners)
         if len(rows):
-            rows, owners = self._sifted(sums, rows, owners)
+            rows, owners = _inside(sums, *self._sifted(sums, rows, owners))
         if len(rows):
             rows, points, owners = self._refined(sums, rows, owners)
         each = [owners == i for i in range(len(pictures))]
@@ -95,8 +96,7 @@ class Cascade:
 
     def _sifted(self, sums: Sums, rows: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
         """Those of the squares (K, 5) in which the second network sees a face, moved by it."""
-        rows, owners, cuts = _cut(sums, rows, owners, SIFT_PX)
-        shifts, probabilities = self._answers(self.networks.rnet, cuts)
+        shifts, probabilities = self._answers(self.networks.rnet, SIFT_PX, sums, rows, owners)
         good = probabilities[:, 1] > THRESHOLDS[1]
         rows = torch.cat([rows[good, :4], probabilities[good, 1:]], dim=1)
         owners, shifts = owners[good], shifts[good]
@@ -105,8 +105,8 @@ class Cascade:
 
     def _refined(self, sums: Sums, rows: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Faces (F, 5), their landmarks (F, 5, 2) and pictures (F,) by the third network."""
-        rows, owners, cuts = _cut(sums, rows, owners, REFINE_PX)
-        shifts, shares, probabilities = self._answers(self.networks.onet, cuts)
+        onet = self.networks.onet
+        shifts, shares, probabilities = self._answers(onet, REFINE_PX, sums, rows, owners)
         good = probabilities[:, 1] > THRESHOLDS[2]
         rows = torch.cat([rows[good, :4], probabilities[good, 1:]], dim=1)
         owners, shifts, shares = owners[good], shifts[good], shares[good].unflatten(1, (2, 5))
@@ -116,9 +116,14 @@ class Cascade:
         kept = mtcnn.batched_nms_numpy(rows[:, :4], rows[:, 4], owners, SAME, "Min")
         return rows[kept], points[kept], owners[kept]
 
-    def _answers(self, network: nn.Module, cuts: Means) -> list[Tensor]:
-        """A network's outputs for all cuts."""
-        parts = [network(part) for part in self._tensor(cuts).split(BATCH)]
+    def _answers(
+        self, network: nn.Module, side_px: int, sums: Sums, rows: Tensor, owners: Tensor
+    ) -> list[Tensor]:
+        """A network's outputs for all boxes (K, 5)."""
+        parts = [
+            network(self._tensor(_cut(sums, some, of.numpy(), side_px)))
+            for some, of in zip(rows.split(BATCH), owners.split(BATCH), strict=True)
+        ]
         return [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
 
     def _tensor(self, means: Means) -> Tensor:
@@ -132,26 +137,35 @@ def _distinct(rows: Tensor, owners: Tensor, most: float) -> Tensor:
     return mtcnn.batched_nms(rows[:, :4], rows[:, 4], owners, most)
 
 
-def _cut(sums: Sums, rows: Tensor, owners: Tensor, side_px: int) -> tuple[Tensor, Tensor, Means]:
-    """Shrink the boxes (K, 5) of pictures to squares (K, side, side, 3); return those of the boxes
-    that have a part inside their picture, whose they are, and the squares.
-    """
-    tops, bottoms, lefts, rights = mtcnn.pad(rows, sums.shape[2] - 1, sums.shape[1] - 1)
-    inside = (bottoms >= tops) & (rights >= lefts)
-    kept, of = torch.from_numpy(inside), owners.numpy()[inside, None]
-    top, bottom = _bounds((bottoms - tops + 1)[inside], side_px)
-    left, right = _bounds((rights - lefts + 1)[inside], side_px)
+def _corners(sums: Sums, rows: Tensor) -> list[NDArray[np.int64]]:
+    """Top, bottom, left and right (K,) of boxes (K, 5) inside their pictures, in whole px."""
+    top, bottom, left, right = mtcnn.pad(rows, sums.shape[2] - 1, sums.shape[1] - 1)
+    return [top - 1, bottom, left - 1, right]
+
+
+def _inside(sums: Sums, rows: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the boxes (K, 5) that have a part inside their picture, and whose they are."""
+    top, bottom, left, right = _corners(sums, rows)
+    kept = torch.from_numpy((bottom > top) & (right > left))
+    return rows[kept], owners[kept]
+
+
+def _cut(sums: Sums, rows: Tensor, owners: NDArray[np.int64], side_px: int) -> Means:
+    """Shrink boxes (K, 5) of pictures to squares (K, side, side, 3)."""
+    above, below, before, behind = _corners(sums, rows)
+    top, bottom = _bounds(below - above, side_px)
+    left, right = _bounds(behind - before, side_px)
     shares = _shares(bottom - top, right - left)
     # the corners of every part in the pictures' sums, laid out in one row
     height, width = sums.shape[1:3]
-    flat = sums.reshape(-1, 3)
-    top, bottom = ((of * height + part + tops[inside, None] - 1) * width for part in (top, bottom))
-    left, right = (part + lefts[inside, None] - 1 for part in (left, right))
+    flat, first = sums.reshape(-1, 3), (owners * height + above)[:, None]
+    top, bottom = ((first + part) * width for part in (top, bottom))
+    left, right = (before[:, None] + part for part in (left, right))
     corners = [
         flat.take(y[:, :, None] + x[:, None], 0) for y in (top, bottom) for x in (left, right)
     ]
     parts = corners[3] - corners[2] - corners[1] + corners[0]
-    return rows[kept], owners[kept], parts.astype(np.float32) * shares
+    return parts.astype(np.float32) * shares
 
 
 def _bounds(lengths: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
