@@ -24,7 +24,9 @@ from detector.decoding import (
     MAX_PIXELS,
     MAX_VIDEO_SIDE_PX,
     Preview,
+    Traces,
     decode,
+    find_traces,
     make_preview,
     unreadable,
 )
@@ -90,6 +92,19 @@ def open_preview(path: str | Path) -> Preview:
     _check_file(path)
     try:
         return sandbox.preview(path) if hasattr(os, "fork") else make_preview(path)
+    except OSError as err:
+        raise MediaError(f"{path.name} cannot be read from disk.") from err
+
+
+def open_traces(path: str | Path) -> Traces:
+    """Return what a file's bytes tell of its past: Content Credentials, JPEG's traces.
+
+    Raises MediaError.
+    """
+    path = Path(path)
+    try:
+        _check_file(path)
+        return sandbox.traces(path) if hasattr(os, "fork") else find_traces(path)
     except OSError as err:
         raise MediaError(f"{path.name} cannot be read from disk.") from err
 

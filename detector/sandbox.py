@@ -17,13 +17,14 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.decoding import Decoded, Preview, decode, make_preview
+from detector.decoding import Decoded, Preview, Traces, decode, find_traces, make_preview
 from detector.errors import MediaError
 from detector.types import Frame
 
@@ -36,6 +37,7 @@ LIMIT_BYTES = 3 << 30
 MAX_HEADER_BYTES = 1 << 20  # of an answer before its frames: the tags are capped far below
 SEND_BYTES = 1 << 20  # of the socket's buffer
 MAX_PREVIEW_BYTES = 16 << 20  # of a preview: several times what half a minute takes
+MAX_TRACES_BYTES = 4 << 20  # of the picture of error levels: its pixels as they are
 
 Header = dict[str, Any]
 
@@ -63,16 +65,40 @@ def preview(path: Path) -> Preview:
     """Have `make_preview` run on a clip in a child process. Raises MediaError, also when the child
     dies.
     """
+    header, mp4 = _ask_for(path, "preview", MAX_PREVIEW_BYTES)
+    try:
+        return Preview(header["how"], mp4)
+    except (KeyError, ValueError) as err:
+        raise _too_much(path) from err
+
+
+def traces(path: Path) -> Traces:
+    """Have `find_traces` run on a file in a child process. Raises MediaError, also when the child
+    dies.
+    """
+    header, png = _ask_for(path, "traces", MAX_TRACES_BYTES)
+    try:
+        pairs = {name: header[name] and tuple(header[name]) for name in ("grid", "gaps")}
+        found = {**header["found"], **pairs, "source_types": tuple(header["source_types"])}
+        return Traces(**found, error_levels=png)
+    except (KeyError, TypeError, ValueError) as err:
+        raise _too_much(path) from err
+
+
+def _ask_for(path: Path, what: str, most_bytes: int) -> tuple[Header, bytes]:
+    """What a child says of a file besides its frames, with as many bytes as it says. Raises
+    MediaError.
+    """
     try:
         with _child() as connection, connection.makefile("rb") as answer:
-            header = _header_from(connection, answer, path, {"preview": True}, MAX_PREVIEW_BYTES)
+            header = _header_from(connection, answer, path, {"what": what}, most_bytes)
             size = int(header["bytes"])
-            if not 0 <= size <= MAX_PREVIEW_BYTES:
+            if not 0 <= size <= most_bytes:
                 raise ValueError("an answer that nobody asked for")
-            mp4 = answer.read(size)
-            if len(mp4) != size:
+            more = answer.read(size)
+            if len(more) != size:
                 raise EOFError
-            return Preview(header["how"], mp4)
+            return header, more
     except (OSError, EOFError, KeyError, ValueError, TypeError) as err:
         raise _too_much(path) from err
 
@@ -198,7 +224,7 @@ def _answer(connection: socket.socket) -> None:
     path = Path(request["path"])
     parts: list[Any] = []
     try:
-        header, parts = _previewed(path) if "preview" in request else _decoded(path, request)
+        header, parts = _ANSWERS[request.get("what", "frames")](path, request)
     except MediaError as err:
         header = {"error": str(err)}
     except OSError:
@@ -210,9 +236,16 @@ def _answer(connection: socket.socket) -> None:
         connection.sendall(part)
 
 
-def _previewed(path: Path) -> tuple[Header, list[Any]]:
+def _previewed(path: Path, request: Header) -> tuple[Header, list[Any]]:
     made = make_preview(path)
     return {"how": made.how, "bytes": len(made.mp4)}, [made.mp4]
+
+
+def _traced(path: Path, request: Header) -> tuple[Header, list[Any]]:
+    found = asdict(find_traces(path))
+    png = found.pop("error_levels")
+    lists = {name: found.pop(name) for name in ("grid", "gaps", "source_types")}
+    return {"found": found, **lists, "bytes": len(png)}, [png]
 
 
 def _decoded(path: Path, request: Header) -> tuple[Header, list[Any]]:
@@ -233,6 +266,8 @@ def _header(decoded: Decoded) -> Header:
         "notes": decoded.notes,
     }
 
+
+_ANSWERS = {"frames": _decoded, "preview": _previewed, "traces": _traced}
 
 if __name__ == "__main__":
     _serve(socket.socket(fileno=sys.stdin.fileno()))

@@ -23,7 +23,7 @@ from explain.cam import Heat
 from explain.explainer import Explainer
 from explain.faithfulness import CONTROLS, ReportCard
 from explain.pipeline import ExplainOptions, Explanation, explain_face
-from explain.provenance import c2pa_manifest
+from explain.provenance import Statement, c2pa_manifest, statements, traces_of
 from explain.regions import METHOD as LIME
 from explain.report_html import ReportPicture, page
 from explain.report_json import content_of
@@ -42,6 +42,7 @@ class Report:
 
     content: Mapping[str, Any]
     pictures: Sequence[Sequence[ReportPicture]]
+    stated: Sequence[Statement] = ()  # by the file about itself
 
     # A file name may hold bytes that are no text; both formats have a way to write those.
 
@@ -51,7 +52,7 @@ class Report:
 
     def html(self, made: datetime | None = None) -> str:
         """made: when; now without it."""
-        text = page(self.content, self.pictures, _now(made).strftime("%Y-%m-%d %H:%M %Z"))
+        text = page(self.content, self.pictures, self.stated, f"{_now(made):%Y-%m-%d %H:%M %Z}")
         return text.encode(errors="xmlcharrefreplace").decode()
 
     def name(self, ending: str, made: datetime | None = None) -> str:
@@ -73,7 +74,7 @@ def build_report(
 ) -> Report:
     """Explain the most forged-looking faces of an analysis.
 
-    path: the file itself, for its Content Credentials. `progress(share, stage)` is called along the
+    path: the file itself, for what its bytes tell. `progress(share, stage)` is called along the
     way; raising in it cancels. Raises ValueError as explain_face does.
     """
     options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
@@ -91,8 +92,10 @@ def build_report(
         )
         for i in range(count)
     ]
-    content = content_of(analysis, timelines, explained, options, c2pa_manifest(path))
-    return Report(content, _pictures(explained) or [[_file_picture(analysis.media)]])
+    traces, c2pa = traces_of(path), c2pa_manifest(path)
+    content = content_of(analysis, timelines, explained, options, traces, c2pa)
+    stated = statements(traces, analysis.media.metadata, c2pa)
+    return Report(content, _pictures(explained) or [[_file_picture(analysis.media)]], stated)
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -101,6 +104,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {picture.name: picture.png for some in report.pictures for picture in some}
+    files |= {f"file{n}.png": one.png for n, one in enumerate(report.stated, 1) if one.png}
     files |= {"report.json": report.json().encode(), "report.html": report.html().encode()}
     return [write_whole(folder / name, content) for name, content in files.items()]
 

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from explain.faithfulness import BADGE
+from explain.provenance import Statement
 from explain.words import format_probability
 
 _STYLE = """
@@ -65,11 +66,16 @@ class _MarksRow:
     sentence: str = ""
 
 
-def page(content: Mapping[str, Any], pictures: Sequence[Sequence[ReportPicture]], made: str) -> str:
+def page(
+    content: Mapping[str, Any],
+    pictures: Sequence[Sequence[ReportPicture]],
+    stated: Sequence[Statement],
+    made: str,
+) -> str:
     """The whole document.
 
     content: see report_json; pictures: of each explained face, the very first of them for page one;
-    made: when.
+    stated: by the file about itself; made: when.
     """
     name = escape(content["file"]["name"])
     first = next((some[0] for some in pictures if some), None)
@@ -81,8 +87,7 @@ def page(content: Mapping[str, Any], pictures: Sequence[Sequence[ReportPicture]]
         _first_page(content, first, made),
         *faces,
         "<h2>What the file says about itself</h2><p>Listed apart: never part of the score.</p>",
-        _credentials(content["content_credentials"]),
-        _table(content["metadata"]) if content["metadata"] else "<p>No metadata.</p>",
+        *(_statement(one) for one in stated),
         "<h2>How this was made</h2>",
         _table(_made(content)),
     ]
@@ -202,10 +207,11 @@ def _marks_row(row: _MarksRow) -> str:
     )
 
 
-def _credentials(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return "<p>No Content Credentials (C2PA) could be read.</p>"
-    return "<p>Content Credentials (C2PA):</p>" + _table({k: v for k, v in found.items() if v})
+def _statement(one: Statement) -> str:
+    found = "".join(f"<p>{escape(sentence)}</p>" for sentence in one.found)
+    rows = _table(one.rows) if one.rows else ""
+    shown = _figure(ReportPicture("", one.png, one.title)) if one.png else ""
+    return f"<h3>{escape(one.title)}</h3>{found}{rows}{shown}<p><em>{escape(one.worth)}</em></p>"
 
 
 def _made(content: Mapping[str, Any]) -> dict[str, Any]:

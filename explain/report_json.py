@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detector import __version__
+from detector.decoding import Traces
 from detector.types import Analysis, FaceAnalysis, Verdict
 from explain.cam import Heat
 from explain.faithfulness import ReportCard
@@ -33,6 +34,7 @@ def content_of(
     timelines: Sequence[Timeline],
     explained: Sequence[Explanation],
     options: ExplainOptions,
+    traces: Traces | None,
     c2pa: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The JSON of a report: no times, no dates, floats rounded.
@@ -61,7 +63,22 @@ def content_of(
         ],
         "metadata": dict(sorted(media.metadata.items())),
         "content_credentials": c2pa,
+        "traces": None if traces is None else _traces(traces),
         "limits": [*LIMITS[:-1], *media.notes, LIMITS[-1]],
+    }
+
+
+def _traces(traces: Traces) -> dict[str, Any]:
+    """What the file's bytes tell; None: not looked for, or not measured."""
+    grid, gaps = traces.grid, traces.gaps
+    return {
+        "c2pa_present": traces.c2pa,
+        "c2pa_claim_generator": traces.claim_generator or None,
+        "c2pa_source_types": list(traces.source_types),
+        "jpeg_quality": traces.jpeg_quality,
+        "jpeg_subsampling": traces.jpeg_subsampling or None,
+        "jpeg_grid_xy": None if grid is None else list(grid),
+        "jpeg_gaps": None if gaps is None else {"found": gaps[0], "read": gaps[1]},
     }
 
 

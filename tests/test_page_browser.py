@@ -281,7 +281,10 @@ def test_names_and_tags_of_a_file_are_text_on_the_page_and_in_the_report(
     analysed(page, path)
     page.click("button:has-text('What the file says about itself')")
     page.wait_for_selector("#lens-metadata table")
-    assert "<script>window.owned=1</script>" in page.inner_text("#lens-metadata")
+    about = page.inner_text("#lens-metadata")
+    assert "<script>window.owned=1</script>" in about
+    assert "None: this file carries no C2PA manifest." in about and "JPEG compression" in about
+    assert pixels(page, "#lens-metadata") == [512, 512]  # the error levels
     media = replace(analysis_of([astronaut()]).media, name=path.name, metadata={"Software": evil})
     nobody = Analysis(media, (), Verdict(Label.NO_FACE, evil), detector().info)
     report = chromium.new_page()

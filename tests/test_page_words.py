@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explain_faces import astronaut
 from page_tools import session, session_of
 
+from detector.decoding import Traces
 from detector.profile import Thresholds
 from detector.types import Label, ModelInfo, Verdict
+from explain import figures
 from explain.cam import EVIDENCE_MAP
 from explain.faithfulness import Curves, Grade, ReportCard
+from explain.provenance import statements
 from explain.server import markup
 from explain.server.service import (
     Choice,
@@ -249,12 +253,14 @@ def test_names_from_outside_are_escaped():
     assert markup.table({}, "Nothing <here>.") == '<p class="lens-small">Nothing &lt;here&gt;.</p>'
 
 
-def test_metadata_and_content_credentials_are_listed():
-    listed = cards.metadata({"Software": "<b>"}, {"issuer": "A & B", "title": None})
-    assert "<td>&lt;b&gt;</td>" in listed
-    assert '<th scope="row">Content Credentials: issuer</th><td>A &amp; B</td>' in listed
-    assert "title" not in listed
-    assert "No Content Credentials (C2PA) could be read." in cards.metadata({}, None)
+def test_what_the_file_says_about_itself_is_listed():
+    found = Traces(True, "<i>Studio", (), "PNG", error_levels=figures.png(astronaut()))
+    said = statements(found, {"Software": "<b>"}, {"issuer": "A & B", "title": None})
+    listed = cards.about_file(said)
+    assert "<td>&lt;b&gt;</td>" in listed and "&lt;i&gt;Studio" in listed
+    assert '<th scope="row">issuer</th><td>A &amp; B</td>' in listed and "title" not in listed
+    assert listed.count("<section") == 4 and listed.count("<img") == 1
+    assert "no sign of a forgery" in listed
 
 
 def test_captions_name_the_frame_and_say_when_it_was_not_seen():

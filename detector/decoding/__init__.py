@@ -21,6 +21,7 @@ from detector.decoding.common import (
 )
 from detector.decoding.pictures import decode_picture
 from detector.decoding.preview import Preview, make_preview
+from detector.decoding.traces import Traces, find_traces
 
 __all__ = [
     "MAX_PIXELS",
@@ -30,7 +31,9 @@ __all__ = [
     "MAX_VIDEO_SIDE_PX",
     "Decoded",
     "Preview",
+    "Traces",
     "decode",
+    "find_traces",
     "make_preview",
     "unreadable",
 ]

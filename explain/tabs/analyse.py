@@ -19,13 +19,13 @@ from detector.decide import asked_thresholds, deciding_face
 from detector.types import Analysis
 from explain import figures
 from explain.lab.examples import EXAMPLES, thumbnail
-from explain.provenance import c2pa_manifest
 from explain.server import markup
 from explain.server.address import address_js
 from explain.server.faults import spoken
 from explain.server.service import Cancelled, Choice, Service, Session
 from explain.server.widgets import QUIET, Update
 from explain.tabs import cards, clip, preview
+from explain.tabs.about import AboutFile
 from explain.tabs.beforehand import analysed, finished, headline, shown_first
 from explain.tabs.on_demand import OnDemand
 from explain.tabs.panel import FramePanel
@@ -72,8 +72,8 @@ class Answer:
     face: gr.Radio
     player: gr.HTML
     timeline: gr.HTML
-    metadata: gr.HTML
     body: gr.Column
+    tags: gr.State  # of the file, once it was analysed
     token: gr.State  # of the Session in Service.sessions
     chosen: gr.State  # the Choice that the panel shows
 
@@ -85,16 +85,13 @@ def build(service: Service) -> gr.File:
             inputs = _lay_out_inputs(service)
         with gr.Column(scale=5, min_width=320):
             answer = _lay_out_answer()
-            with answer.body:
+            about = AboutFile()
+            with answer.body.render():
                 panel = FramePanel(service)
                 on_demand = OnDemand(
                     service, answer.token, answer.chosen, answer.status, panel.words
                 )
-                with gr.Accordion(
-                    "What the file says about itself (not part of the score)", open=False
-                ):
-                    answer.metadata.render()
-    tab = AnalyseTab(service, inputs, answer, panel, on_demand)
+    tab = AnalyseTab(service, inputs, answer, about, panel, on_demand)
     tab.wire_inputs()
     tab.wire_run()
     tab.wire_choice()
@@ -139,13 +136,13 @@ def _lay_out_answer() -> Answer:
     with gr.Row(elem_id="lens-top"):  # side by side where there is room
         verdict = gr.HTML(elem_id="lens-verdict")
         player = gr.HTML(visible=False, elem_id="lens-player")
-    with gr.Column(visible=False, elem_id="lens-body") as body:
-        face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
-        timeline = gr.HTML(visible=False, elem_id="lens-line")
-    metadata = gr.HTML(elem_id="lens-metadata", render=False)
+    face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
+    timeline = gr.HTML(visible=False, elem_id="lens-line")
+    body = gr.Column(visible=False, elem_id="lens-body", render=False)
+    tags = gr.State(None)
     chosen = gr.State(Choice(face=0, frame=0))
     return Answer(
-        status, welcome, verdict, face, player, timeline, metadata, body, token, chosen
+        status, welcome, verdict, face, player, timeline, body, tags, token, chosen
     )  # fmt: skip
 
 
@@ -160,6 +157,7 @@ class AnalyseTab:
     service: Service
     inputs: Inputs
     answer: Answer
+    about: AboutFile
     panel: FramePanel
     on_demand: OnDemand
 
@@ -189,7 +187,7 @@ class AnalyseTab:
         "multiple" throughout: a run that waits for its turn must not swallow the next one.
         """
         inputs, answer = self.inputs, self.answer
-        emptied = [*vars(answer).values(), *self.panel.outputs]
+        emptied = [*vars(answer).values(), *self.about.outputs, *self.panel.outputs]
         on_demand = [*self.on_demand.outputs, *self.on_demand.report, self.on_demand.method]
         running = gr.on(
             [inputs.file.change, inputs.model.input],
@@ -211,6 +209,7 @@ class AnalyseTab:
         running.success(None, js=SCROLL_JS, **QUIET)
         running.then(self._end, None, inputs.stop, queue=False, trigger_mode="multiple", **QUIET)
         self._show_chosen_after(running.success)
+        self.about.read_after(running.success, inputs.file, answer.tags)
         preview.build_after(running.success, self.service, answer.token, answer.player)
         inputs.stop.click(
             self._cancel,
@@ -229,9 +228,13 @@ class AnalyseTab:
             self.answer.welcome: gr.HTML(visible=path is None),
             self.answer.verdict: "",
             self.answer.player: gr.HTML("", visible=False),
+            self.answer.face: gr.Radio(visible=False),
+            self.answer.timeline: gr.HTML("", visible=False),
             self.answer.body: gr.Column(visible=False),
+            self.answer.tags: None,
             self.answer.token: None,
             self.answer.status: markup.note(HELLO if path is None else " "),
+            **self.about.cleared(),
             **self.panel.cleared(),
         }
 
@@ -283,17 +286,16 @@ class AnalyseTab:
         update: Update = {
             answer.status: markup.heard(heard),
             answer.verdict: card + cards.not_looked_at(analysis.media),
+            answer.tags: dict(analysis.media.metadata),
         }
         if not analysis.faces:
             return update
         names = [(cards.face_name(face), i) for i, face in enumerate(analysis.faces)]
         is_clip = analysis.media.kind == "video"
-        metadata = cards.metadata(analysis.media.metadata, c2pa_manifest(session.path))
         return {
             **update,
             answer.face: gr.Radio(names, value=0, visible=len(names) > 1),
             answer.player: gr.HTML(clip.player(session.path) if is_clip else "", visible=is_clip),
-            answer.metadata: metadata,
             answer.body: gr.Column(visible=True),
             answer.token: self.service.sessions.keep(session),
             **self._face(session, 0),

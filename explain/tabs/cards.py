@@ -15,6 +15,7 @@ from typing import Any
 
 from detector.profile import Thresholds
 from detector.types import FaceAnalysis, Label, Media, ModelInfo, Verdict
+from explain.provenance import Statement
 from explain.server import markup
 from explain.words import format_probability
 
@@ -220,13 +221,18 @@ def _data(png: bytes) -> str:
     return f"data:image/png;base64,{b64encode(png).decode()}"
 
 
-def metadata(tags: Mapping[str, str], credentials: Mapping[str, Any] | None) -> str:
-    """What the file says about itself: its tags, and its Content Credentials (C2PA) in short."""
-    stated = {
-        f"Content Credentials: {name}": str(value)
-        for name, value in (credentials or {}).items()
-        if value
-    }
-    return markup.table(tags, "This file carries no metadata.") + markup.table(
-        stated, "No Content Credentials (C2PA) could be read."
+def about_file(said: Sequence[Statement]) -> str:
+    """What the file says about itself, each with what it is worth."""
+    return "".join(_statement(one) for one in said)
+
+
+def _statement(one: Statement) -> str:
+    rows = markup.table(one.rows, "") if one.rows else ""
+    shown = ""
+    if one.png:
+        shown = f'<img alt="{escape(one.title)}" src="{_data(one.png)}">'
+    return (
+        f'<section class="lens-stated"><h4>{escape(one.title)}</h4>'
+        f"{markup.sentences(one.found)}{rows}{shown}"
+        f'<p class="lens-small">{escape(one.worth)}</p></section>'
     )
