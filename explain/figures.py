@@ -384,3 +384,10 @@ def png(rgb: Rgb) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, format="PNG", optimize=False)
     return buffer.getvalue()
+
+
+def jpeg(rgb: Rgb) -> bytes:
+    """The picture as a small JPEG, for tables of many."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format="JPEG", quality=82)
+    return buffer.getvalue()

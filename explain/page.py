@@ -26,7 +26,7 @@ from explain.server import api, style
 from explain.server.files import ForgetfulBlocks, own_names
 from explain.server.guard import Guard, Nameless
 from explain.server.service import Service, offered_models
-from explain.tabs import analyse, beforehand, compression, forgery, learn, links, model
+from explain.tabs import analyse, beforehand, compression, forgery, learn, links, model, several
 
 TITLE = PROGRAM
 LEAD = (
@@ -36,6 +36,7 @@ LEAD = (
 # name in the address, name on the page
 TABS = {
     "analyse": "Analyse",
+    "several": "Several files",
     "compression": "Compression",
     "forgery": "Forgery lab",
     "learn": "Learn",
@@ -60,6 +61,8 @@ def build_app(service: Service) -> ForgetfulBlocks:
             by_name = {name: gr.Tab(label, id=name) for name, label in TABS.items()}
         with by_name["analyse"]:
             file = analyse.build(service)
+        with by_name["several"]:
+            several.build(service, MAX_UPLOAD_MB)
         with by_name["compression"]:
             compression.build(service)
         with by_name["forgery"]:

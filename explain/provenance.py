@@ -85,7 +85,7 @@ def statements(
             "higher quality cannot be seen.",
         ),
         Statement(
-            "Error level analysis",
+            "What one more saving changes (error level analysis)",
             (_levels(png),),
             "Can show a part that was compressed otherwise than the rest. Edges, text and strong "
             "colours always shine, and in a picture saved many times nothing does: it proves "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detector.errors import ScanError, text_of
 from detector.scan.rows import FIELDS, Row
+from detector.scan.tables import schema
 
 ROWS = 10_000  # of the journal read at a time when the table is written
 
@@ -99,14 +100,12 @@ class Journal:
         import pyarrow as pa
         from pyarrow import parquet
 
-        kinds = {"TEXT": pa.string(), "REAL": pa.float64(), "INTEGER": pa.int64()}
-        schema = pa.schema([(name, kinds[kind]) for name, kind in FIELDS.items()])
-        partial = self.files[-1]
+        columns, partial = schema(), self.files[-1]
         cursor = self.db.execute("SELECT * FROM rows ORDER BY path")
-        with parquet.ParquetWriter(partial, schema) as writer:
+        with parquet.ParquetWriter(partial, columns) as writer:
             while rows := cursor.fetchmany(ROWS):
                 writer.write_table(
-                    pa.table(dict(zip(FIELDS, zip(*rows, strict=True), strict=True)), schema)
+                    pa.table(dict(zip(FIELDS, zip(*rows, strict=True), strict=True)), columns)
                 )
         os.replace(partial, self.out)
         (errors,) = self.db.execute(

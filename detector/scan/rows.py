@@ -52,10 +52,16 @@ class Job:
 
 def scan_file(detector: Detector, path: str, frames: int) -> Row:
     """Analyse one file and return its row; whatever goes wrong with it is in the row."""
-    start = time.perf_counter()
+    return scanned(detector, path, frames)[0]
+
+
+def scanned(detector: Detector, path: str, frames: int, **more: Any) -> tuple[Row, Analysis | None]:
+    """The same with the analysis, if there is one. more: arguments of Detector.analyze."""
+    start, analysis = time.perf_counter(), None
     row = blank_row(path, frames, detector.info.name, detector.info.sha256)
     try:
-        row |= _answer(detector.analyze(path, frames))
+        analysis = detector.analyze(path, frames, **more)
+        row |= _answer(analysis)
     except DetectorError as err:
         row |= {"error_type": type(err).__name__, "error_message": str(err)}
     # among a million files one meets an error that nobody foresaw; the others still want rows
@@ -64,7 +70,7 @@ def scan_file(detector: Detector, path: str, frames: int) -> Row:
             "error_type": type(err).__name__,
             "error_message": f"{row['file']} could not be analysed.",
         }
-    return row | {"seconds": round(time.perf_counter() - start, 4)}
+    return row | {"seconds": round(time.perf_counter() - start, 4)}, analysis
 
 
 def _answer(analysis: Analysis) -> Row:
