@@ -84,7 +84,7 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
     own_names()
     page = build_app(service)
     limits: dict[str, Any] = {
-        "most_bytes": (MAX_UPLOAD_MB + 1) << 20,
+        "most_mb": MAX_UPLOAD_MB,
         "most_waiting": MAX_WAITING,
         "waiting": page.waiting,
     }

@@ -237,6 +237,32 @@ def test_the_report_is_what_the_api_gives(page, page_url, files):
     client.close()
 
 
+def test_several_files_are_sorted_compared_and_downloaded(page, files, tmp_path):
+    page.set_viewport_size(PHONE)
+    some = [tmp_path / "10.png", tmp_path / "90.png", files["garbage"]]
+    for path in some[:2]:
+        Image.new("RGB", (8, 8)).save(path)
+    page.wait_for_selector(".lens-finished")  # clicks are heard by now
+    page.click("button[role=tab]:has-text('Several files')")
+    page.set_input_files("#lens-several-files input[type=file]", [str(path) for path in some])
+    page.wait_for_selector("#lens-several-files :text('garbage')")
+    page.click("#lens-several-go")
+    page.wait_for_selector("#lens-several-shown section")
+    shown = page.locator("#lens-several-table tbody tr th")
+    assert shown.all_inner_texts() == ["10.png", "90.png", "garbage.jpg"]
+    score = page.locator("#lens-several-table th button:has-text('Score')")
+    score.click()  # the highest first, what has none last
+    assert shown.all_inner_texts() == ["90.png", "10.png", "garbage.jpg"]
+    score.press("Enter")
+    assert shown.all_inner_texts() == ["10.png", "90.png", "garbage.jpg"]
+    one, two = (part.bounding_box() for part in page.locator(".lens-pair > section").all())
+    assert one["y"] == two["y"] and one["x"] < two["x"]  # side by side on a phone, too
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    with page.expect_download() as download:
+        page.click(".lens-downloads a:has-text('CSV')")
+    assert "90.png" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
 def test_a_report_fits_a_phone_and_its_first_page_a_sheet_of_paper(chromium):
     two = Explainer(detector(), "video")
     long_name = "a-very-long-name-without-a-break-" * 6 + ".mp4"

@@ -15,7 +15,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-MAX_JSON_BYTES = 1 << 20  # what the page and its API send besides files
+MAX_JSON_MB = 1  # what the page and its API send besides files
+FORM_BYTES = 1 << 16  # around the files
 FILES = ("/upload", "/process_recording")  # the ends of the paths that take files
 ASKS = ("/queue/join", "/call/")  # in the paths that put a request in line
 RESTARTING = "The page is being restarted. Please try again in a minute."
@@ -53,12 +54,12 @@ class Guard:
         self,
         app: Callable[..., Awaitable[None]],
         service: Service,
-        most_bytes: int,
+        most_mb: int,
         most_waiting: int,
         waiting: Callable[[], int],
     ) -> None:
-        """most_bytes: of an upload. waiting: how many requests are in line."""
-        self.app, self.service, self.most_bytes = app, service, most_bytes
+        """most_mb: of an upload. waiting: how many requests are in line."""
+        self.app, self.service, self.most_mb = app, service, most_mb
         self.most_waiting, self.waiting = most_waiting, waiting
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -98,11 +99,13 @@ class Guard:
             return 503, RESTARTING
         if any(part in path for part in ASKS) and self.waiting() >= self.most_waiting:
             return 503, BUSY.format(self.most_waiting)
-        most = self.most_bytes if path.rstrip("/").endswith(FILES) else MAX_JSON_BYTES
+        most_mb = self.most_mb if path.rstrip("/").endswith(FILES) else MAX_JSON_MB
         length = dict(scope["headers"]).get(b"content-length", b"")
         if not length.isdigit():
             return 411, "The length of a request must be stated."
-        return (413, f"At most {most} bytes are taken.") if int(length) > most else None
+        if int(length) > (most_mb << 20) + FORM_BYTES:
+            return 413, f"At most {most_mb} MB are taken at a time."
+        return None
 
 
 async def _whole(receive: Receive) -> tuple[bytes, Receive]:

@@ -28,7 +28,8 @@ MOST_FILES = 50  # a minute or two of photos on two cores
 THUMBNAIL_PX, PICTURE_PX = 96, 480  # longer sides
 HELLO = (
     "Each file gets one row; click a heading to sort. At most {files} files, together at most "
-    "{mb} MB. For more, there is the command: deepfake-lens scan FOLDER --out table.parquet"
+    "{mb} MB. For more, there is the command `deepfake-lens scan FOLDER --out table.parquet`. "
+    "**Each answer is a statistical impression of one file, never evidence against a person.**"
 )
 
 
@@ -39,8 +40,12 @@ def build(service: Service, most_mb: int) -> None:
         label="Photos and clips", file_count="multiple", elem_id="lens-several-files", height=150
     )
     with gr.Row():
-        start = gr.Button("Look at all", variant="primary", elem_id="lens-several-go")
-        stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="lens-several-stop")
+        start = gr.Button(
+            "Look at all", variant="primary", elem_id="lens-several-go", min_width=120
+        )
+        stop = gr.Button(
+            "Stop", variant="stop", interactive=False, elem_id="lens-several-stop", min_width=90
+        )
     status = gr.HTML(markup.note(" "), elem_id="lens-several-status")
     table = gr.HTML(js_on_load=listing.SORT_JS, elem_id="lens-several-table")
     with gr.Column(visible=False, elem_id="lens-several-pair") as compared:
@@ -185,9 +190,9 @@ def pictures(analysis: Analysis) -> tuple[bytes, bytes]:
 
 def side_by_side(found: Sequence[Looked], left: int | None, right: int | None) -> str:
     """Two of the files, as HTML; nothing where they are not there."""
-    if left is None or right is None or not 0 <= max(left, right) < len(found):
+    if left not in range(len(found)) or right not in range(len(found)):
         return ""
-    return listing.pair([found[left], found[right]])
+    return listing.pair([found[left], found[right]])  # type: ignore[index] # not None
 
 
 def _run_of(request: gr.Request) -> str:
