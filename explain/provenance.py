@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.decoding import Traces
-from detector.decoding.traces import AMPLIFIED, RESAVE_QUALITY
+from detector.decoding.traces import AMPLIFIED, LOSSLESS, RESAVE_QUALITY
 from detector.errors import MediaError
 from detector.media import open_traces
 
@@ -25,7 +25,6 @@ _SIGNATURE = {
 _OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
 ENOUGH_GAPS = 3  # frequencies: none was found in pictures saved once, most in those saved twice
-LOSSLESS = ("PNG", "BMP", "TIFF", "GIF")  # these have no grid of their own
 # IPTC's digital source types, the frequent ones
 SOURCES = {
     "trainedAlgorithmicMedia": "made by an AI model (trainedAlgorithmicMedia)",
@@ -131,6 +130,8 @@ def _history(traces: Traces | None) -> tuple[str, ...]:
 
 
 def _grid(traces: Traces) -> str:
+    if traces.format != "JPEG" and traces.format not in LOSSLESS:
+        return f"Grids of 8 x 8 blocks are not looked for in a {traces.format}."
     if traces.grid is None:
         return "No grid of 8 x 8 blocks stands out."
     x, y = traces.grid

@@ -126,6 +126,14 @@ def test_turned_grey_and_deep_pictures_are_read(tmp_path: Path) -> None:
     assert find_traces(tmp_path / "b.jpg").jpeg_subsampling == ""
     Image.fromarray(astronaut()).convert("CMYK").save(tmp_path / "c.jpg")
     assert find_traces(tmp_path / "c.jpg").jpeg_quality == 75
+    (tmp_path / "e.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-2])  # no end marker
+    assert find_traces(tmp_path / "e.jpg").jpeg_quality == 75
+    Image.fromarray(astronaut()).save(tmp_path / "f.webp")
+    webp = find_traces(tmp_path / "f.webp")
+    assert (webp.format, webp.grid, webp.jpeg_quality) == ("WEBP", None, None)
+    assert statements(webp, {}, None)[2].found == (
+        "Grids of 8 x 8 blocks are not looked for in a WEBP.",
+    )
     Image.fromarray(np.full((9, 9), 60_000, np.uint16)).save(tmp_path / "d.png")
     assert find_traces(tmp_path / "d.png").format == "PNG"
 

@@ -25,7 +25,7 @@ _GENERATOR_KEYS = (b"claim_generator_info", b"claim_generator")
 
 
 def manifest_store(path: Path) -> bytes | None:
-    """The file's C2PA manifest store (JUMBF), at most MAX_STORE_BYTES of it; empty where it has none.
+    """The file's C2PA manifest store (JUMBF), at most MAX_STORE_BYTES; empty where it has none.
 
     None for a kind of file in which it is not looked for. Raises OSError.
     """

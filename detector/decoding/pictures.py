@@ -42,7 +42,7 @@ _IMAGE_FORMATS = tuple(  # never EPS and the like, which run code; older builds 
     for name in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
     if name in Image.OPEN
 )
-_JPEGS = ("JPEG", "MPO")
+JPEGS = ("JPEG", "MPO")
 _HEIC_BRANDS = (b"hei", b"hev", b"mif", b"msf")
 # a TIFF's or MPO's further pages are no animation
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
@@ -85,7 +85,7 @@ def decode_picture(path: Path, n_frames: int) -> Decoded | None:
         try:
             _go_to_photo(image)
             check_size(path.name, *image.size)
-            if image.format in _JPEGS and lacks_end(path):
+            if image.format in JPEGS and lacks_end(path):
                 image = _ended(path)
             image.load()
         except DAMAGE as err:

@@ -8,13 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, JpegImagePlugin
 
+from detector.decoding.common import DAMAGE
 from detector.decoding.credentials import claim_generator, manifest_store, source_types
-from detector.decoding.pictures import decode_picture
+from detector.decoding.pictures import JPEGS, decode_picture
+from detector.decoding.raw import is_raw
 
 Luma = NDArray[np.float32]  # (H, W), 0 to 255
 
@@ -31,6 +34,7 @@ GAP_SHARE = 0.02  # of all coefficients, in rises: measured 0 in pictures saved 
 RESAVE_QUALITY = 90  # of the error level analysis
 AMPLIFIED = 15  # how many times its differences are shown
 LEVELS_PX = 720  # longer side of its picture
+LOSSLESS = ("PNG", "BMP", "TIFF", "GIF")  # these have no grid of their own
 _MAX_BIN = 255
 
 # (8, 8) float32: the orthonormal DCT-II
@@ -83,23 +87,29 @@ def find_traces(path: Path) -> Traces:
     if decoded is None or decoded.kind != "image":
         return Traces(*stated)
     rgb = Image.fromarray(decoded.frames[0].rgb)
-    with Image.open(path) as image:  # what it is was checked above
-        format_name = image.format or ""
-        quality = subsampling = table = None
-        if isinstance(image, JpegImagePlugin.JpegImageFile):
-            table = _luma_table(image)
-            quality, subsampling = _quality_of(table), _subsampling(image)
-            image.draft("L", image.size)  # the stored luma, not a conversion from RGB
-        luma = np.asarray(image.convert("L"), np.float32)
-    return Traces(
-        *stated,
-        format_name,
-        quality,
-        subsampling or "",
-        grid_of(luma),
-        None if table is None else gaps_of(luma, table),
-        error_levels(rgb),
-    )
+    levels = error_levels(rgb)
+    if is_raw(path):  # the JPEG inside it is the camera's
+        return Traces(*stated, "raw photo", error_levels=levels)
+    name = decoded.tags.get("Format", "")
+    if name in JPEGS:
+        return Traces(*stated, "JPEG", **_of_jpeg(path), error_levels=levels)
+    # other formats that lose something have a grid of their own, of other sizes
+    grid = grid_of(np.asarray(rgb.convert("L"), np.float32)) if name in LOSSLESS else None
+    return Traces(*stated, name, grid=grid, error_levels=levels)
+
+
+def _of_jpeg(path: Path) -> dict[str, Any]:
+    """Quality, subsampling, grid and gaps of a JPEG; no grid and gaps where it breaks off."""
+    with Image.open(path, formats=JPEGS) as image:
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        table = _luma_table(image)
+        found = {"jpeg_quality": _quality_of(table), "jpeg_subsampling": _subsampling(image)}
+        image.draft("L", image.size)  # the stored luma, not a conversion from RGB
+        try:
+            luma = np.asarray(image.convert("L"), np.float32)
+        except DAMAGE:
+            return found
+    return {**found, "grid": grid_of(luma), "gaps": gaps_of(luma, table)}
 
 
 # --------------------------------------------------------------------------------------------------

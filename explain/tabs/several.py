@@ -1,4 +1,4 @@
-"""Several files at once: one row each, as `deepfake-lens scan` writes them, and two side by side."""
+"""Several files at once: a row each, as `deepfake-lens scan` writes them; two side by side."""
 
 from __future__ import annotations
 
