@@ -17,6 +17,7 @@ from detector.types import FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
 MIN_JUDGED_FACE_PX = 48  # below this a face crop is mostly interpolation
 # spread of the crop's Laplacian (grey levels) under which no detail is left to judge
 MIN_SHARPNESS = 4.0
+MAX_MISSING = 0.3  # share of the face's box outside the picture above which too little is left
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
 MIN_STRETCH = 6  # sampled frames in a row that can be called a forged part: a quarter of a clip's
 # faces smaller than this share of the subject are listed but have no say in the file's answer
@@ -102,6 +103,12 @@ def _unfit(crops: Sequence[FaceCrop], min_frames: int) -> str | None:
         )
     if float(np.median([sharpness(crop.rgb) for crop in crops])) < MIN_SHARPNESS:
         return "The face is too blurred: no fine detail is left to judge."
+    missing = float(np.median([crop.missing for crop in crops]))
+    if missing > MAX_MISSING:
+        return (
+            f"The picture's edge cuts off too much of the face: {missing:.0%}, at most "
+            f"{MAX_MISSING:.0%} may be missing."
+        )
     if len(crops) < min_frames:
         return f"The face is seen in too few frames: {len(crops)}, {min_frames} are needed."
     return None

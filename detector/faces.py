@@ -221,6 +221,7 @@ class FaceFinder:
                     (x - size / 2, y - size / 2, x + size / 2, y + size / 2),
                     NEAR_PX,
                     NEAR,
+                    cv2.BORDER_REPLICATE,  # mirrored, a face at the edge would be found twice
                 )
             )
         searched = self._search(np.stack([crop for crop, _ in cuts]), NEAR_PX / NEAR / 2)
@@ -319,7 +320,14 @@ def people_of(
 def _crop(frame: Frame, face: Detection) -> FaceCrop:
     rgb, to_frame = cut_square(frame.rgb, face.box_xyxy_px)
     return FaceCrop(
-        rgb, to_frame, frame.index, frame.t, face.box_xyxy_px, face.landmarks_px, face.confidence
+        rgb,
+        to_frame,
+        frame.index,
+        frame.t,
+        face.box_xyxy_px,
+        face.landmarks_px,
+        face.confidence,
+        (frame.rgb.shape[1], frame.rgb.shape[0]),
     )
 
 
@@ -328,13 +336,15 @@ def cut_square(
     box_xyxy_px: Box,
     size_px: int = CROP_PX,
     margin: float = CROP_MARGIN,
+    border: int = cv2.BORDER_REFLECT_101,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Cut the square around a face box; return the crop and its affine back to the frame.
 
     rgb: (H, W, 3) uint8. The square is centred on the box, its side is margin x the box's longer
-    side; what lies outside the frame repeats the border. Returns ((size, size, 3) uint8, (2, 3)
-    float32 mapping crop pixel centres to frame pixel centres). Large faces are averaged down first
-    (area), so no aliasing passes for a forgery's trace. Raises ValueError on an empty box.
+    side; what lies outside the frame mirrors it, or as OpenCV's `border` says. Returns
+    ((size, size, 3) uint8, (2, 3) float32 mapping crop pixel centres to frame pixel centres). Large
+    faces are averaged down first (area), so no aliasing passes for a forgery's trace. Raises
+    ValueError on an empty box.
     """
     x0, y0, x1, y1 = box_xyxy_px
     side = margin * max(x1 - x0, y1 - y0)
@@ -368,6 +378,6 @@ def cut_square(
         back,
         (size_px, size_px),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        borderMode=border,
     )
     return crop, to_frame

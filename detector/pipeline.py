@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from detector.types import (
     Analysis,
     Evidence,
     FaceAnalysis,
+    FaceCrop,
     FaceTrack,
     Kind,
     Media,
@@ -172,39 +174,55 @@ class Detector:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
 
     @torch.inference_mode()
-    def predict_clip(self, crops: NDArray[np.uint8]) -> ClipLogits:
+    def predict_clip(
+        self, crops: NDArray[np.uint8], inside: NDArray[np.bool_] | None = None
+    ) -> ClipLogits:
         """CLIP's logits of (N, CROP_PX, CROP_PX, 3) uint8 crops.
 
-        Raises ValueError without a crop and RuntimeError where the model has one network.
+        inside: (N, CROP_PX, CROP_PX), which pixels lie in the frame (FaceCrop.inside); the others
+        are left out. Raises ValueError without a crop and RuntimeError where the model has one
+        network.
         """
         if len(crops) == 0:
             raise ValueError("expected at least one crop, but got none")
         if (clip := self.clip) is None:
             raise RuntimeError("This model has one network.")
 
+        whole = inside is None or bool(inside.all())
+        # as RGBA, whose alpha says what is inside, where anything is not
+        pixels = crops if whole else np.concatenate([crops, inside[..., None]], axis=3)  # type: ignore[index]
+
         def answer(batch: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
+            seen = None if whole else torch.from_numpy(batch[..., 3] > 0).to(self.device)
             with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-                out = clip(self.tensor(batch).contiguous())
+                out = clip(self.tensor(batch[..., :3]).contiguous(), seen)
             return out.manipulated.float().cpu().numpy(), out.generated.float().cpu().numpy()
 
-        columns = zip(*self._in_batches(answer, crops), strict=True)
+        columns = zip(*self._in_batches(answer, pixels), strict=True)
         return ClipLogits(*(np.concatenate(column) for column in columns))
 
-    def score(self, crops: NDArray[np.uint8], *, kind: Kind) -> NDArray[np.float32]:
+    def score(
+        self, crops: NDArray[np.uint8], *, kind: Kind, inside: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         """Logits (N,) of (N, CROP_PX, CROP_PX, 3) uint8 crops: of both networks, where the model
-        has two, as the verdict reads them.
+        has two, as the verdict reads them. inside: see `predict_clip`.
 
         `predict` gives the two-stream network's alone, which is what its maps explain.
         """
-        return self.fuse(self.predict(crops, kind=kind).logits, crops, kind=kind)
+        return self.fuse(self.predict(crops, kind=kind).logits, crops, kind=kind, inside=inside)
 
     def fuse(
-        self, logits: NDArray[np.float32], crops: NDArray[np.uint8], *, kind: Kind
+        self,
+        logits: NDArray[np.float32],
+        crops: NDArray[np.uint8],
+        *,
+        kind: Kind,
+        inside: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """The two-stream network's logits (N,) of crops with CLIP's added, where there is CLIP."""
         if (fusion := self.profiles[kind].fusion) is None:
             return logits
-        clip = self.predict_clip(crops)
+        clip = self.predict_clip(crops, inside)
         return fusion.fuse(logits, clip.manipulated, clip.generated)
 
     @torch.inference_mode()
@@ -332,8 +350,10 @@ class Detector:
             return [None] * len(tracks)
         most = max(2, min(profile.fusion.clip_frames, MOST_CLIP_CROPS // len(tracks)))
         chosen = [spread(range(len(track.crops)), most) for track in tracks]
-        crops = [t.crops[i].rgb for t, some in zip(tracks, chosen, strict=True) for i in some]
-        seen, start, answers = self.predict_clip(np.stack(crops)), 0, []
+        crops = [t.crops[i] for t, some in zip(tracks, chosen, strict=True) for i in some]
+        inside = np.stack([crop.inside for crop in crops])
+        seen = self.predict_clip(np.stack([crop.rgb for crop in crops]), inside)
+        start, answers = 0, []
         for track, some in zip(tracks, chosen, strict=True):
             t = np.array([crop.t for crop in track.crops])
             answers.append(seen.part(start, len(some)).at(t, t[some]))
@@ -370,14 +390,22 @@ class Detector:
         frames = logits.tolist()
         verdict = judge_face(logit, track.crops, profile, p_reencoded, frames, traces, asked)
         evidence = tuple(
-            Evidence(float(frame), heat, embedding)
-            for frame, heat, embedding in zip(logits, own.maps, own.embeddings, strict=True)
+            Evidence(float(frame), _inside(heat, crop), embedding)
+            for frame, heat, embedding, crop in zip(
+                logits, own.maps, own.embeddings, track.crops, strict=True
+            )
         )
         if traces is None:
             return FaceAnalysis(track, evidence, p_frames, verdict)
         return FaceAnalysis(
             track, evidence, p_frames, verdict, traces.manipulated, traces.generated
         )
+
+
+def _inside(heat: NDArray[np.float32], crop: FaceCrop) -> NDArray[np.float32]:
+    """A map of a crop without what lies outside the frame, where it says neither."""
+    seen = cv2.resize(crop.inside.astype(np.uint8), heat.shape, interpolation=cv2.INTER_AREA)
+    return np.where(seen > 0, heat, np.float32(0))
 
 
 def _noted(verdict: Verdict, turned_deg: int) -> Verdict:

@@ -89,6 +89,7 @@ def _crop_turned_back(crop: FaceCrop, back: NDArray[np.float64]) -> FaceCrop:
         to_frame=to_frame.astype(np.float32),
         box_xyxy_px=(x0, y0, x1, y1),
         landmarks_px=(crop.landmarks_px @ linear.T + shift).astype(np.float32),
+        frame_px=crop.frame_px if crop.frame_px is None or back[0, 0] else crop.frame_px[::-1],
     )
 
 

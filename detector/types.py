@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -104,6 +105,7 @@ class FaceCrop:
     landmarks_px: NDArray[np.float32]
     # MTCNN's probability in [0, 1]; 0.0 where the box was interpolated between detections
     confidence: float
+    frame_px: tuple[int, int] | None = None  # the frame's width and height; None: all is inside it
 
     def __post_init__(self) -> None:
         _expect_array(self.rgb, (None, None, 3), np.uint8, "rgb")
@@ -118,6 +120,28 @@ class FaceCrop:
         """The face box's longer side in frame pixels."""
         x0, y0, x1, y1 = self.box_xyxy_px
         return max(x1 - x0, y1 - y0)
+
+    @property
+    def missing(self) -> float:
+        """Share of the face box that lies outside the frame."""
+        if self.frame_px is None:
+            return 0.0
+        x0, y0, x1, y1 = self.box_xyxy_px
+        width, height = self.frame_px
+        inside = max(0.0, min(x1, width) - max(x0, 0.0)) * max(0.0, min(y1, height) - max(y0, 0.0))
+        return 1 - inside / ((x1 - x0) * (y1 - y0))
+
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """(S, S): which of the crop's pixels lie in the frame; the others only mirror those."""
+        side = self.rgb.shape[0]
+        if self.frame_px is None:
+            return np.ones((side, side), bool)
+        x, y = np.meshgrid(np.arange(side), np.arange(side))
+        (a, b, c), (d, e, f) = self.to_frame.astype(np.float64)
+        u, v = a * x + b * y + c, d * x + e * y + f
+        width, height = self.frame_px
+        return (u > -0.51) & (u < width - 0.49) & (v > -0.51) & (v < height - 0.49)
 
     @property
     def turned_deg(self) -> int:

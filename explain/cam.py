@@ -12,7 +12,7 @@ own pipeline rescales every map to [0, 1], and a map a thousand times weaker wou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -66,6 +66,10 @@ class Heat:
     @property
     def unit(self) -> str:
         return "activation" if self.class_blind else "logit"
+
+    def of(self, inside: NDArray[np.bool_]) -> Heat:
+        """The map without what lies outside the frame (S, S), which says nothing."""
+        return replace(self, map=np.where(inside, self.map, np.float32(0)))
 
 
 def captured_heat(capture: Capture, method: str, side: int) -> Heat:

@@ -73,9 +73,14 @@ class Explainer:
         """The two-stream network's frame logits (N,) of crops (N, S, S, 3): what maps explain."""
         return self.detector.predict(crops, kind=self.kind).logits
 
-    def verdict_score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Frame logits (N,) of crops (N, S, S, 3) as the verdict reads them: of all networks."""
-        return self.detector.score(crops, kind=self.kind)
+    def verdict_score(
+        self, crops: NDArray[np.uint8], inside: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Frame logits (N,) of crops (N, S, S, 3) as the verdict reads them: of all networks.
+
+        inside: (N, S, S), which pixels lie in the frame; see FaceCrop.inside.
+        """
+        return self.detector.score(crops, kind=self.kind, inside=inside)
 
     def explained_score(self, method: str) -> Score:
         """The function of crops whose values a map explains: one network's logits."""

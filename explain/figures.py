@@ -111,8 +111,8 @@ def view_frame(rgb: Rgb, max_px: int = FRAME_PX) -> View:
 
 
 def view_face(rgb: Rgb, crop: FaceCrop, size_px: int = FACE_PX) -> View:
-    """A face with its surroundings, from the frame's own pixels."""
-    cut, to_frame = cut_square(rgb, crop.box_xyxy_px, size_px, FACE_MARGIN)
+    """A face with its surroundings, from the frame's own pixels; black beyond its edge."""
+    cut, to_frame = cut_square(rgb, crop.box_xyxy_px, size_px, FACE_MARGIN, cv2.BORDER_CONSTANT)
     return View(cut, np.asarray(cv2.invertAffineTransform(to_frame.astype(np.float64))))
 
 
@@ -141,7 +141,7 @@ def lay_back(
 def overlay(view: View, crop: FaceCrop, heat: Heat, scale: Scale) -> Rgb:
     """A heat map over the frame's own pixels, where the crop came from."""
     joined = _chain(view.from_frame, crop.to_frame)
-    laid, covered = lay_back(heat.map, joined, view.rgb.shape[:2])
+    laid, covered = lay_back(heat.of(crop.inside).map, joined, view.rgb.shape[:2])
     rgba = scale.rgba(laid)
     alpha = (rgba[..., 3] * covered)[..., None]
     return _u8(view.rgb * (1 - alpha) + 255 * rgba[..., :3] * alpha)

@@ -201,7 +201,7 @@ def _findings(
         part=verdict.part,
         t=crop.t if len(face.track.crops) > 1 else None,
         p_frame=face.p_frames[index],
-        place=None if trusted is None else place_of(trusted, face_parts(crop)),
+        place=None if trusted is None else place_of(trusted.of(crop.inside), face_parts(crop)),
         stream_shares=capture.stream_shares(),
         intervals=timeline.intervals,
         frame=changes,
@@ -222,7 +222,8 @@ def score_changes(explainer: Explainer, face: FaceAnalysis, index: int) -> Frame
         if name != WHOLE and mask.any()
     }
     pictures = [crop.rgb, jpeg(crop.rgb, STABILITY_QUALITY), *hidden.values()]
-    logits = explainer.verdict_score(np.stack(pictures))
+    inside = np.stack([crop.inside] * len(pictures))
+    logits = explainer.verdict_score(np.stack(pictures), inside)
     shifted = logits - logits[0] + face.evidence[index].logit
     _, p_resaved, *p_hidden = (explainer.probability(float(logit)) for logit in shifted)
     return FrameScores(face.p_frames[index], p_resaved, dict(zip(hidden, p_hidden, strict=True)))

@@ -402,12 +402,13 @@ def test_the_crop_covers_the_margin() -> None:
     assert to_frame.tolist() == [[1.0, 0.0, 75.0], [0.0, 1.0, 65.0]]
 
 
-def test_outside_the_frame_the_border_repeats() -> None:
+def test_outside_the_frame_the_crop_mirrors_it() -> None:
     rgb = np.zeros((200, 200, 3), np.uint8)
-    rgb[:, :2] = (200, 10, 10)
-    crop, _ = cut_square(rgb, (-40.0, 60.0, 60.0, 160.0))
-    assert np.abs(crop[112, :60].astype(int) - (200, 10, 10)).max() <= 2
-    assert crop[112, 200].tolist() == [0, 0, 0]
+    rgb[:, 20:30] = (200, 10, 10)
+    crop, to_frame = cut_square(rgb, (-40.0, 60.0, 60.0, 160.0))
+    column = (-25 - to_frame[0, 2]) / to_frame[0, 0]
+    assert np.abs(crop[112, round(column)].astype(int) - (200, 10, 10)).max() <= 2
+    assert crop[112, 84].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("box", [(10.0, 10.0, 10.0, 10.0), (900.0, 900.0, 950.0, 950.0)])

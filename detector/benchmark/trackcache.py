@@ -12,6 +12,7 @@ from detector.pipeline import Detector
 from detector.types import CROP_PX, FaceCrop, FaceTrack, Kind
 
 Tracks = tuple[FaceTrack, ...]
+VERSION = 2  # of the crops: since 2 they mirror the frame at its edge
 # column -> shape of one crop's entry
 COLUMNS = {
     "track": (),
@@ -22,6 +23,7 @@ COLUMNS = {
     "box": (4,),
     "landmarks": (5, 2),
     "confidence": (),
+    "frame": (2,),
 }
 
 
@@ -31,7 +33,7 @@ def cached_tracks(
     """Return kind and face tracks of a file, from the cache where they were found before. Raises
     DetectorError.
     """
-    store = cache / f"{path.name}.{n_frames}.npz" if cache is not None else None
+    store = cache / f"{path.name}.{n_frames}.{VERSION}.npz" if cache is not None else None
     if store is not None and store.is_file():
         return _read(store)
     media = open_media(path, n_frames=n_frames)
@@ -46,7 +48,9 @@ def _read(store: Path) -> tuple[Kind, Tracks]:
     with np.load(store) as data:
         kind: Kind = "video" if str(data["kind"]) == "video" else "image"
         columns = [data[name] for name in COLUMNS]
-    for track, rgb, to_frame, index, t, box, landmarks, confidence in zip(*columns, strict=True):
+    for track, rgb, to_frame, index, t, box, landmarks, confidence, frame in zip(
+        *columns, strict=True
+    ):
         crop = FaceCrop(
             rgb,
             to_frame,
@@ -55,6 +59,7 @@ def _read(store: Path) -> tuple[Kind, Tracks]:
             tuple(box.tolist()),
             landmarks,
             float(confidence),
+            (int(frame[0]), int(frame[1])) if frame.all() else None,
         )
         crops.setdefault(int(track), []).append(crop)
     return kind, tuple(FaceTrack(number, tuple(own)) for number, own in crops.items())
@@ -73,6 +78,7 @@ def _write(store: Path, kind: Kind, tracks: Tracks) -> None:
                 crop.box_xyxy_px,
                 crop.landmarks_px,
                 crop.confidence,
+                crop.frame_px or (0, 0),
             )
             for column, value in zip(columns.values(), values, strict=True):
                 column.append(value)

@@ -25,6 +25,7 @@ LEVELS = (6, 9, 12)
 GENERATED_LEVELS = (8, 9, 10, 11, 12)
 TOP_PATCHES = 6  # of 196: their mean goes to the logit, as a forged mouth fills no more
 HEAD_DROPOUT = 0.2  # while training: thousands of features, and few pictures
+NOTHING = -1e4  # logit of a patch that is not there
 QUICK_GELU = 1.702  # CLIP's activation is x * sigmoid(1.702 x)
 
 
@@ -71,29 +72,44 @@ class ClipExpert(nn.Module):
         self.manipulated = nn.Linear(features + 2, 1)
         self.generated = nn.Linear(2 * width * len(GENERATED_LEVELS), 1)
 
-    def forward(self, images: Tensor) -> ClipOutput:
+    def forward(self, images: Tensor, seen: Tensor | None = None) -> ClipOutput:
+        """seen: (B, S, S) bool, which pixels to look at; patches that show mostly others are left
+        out as if they were not there, and their map is NOTHING.
+        """
         x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
-        tokens = self._tokens(x)
+        kept = None if seen is None else self._kept(seen)
+        tokens = self._tokens(x, kept)
         pooled = []
         places = torch.zeros((), device=images.device)
         for level, norm, lateral in zip(LEVELS, self.level_norms, self.laterals, strict=True):
             normed = norm(tokens[level])
-            pooled += [normed[:, 0], normed[:, 1:].mean(1)]
+            pooled += [normed[:, 0], mean_patch(normed, kept)]
             places = places + lateral(normed[:, 1:])
         features = self.dropout(torch.cat(pooled, dim=1))
         map_logits = self.map_head(places).squeeze(-1)
-        top = map_logits.topk(TOP_PATCHES, dim=1).values.mean(1, keepdim=True)
         count = torch.tensor(float(map_logits.shape[1]), device=images.device)
+        if kept is not None:
+            map_logits = map_logits.masked_fill(~kept, NOTHING)
+            count = kept.sum(1, keepdim=True)
+        top = map_logits.topk(TOP_PATCHES, dim=1).values.mean(1, keepdim=True)
         spread = torch.logsumexp(map_logits, dim=1, keepdim=True) - torch.log(count)
         side = round(map_logits.shape[1] ** 0.5)
         return ClipOutput(
             self.manipulated(torch.cat([features, top, spread], dim=1)).squeeze(1),
-            self.generated(self.dropout(generated_features(tokens))).squeeze(1),
+            self.generated(self.dropout(generated_features(tokens, kept))).squeeze(1),
             map_logits.unflatten(1, (side, side)),
         )
 
-    def _tokens(self, x: Tensor) -> dict[int, Tensor]:
-        """Class and patch tokens (B, 197, D), float32, by the number of their block."""
+    def _kept(self, seen: Tensor) -> Tensor:
+        """Which patches (B, 196) show mostly seen pixels."""
+        share = F.avg_pool2d(seen[:, None].float(), self.tower.patch_embed.patch_size)
+        return (share > 0.5).flatten(1)
+
+    def _tokens(self, x: Tensor, kept: Tensor | None = None) -> dict[int, Tensor]:
+        """Class and patch tokens (B, 197, D), float32, by the number of their block. No token
+        attends to a patch that is not kept (B, 196).
+        """
+        mask = None if kept is None else F.pad(kept, (1, 0), value=True)[:, None, None]
         numbers = sorted({*LEVELS, *GENERATED_LEVELS})
         found = self.tower.forward_intermediates(
             x,
@@ -101,6 +117,7 @@ class ClipExpert(nn.Module):
             return_prefix_tokens=True,
             output_fmt="NLC",
             intermediates_only=True,
+            attn_mask=mask,
         )
         return {
             number: torch.cat([prefix, patches], dim=1).float()
@@ -121,12 +138,20 @@ class ClipExpert(nn.Module):
         return self
 
 
-def generated_features(tokens: Mapping[int, Tensor]) -> Tensor:
+def mean_patch(tokens: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Mean (B, D) of the patch tokens of (B, 197, D), or of those that are kept (B, 196)."""
+    if kept is None:
+        return tokens[:, 1:].mean(1)
+    weights = kept[..., None].float()
+    return (tokens[:, 1:] * weights).sum(1) / weights.sum(1)
+
+
+def generated_features(tokens: Mapping[int, Tensor], kept: Tensor | None = None) -> Tensor:
     """Class token and mean patch of each of GENERATED_LEVELS, normalised: (B, 2 D levels)."""
     parts = []
     for level in GENERATED_LEVELS:
         normed = F.layer_norm(tokens[level], tokens[level].shape[-1:])
-        parts += [normed[:, 0], normed[:, 1:].mean(1)]
+        parts += [normed[:, 0], mean_patch(normed, kept)]
     return torch.cat(parts, dim=1)
 
 
