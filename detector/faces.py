@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from detector.nets.cascade import Cascade
+from detector.shots import THUMB_PX, Thumbnail, same_picture, split_at_cuts
 from detector.tracking import (
     MAX_FACES,
     MIN_CROPS,
@@ -22,6 +23,7 @@ from detector.tracking import (
     Box,
     Detection,
     Place,
+    by_time_and_size,
     people,
     places_between,
     spread,
@@ -307,14 +309,40 @@ def people_of(
 
     See FaceFinder.find_people. Of many people each is cut out in fewer frames.
     """
-    everybody = people(found, [frame.t for frame in frames])
+    everybody = by_time_and_size(
+        [
+            shot
+            for person in people(found, [frame.t for frame in frames])
+            for shot in split_at_cuts(person, _thumbnails(person, frames))
+        ]
+    )
     kept = everybody[:max_faces]
     most = max(MIN_CROPS, OFTEN * len(frames) // max(1, len(kept)))
     tracks = (
-        FaceTrack(number, tuple(_crop(frames[i], seen[i]) for i in spread(sorted(seen), most)))
+        FaceTrack(
+            number,
+            tuple(_crop(frames[i], seen[i]) for i in spread(sorted(seen), most)),
+            _is_still(seen, frames),
+        )
         for number, seen in enumerate(kept, start=1)
     )
     return People(tuple(tracks), len(everybody) - len(kept))
+
+
+def _thumbnails(seen: Mapping[int, Detection], frames: Sequence[Frame]) -> dict[int, Thumbnail]:
+    """One person's face in every frame, small."""
+    return {
+        index: cut_square(frames[index].rgb, face.box_xyxy_px, THUMB_PX)[0]
+        for index, face in seen.items()
+    }
+
+
+def _is_still(seen: Mapping[int, Detection], frames: Sequence[Frame]) -> bool:
+    """Whether the place where a person is first seen shows one picture in all the frames."""
+    box = seen[min(seen)].box_xyxy_px
+    if len({frames[i].rgb.shape for i in seen}) > 1:
+        return False
+    return same_picture([cut_square(frames[i].rgb, box, THUMB_PX)[0] for i in sorted(seen)])
 
 
 def _crop(frame: Frame, face: Detection) -> FaceCrop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -315,9 +315,21 @@ class Detector:
         return Analysis(media, faces, verdict, self.info, timing, people.left_out)
 
     def judge_tracks(self, tracks: Sequence[FaceTrack], *, kind: Kind) -> tuple[FaceAnalysis, ...]:
-        """Score and judge the people of one file of a kind, the most forged-looking first."""
-        if not tracks:
-            return ()
+        """Score and judge the people of one file of a kind, the most forged-looking first. One who
+        is shown as a still is judged like a photo, whatever the file is.
+        """
+        asked = len(main_tracks(tracks))
+        filmed = [track for track in tracks if track.judged_as(kind) == kind]
+        faces = list(self._judge_together(filmed, kind, asked)) if filmed else []
+        for still in (track for track in tracks if track.judged_as(kind) != kind):
+            (face,) = self._judge_together([replace(still, crops=still.crops[:1])], "image", asked)
+            faces.append(_of_still(face, still))
+        return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
+
+    def _judge_together(
+        self, tracks: Sequence[FaceTrack], kind: Kind, asked: int
+    ) -> Iterator[FaceAnalysis]:
+        """Judge some people, at least one, of `asked` that have a say in their file's answer."""
         crops = [crop.rgb for track in tracks for crop in track.crops]
         checked = [spread(range(len(track.crops)), STABILITY_CROPS) for track in tracks]
         resaved = [
@@ -328,15 +340,14 @@ class Detector:
         # in one go: full batches are cheaper
         predictions = self.predict(np.stack(crops + resaved), kind=kind)
         second = self.clip_of_tracks(tracks, self.profiles[kind])
-        faces, start, start_resaved, asked = [], 0, len(crops), len(main_tracks(tracks))
+        start, start_resaved = 0, len(crops)
         for track, some, clip in zip(tracks, checked, second, strict=True):
             own = predictions.part(start, len(track.crops))
             again = predictions.part(start_resaved, len(some))
             start += len(track.crops)
             start_resaved += len(some)
             shift = float(np.mean(again.logits - own.logits[some]))
-            faces.append(self._judge_track(track, own, clip, shift, self.profiles[kind], asked))
-        return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
+            yield self._judge_track(track, own, clip, shift, self.profiles[kind], asked)
 
     def clip_of_tracks(
         self, tracks: Sequence[FaceTrack], profile: Profile
@@ -406,6 +417,20 @@ def _inside(heat: NDArray[np.float32], crop: FaceCrop) -> NDArray[np.float32]:
     """A map of a crop without what lies outside the frame, where it says neither."""
     seen = cv2.resize(crop.inside.astype(np.uint8), heat.shape, interpolation=cv2.INTER_AREA)
     return np.where(seen > 0, heat, np.float32(0))
+
+
+def _of_still(face: FaceAnalysis, still: FaceTrack) -> FaceAnalysis:
+    """The analysis of a still that a clip shows for several frames, from one look at it."""
+    count = len(still.crops)
+    note = "The clip shows this face as a still picture, which is judged like a photo."
+    verdict = replace(face.verdict, reason=f"{face.verdict.reason} {note}")
+    return replace(
+        face,
+        track=still,
+        evidence=face.evidence * count,
+        p_frames=face.p_frames * count,
+        verdict=verdict,
+    )
 
 
 def _noted(verdict: Verdict, turned_deg: int) -> Verdict:

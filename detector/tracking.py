@@ -151,9 +151,13 @@ def people(
     Those seen longest and largest come first.
     """
     trails = _without_flicker(_link(found, times_s))
-    filled = [_fill_gaps(trail, times_s) for trail in trails]
+    return by_time_and_size([_fill_gaps(trail, times_s) for trail in trails])
+
+
+def by_time_and_size(everybody: Sequence[dict[int, Detection]]) -> list[dict[int, Detection]]:
+    """People by position of their frames, those seen longest and largest first."""
     return sorted(
-        filled,
+        everybody,
         key=lambda seen: (len(seen), float(np.median([d.size_px for d in seen.values()]))),
         reverse=True,
     )

@@ -156,11 +156,16 @@ class FaceTrack:
 
     track: int
     crops: tuple[FaceCrop, ...]  # ascending time
+    still: bool = False  # of a clip whose frames show this face as one and the same picture
 
     def __post_init__(self) -> None:
         _expect(len(self.crops) > 0, "at least one crop", 0)
         times = [crop.t for crop in self.crops]
         _expect(times == sorted(times), "crops in ascending time", times)
+
+    def judged_as(self, kind: Kind) -> Kind:
+        """As which kind this person of a file of a kind is judged."""
+        return "image" if self.still else kind
 
 
 @dataclass(frozen=True, eq=False)

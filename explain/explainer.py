@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detector.nets.network import DeepfakeNetwork
 from detector.pipeline import BATCH, Detector, Progress
-from detector.types import Kind
+from detector.types import FaceAnalysis, Kind
 from explain import cam, faithfulness, regions
 from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, Score
 from explain.capture import LOW_PASS_VIEW, Capture, HookedNetwork, layer_names
@@ -45,6 +45,11 @@ class Explainer:
     def with_network(self, network: DeepfakeNetwork) -> Explainer:
         """The same around another network."""
         return Explainer(self.detector.with_network(network), self.kind)
+
+    def reading(self, face: FaceAnalysis) -> Explainer:
+        """The explainer that reads a face as it was judged: a still in a clip like a photo."""
+        kind = face.track.judged_as(self.kind)
+        return self if kind == self.kind else Explainer(self.detector, kind)
 
     # ------------------------------------------------------------------------------------------
     # names

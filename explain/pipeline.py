@@ -96,9 +96,10 @@ def explain_face(
     face = analysis.faces[face_index]
     index = most_suspicious(face) if crop_index is None else crop_index
     crop = face.track.crops[index]
+    timeline = timeline or timelines_of(explainer, analysis)[face_index]
+    explainer = explainer.reading(face)
     maps = _draw_maps(explainer, crop.rgb, options, report)
     report(0.95, "Putting it into words")
-    timeline = timeline or build_timelines(analysis, explainer.profile.thresholds)[face_index]
     changes = score_changes(explainer, face, index) if options.changes else None
     findings = _findings(face, index, maps.capture, maps.trusted, timeline, changes)
     findings = replace(findings, tested=maps.card is not None)
@@ -120,6 +121,12 @@ def explain_face(
     )
 
 
+def timelines_of(explainer: Explainer, analysis: Analysis) -> tuple[Timeline, ...]:
+    """The timeline of every face, beside the thresholds of the kind that it was judged as."""
+    of_stills = explainer.detector.profiles["image"].thresholds
+    return build_timelines(analysis, explainer.profile.thresholds, of_stills)
+
+
 def tested_words(
     explainer: Explainer,
     analysis: Analysis,
@@ -130,6 +137,7 @@ def tested_words(
 ) -> tuple[str, ...]:
     """The evidence in words, with the place that a map which passed its test names."""
     face = analysis.faces[face_index]
+    explainer = explainer.reading(face)
     capture = explainer.capture(face.track.crops[crop_index].rgb)
     trusted = found.heat if found.passed else None
     changes = score_changes(explainer, face, crop_index)
@@ -199,7 +207,7 @@ def _findings(
         p=verdict.p_fake or 0.0,
         thresholds=timeline.thresholds,
         part=verdict.part,
-        t=crop.t if len(face.track.crops) > 1 else None,
+        t=crop.t if len(face.track.crops) > 1 and not face.track.still else None,
         p_frame=face.p_frames[index],
         place=None if trusted is None else place_of(trusted.of(crop.inside), face_parts(crop)),
         stream_shares=capture.stream_shares(),

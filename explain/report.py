@@ -22,12 +22,11 @@ from explain import figures
 from explain.cam import Heat
 from explain.explainer import Explainer
 from explain.faithfulness import CONTROLS, ReportCard
-from explain.pipeline import ExplainOptions, Explanation, explain_face
+from explain.pipeline import ExplainOptions, Explanation, explain_face, timelines_of
 from explain.provenance import Statement, c2pa_manifest, statements, traces_of
 from explain.regions import METHOD as LIME
 from explain.report_html import ReportPicture, page
 from explain.report_json import content_of
-from explain.timeline import build_timelines
 from explain.words import format_probability
 
 MAX_NAME_CHARS = 80  # of a file's name in the name of its report
@@ -79,7 +78,7 @@ def build_report(
     """
     options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
     count = min(MAX_FACES, len(analysis.faces))
-    timelines = build_timelines(analysis, explainer.profile.thresholds)
+    timelines = timelines_of(explainer, analysis)
 
     def part(index: int) -> Progress:
         return lambda share, stage: report(

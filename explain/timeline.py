@@ -70,14 +70,19 @@ def build_timeline(face: FaceAnalysis, thresholds: Thresholds) -> Timeline:
     )
 
 
-def build_timelines(analysis: Analysis, thresholds: Thresholds) -> tuple[Timeline, ...]:
+def build_timelines(
+    analysis: Analysis, thresholds: Thresholds, of_stills: Thresholds | None = None
+) -> tuple[Timeline, ...]:
     """The timeline of every face, in the order of the faces.
 
-    thresholds: a profile's; each face's are those that its verdict was reached with.
+    thresholds: a profile's; each face's are those that its verdict was reached with. of_stills:
+    those of faces that a clip shows as stills.
     """
     faces = analysis.faces
+    own = [of_stills if face.track.still and of_stills else thresholds for face in faces]
     return tuple(
-        build_timeline(face, asked_thresholds(thresholds, faces, face.verdict)) for face in faces
+        build_timeline(face, asked_thresholds(some, faces, face.verdict))
+        for face, some in zip(faces, own, strict=True)
     )
 
 

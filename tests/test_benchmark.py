@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from training_data import picture
@@ -23,7 +24,14 @@ from detector.benchmark.metrics import (
     selective_risk,
 )
 from detector.benchmark.plot import draw_accuracy, draw_reliability, draw_risk_coverage
-from detector.benchmark.shortcuts import shortcut_rows, skin_tone, thirds, widest
+from detector.benchmark.shortcuts import (
+    PLACINGS,
+    _placed,
+    shortcut_rows,
+    skin_tone,
+    thirds,
+    widest,
+)
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import Detector
 from detector.training.shipped.train import TrainConfig
@@ -151,7 +159,24 @@ def test_false_positives_are_counted_by_group_at_the_shipped_threshold(
         "corners darkened",
         "black and white",
     }
+    placing = [r for r in rows if r["kind"] == "placing"]
+    assert {r["group"] for r in placing} == {"1 px off", "3% smaller", "mirror image"}
+    assert all(r["moved"] == 0.0 for r in placing)
     assert next(r for r in widest(rows) if r["kind"] == "format")["apart"] == 0.0
+
+
+def test_a_face_placed_otherwise_is_the_same_face_moved() -> None:
+    face = picture(0)
+    plain, aside, wide, mirrored = (
+        _placed(face, *how) for how in ((0, 1, False), *PLACINGS.values())
+    )
+    assert np.array_equal(mirrored, plain[:, ::-1])
+    x0, _, x1, _ = face.box_xyxy_px
+    crop_px = 224 / (1.3 * max(x1 - x0, face.box_xyxy_px[3] - face.box_xyxy_px[1]))
+    moved = cv2.warpAffine(plain, np.array([[1, 0, -crop_px], [0, 1, 0]]), (224, 224))
+    near = np.abs(moved.astype(float) - aside)[20:-20, 20:-20].mean()
+    assert near < 0.2 * np.abs(plain.astype(float) - aside)[20:-20, 20:-20].mean() + 1
+    assert not np.array_equal(wide, plain)
 
 
 def test_the_residual_is_measured_inside_and_outside_the_evidence() -> None:

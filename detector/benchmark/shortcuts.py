@@ -2,8 +2,9 @@
 group.
 
 Groups: the set a face comes from, skin tone, brightness, sharpness, size of the face, file format,
-and what an editor did to it. Within each kind of group the rates at the shipped threshold should
-lie within 5 points of each other; where they don't, the model card says so.
+what an editor did to it, and how it lies in its crop. Within each kind of group the rates at the
+shipped threshold should lie within 5 points of each other; where they don't, the model card says
+so.
 """
 
 from __future__ import annotations
@@ -51,6 +52,14 @@ TREATMENTS: dict[str, dict[str, Degradation]] = {
         "black and white": (Step("hue_saturation", {"saturation": 0}),),
     },
 }
+# A face that lies otherwise in its crop, as after a mirror image or where MTCNN's box is off: by
+# how many px to the right, how many times as large a square, and whether mirrored.
+PLACING = "placing"
+PLACINGS: dict[str, tuple[float, float, bool]] = {
+    "1 px off": (1.0, 1.0, False),
+    "3% smaller": (0.0, 1.03, False),
+    "mirror image": (0.0, 1.0, True),
+}
 
 Grouping = dict[str, list[str]]
 
@@ -97,8 +106,8 @@ def thirds(values: NDArray, names: tuple[str, str, str]) -> list[str]:
 def shortcut_rows(
     detector: Detector, pictures: Sequence[LabelledFace], seed: int = 5
 ) -> list[dict[str, Any]]:
-    """Per degradation or treatment, kind of group and group a row: n, mean and spread of the logit,
-    false positives.
+    """Per degradation, treatment or placing, kind of group and group a row: n, mean and spread of
+    the logit, false positives; of a treatment or placing also by how much it moves p, on average.
     """
     rng = np.random.default_rng(seed)
     chosen = choose(pictures, rng)
@@ -107,17 +116,24 @@ def shortcut_rows(
     groups = groupings(chosen, plain)
     fixed = {name: recipe for recipes in TREATMENTS.values() for name, recipe in recipes.items()}
     kind_of = {name: kind for kind, recipes in TREATMENTS.items() for name in recipes}
+    kind_of |= dict.fromkeys(PLACINGS, PLACING)
     rows: list[dict[str, Any]] = []
-    for name in tqdm(DEGRADATIONS | fixed, desc="degradations", disable=None):
-        recipes = (fixed[name] if name in fixed else DEGRADATIONS[name](rng) for _ in chosen)
-        crops = np.stack([_crop(p, recipe) for p, recipe in zip(chosen, recipes, strict=True)])
+    p_plain = np.empty(0)
+    # "none" is the first
+    for name in tqdm([*DEGRADATIONS, *fixed, *PLACINGS], desc="degradations", disable=None):
+        if name in PLACINGS:
+            crops = np.stack([_placed(picture, *PLACINGS[name]) for picture in chosen])
+        else:
+            recipes = (fixed[name] if name in fixed else DEGRADATIONS[name](rng) for _ in chosen)
+            crops = np.stack([_crop(p, recipe) for p, recipe in zip(chosen, recipes, strict=True)])
         logits = detector.score(crops, kind="image").astype(float)
         p = np.array([profile.calibration.probability(v) for v in logits])
+        p_plain = p if name == "none" else p_plain
         alarm = p > profile.thresholds.forged_above
         if name in kind_of:
-            rows.append(
-                {"kind": kind_of[name], "group": name, "degradation": name, **_rates(logits, alarm)}
-            )
+            row = {"kind": kind_of[name], "group": name, "degradation": name}
+            moved = float(np.abs(p - p_plain).mean())
+            rows.append({**row, **_rates(logits, alarm), "moved": moved})
         if name in DEGRADATIONS:
             rows += _grouped(groups, name, logits, alarm)
     return rows
@@ -151,13 +167,26 @@ def _crop(picture: LabelledFace, recipe: Degradation) -> NDArray[np.uint8]:
     return cut_square(apply(picture.rgb, recipe), picture.box_xyxy_px)[0]
 
 
+def _placed(
+    picture: LabelledFace, right_px: float, factor: float, mirrored: bool
+) -> NDArray[np.uint8]:
+    """A crop whose square lies otherwise around the face; see PLACINGS."""
+    x0, y0, x1, y1 = picture.box_xyxy_px
+    centre = np.array([(x0 + x1) / 2 + right_px, (y0 + y1) / 2])
+    reach = factor * np.array([x1 - x0, y1 - y0]) / 2
+    (left, top), (right, bottom) = (centre - reach).tolist(), (centre + reach).tolist()
+    crop = cut_square(picture.rgb, (left, top, right, bottom))[0]
+    return np.ascontiguousarray(crop[:, ::-1]) if mirrored else crop
+
+
 def widest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Per kind of group and degradation the lowest and highest false-positive rate, and which
     groups have them.
     """
     found = []
     kinds = dict.fromkeys(
-        (row["kind"], "" if row["kind"] in TREATMENTS else row["degradation"]) for row in rows
+        (row["kind"], "" if row["kind"] in (*TREATMENTS, PLACING) else row["degradation"])
+        for row in rows
     )
     for kind, degradation in kinds:
         own = [r for r in rows if r["kind"] == kind and degradation in ("", r["degradation"])]

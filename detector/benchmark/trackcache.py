@@ -24,6 +24,7 @@ COLUMNS = {
     "landmarks": (5, 2),
     "confidence": (),
     "frame": (2,),
+    "still": (),
 }
 
 
@@ -45,10 +46,11 @@ def cached_tracks(
 
 def _read(store: Path) -> tuple[Kind, Tracks]:
     crops: dict[int, list[FaceCrop]] = {}
+    stills = set()
     with np.load(store) as data:
         kind: Kind = "video" if str(data["kind"]) == "video" else "image"
         columns = [data[name] for name in COLUMNS]
-    for track, rgb, to_frame, index, t, box, landmarks, confidence, frame in zip(
+    for track, rgb, to_frame, index, t, box, landmarks, confidence, frame, still in zip(
         *columns, strict=True
     ):
         crop = FaceCrop(
@@ -62,7 +64,8 @@ def _read(store: Path) -> tuple[Kind, Tracks]:
             (int(frame[0]), int(frame[1])) if frame.all() else None,
         )
         crops.setdefault(int(track), []).append(crop)
-    return kind, tuple(FaceTrack(number, tuple(own)) for number, own in crops.items())
+        stills |= {int(track)} if still else set()
+    return kind, tuple(FaceTrack(n, tuple(own), n in stills) for n, own in crops.items())
 
 
 def _write(store: Path, kind: Kind, tracks: Tracks) -> None:
@@ -79,6 +82,7 @@ def _write(store: Path, kind: Kind, tracks: Tracks) -> None:
                 crop.landmarks_px,
                 crop.confidence,
                 crop.frame_px or (0, 0),
+                track.still,
             )
             for column, value in zip(columns.values(), values, strict=True):
                 column.append(value)

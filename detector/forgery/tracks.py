@@ -69,8 +69,10 @@ def forged_pair(
         authentic.append(made.authentic)
         forged.append(made.forged)
     degradation = draw_training(rng, augmentation)
-    reach = side / FORGING_MARGIN / 2
-    box = (side / 2 - reach, side / 2 - reach, side / 2 + reach, side / 2 + reach)
+    reach = side / FORGING_MARGIN / 2 * float(rng.uniform(0.94, 1.06))  # as boxes differ in size...
+    centre = side / 2 + rng.uniform(-0.05, 0.05, 2) * 2 * reach  # ...and place
+    (x0, y0), (x1, y1) = (centre - reach).tolist(), (centre + reach).tolist()
+    box = (x0, y0, x1, y1)
     cut = [
         np.stack([cut_square(rgb, box)[0] for rgb in apply_clip(clip, degradation)])
         for clip in (authentic, forged)

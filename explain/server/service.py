@@ -266,9 +266,14 @@ class Service:
         """The explainer of a model for a kind of file. Raises WeightsError."""
         return self._explainers(model)[kind]
 
-    def explainer_of(self, session: Session) -> Explainer:
-        """The explainer of the model that analysed a session's file."""
-        return self.explainer(session.model, session.analysis.media.kind)
+    def explainer_of(self, session: Session, choice: Choice | None = None) -> Explainer:
+        """The explainer of the model that analysed a session's file, as it judged the file or the
+        chosen face.
+        """
+        kind = session.analysis.media.kind
+        if choice is not None:
+            kind = session.analysis.faces[choice.face].track.judged_as(kind)
+        return self.explainer(session.model, kind)
 
     def _explainers(self, model: str | None) -> Mapping[Kind, Explainer]:
         if self._is_default(model):

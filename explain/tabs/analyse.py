@@ -273,13 +273,15 @@ class AnalyseTab:
         """Everything but the pictures of the chosen frame, for a fresh analysis."""
         answer, analysis = self.answer, session.analysis
         explainer, verdict = self.service.explainer_of(session), analysis.verdict
+        deciding = deciding_face(analysis.faces, verdict)
+        read = explainer if deciding is None else explainer.reading(deciding)
         card = cards.verdict_card(
             verdict,
-            asked_thresholds(explainer.profile.thresholds, analysis.faces, verdict),
+            asked_thresholds(read.profile.thresholds, analysis.faces, verdict),
             analysis.model,
             explainer.detector.entry,
             clip.suspicious_seconds(session.timelines, verdict),
-            deciding_face(analysis.faces, verdict),
+            deciding,
             status_line(analysis),
         )
         heard = f"{headline(analysis)}. {verdict.reason}"  # the card says it to the eye

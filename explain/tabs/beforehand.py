@@ -11,7 +11,7 @@ from detector.types import Analysis
 from explain import figures
 from explain.cam import evidence_heat
 from explain.lab.examples import EXAMPLES
-from explain.pipeline import most_suspicious
+from explain.pipeline import most_suspicious, timelines_of
 from explain.server.service import Choice, Service, Session
 from explain.tabs import cards, clip
 from explain.tabs.panel import (
@@ -21,7 +21,6 @@ from explain.tabs.panel import (
     map_tested,
     quick_explanation,
 )
-from explain.timeline import build_timelines
 
 
 def analysed(
@@ -30,7 +29,7 @@ def analysed(
     """A fresh analysis of a file, which is nobody's yet."""
     analysis = service.detector(model).analyze(path, progress=progress)
     explainer = service.explainer(model, analysis.media.kind)
-    timelines = build_timelines(analysis, explainer.profile.thresholds)
+    timelines = timelines_of(explainer, analysis)
     return Session(analysis, timelines, path, model=model)
 
 

@@ -113,7 +113,7 @@ class OnDemand:
 
         def draw(step: Progress, session: Session, choice: Choice, name: str) -> Update:
             crop = session.crop(choice)
-            explainer = self.service.explainer_of(session)
+            explainer = self.service.explainer_of(session, choice)
             heat = explainer.heat(crop.rgb, name)
             card = explainer.report_card(crop.rgb, {name: heat}, progress=step)
             lines = [frame_caption(session, choice), target_sentence(heat)]
@@ -146,7 +146,7 @@ class OnDemand:
         about = gr.HTML(elem_id="lens-lime-about")
 
         def draw(step: Progress, session: Session, choice: Choice) -> Update:
-            crop, explainer = session.crop(choice).rgb, self.service.explainer_of(session)
+            crop, explainer = session.crop(choice).rgb, self.service.explainer_of(session, choice)
             regions = explainer.explain_regions(crop, progress=within(step, 0.0, LIME_SHARE))
             card = explainer.report_card(
                 crop, {LIME: regions.heat()}, progress=within(step, LIME_SHARE, 1.0)
@@ -199,7 +199,7 @@ class OnDemand:
         def shuffle(step: Progress, session: Session, choice: Choice, name: str) -> Update:
             step(0.1, "Drawing the map of the network as it is and with shuffled weights")
             crop = session.crop(choice)
-            explainer = self.service.explainer_of(session)
+            explainer = self.service.explainer_of(session, choice)
             result = explainer.shuffle_weights(crop.rgb, (name,))[name]
             verdict = "changed, as it should"
             if not result.changed:

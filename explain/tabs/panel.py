@@ -158,7 +158,7 @@ def map_tested(
     service: Service, session: Session, choice: Choice, progress: Progress | None = None
 ) -> MapTest:
     """The first map tested on this face, and the words that rest on it, kept with the session."""
-    explainer = service.explainer_of(session)
+    explainer = service.explainer_of(session, choice)
     if choice not in session.map_tests:
         crop = session.crop(choice)
         session.map_tests[choice] = run_map_test(explainer, crop.rgb, progress)
