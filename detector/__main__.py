@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.commandline import (
     add_detector_options,
+    add_track_option,
     add_version,
     at_least_one,
     finish,
@@ -51,7 +52,9 @@ def _scored(verdict: Verdict) -> str:
     return verdict.headline + ("" if verdict.p_fake is None else f" (score {verdict.p_fake:.2f})")
 
 
-def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool) -> int:
+def analyze(
+    paths: list[Path], detector: Detector, n_frames: int, as_json: bool, track: int | None = None
+) -> int:
     """Analyse files in order, one line each on stdout; a file that cannot be read is reported and
     the run goes on.
     """
@@ -60,7 +63,7 @@ def analyze(paths: list[Path], detector: Detector, n_frames: int, as_json: bool)
     status = 0
     for path in paths:
         try:
-            analysis = detector.analyze(path, n_frames)
+            analysis = detector.analyze(path, n_frames, track=track)
             line = json.dumps(analysis_json(analysis)) if as_json else one_line(in_words(analysis))
         except DetectorError as err:
             status = 1
@@ -82,7 +85,7 @@ def run_analyze(args: argparse.Namespace) -> int:
     except DetectorError as err:
         print(err, file=sys.stderr)
         return 2
-    return analyze(args.paths, detector, args.frames or DEFAULT_FRAMES, args.json)
+    return analyze(args.paths, detector, args.frames or DEFAULT_FRAMES, args.json, args.track)
 
 
 def run_scan(args: argparse.Namespace) -> int:
@@ -102,6 +105,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     command.add_argument("--json", action="store_true", help="one JSON object per file and line")
     add_detector_options(command)
+    add_track_option(command)
     command = commands.add_parser(
         "scan", help="analyse many files into a table; goes on where it was stopped"
     )

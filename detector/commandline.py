@@ -154,6 +154,13 @@ def add_version(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"deepfake-lens {__version__}")
 
 
+def add_track_option(command: argparse.ArgumentParser) -> None:
+    """--track, for commands on single files."""
+    command.add_argument(
+        "--track", type=at_least_one, metavar="N", help="which of a clip's video tracks, from 1 on"
+    )
+
+
 def add_detector_options(command: argparse.ArgumentParser) -> None:
     """--frames (None without it: the detector's default), --device and --model."""
     command.add_argument(

@@ -41,14 +41,15 @@ MAX_BYTES = 2 << 30
 MAX_FRAMES = 256  # sampled frames: 1.6 GB in memory at 1920 x 1080
 
 
-def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
+def open_media(path: str | Path, n_frames: int = N_FRAMES, track: int | None = None) -> Media:
     """Open a picture or a clip; return its sampled frames as upright sRGB.
 
     A picture has one frame at t = 0. A clip is cut into n_frames equal slices of time and the frame
     shown in the middle of each is taken (all frames if there are no more than that); in clips where
     this would decode too many frames, a sample may move a little towards a keyframe. Frame.t is
     always the taken frame's own time, counted from the first frame. Frames of a clip longer than
-    MAX_VIDEO_SIDE_PX are scaled down.
+    MAX_VIDEO_SIDE_PX are scaled down. track: the number of a clip's video track, from 1 on; the one
+    that is the clip without it. Media.notes says what was not looked at.
 
     Raises MediaError, in one sentence without folders, for anything unreadable or beyond a limit,
     time and memory for decoding among them. Of a damaged clip what decodes is taken; a damaged
@@ -61,7 +62,11 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES) -> Media:
         _check_file(path)
         most_bytes = max(MAX_PIXELS, n_frames * MAX_VIDEO_SIDE_PX**2) * 3
         forks = hasattr(os, "fork")  # Windows has none, and decodes here
-        decoded = sandbox.read(path, n_frames, most_bytes) if forks else decode(path, n_frames)
+        decoded = (
+            sandbox.read(path, n_frames, most_bytes, track)
+            if forks
+            else decode(path, n_frames, track)
+        )
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         height, width = decoded.frames[0].rgb.shape[:2]

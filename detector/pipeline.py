@@ -274,17 +274,21 @@ class Detector:
         )
 
     def analyze(
-        self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None
+        self,
+        path: str | Path,
+        n_frames: int = DEFAULT_FRAMES,
+        progress: Progress | None = None,
+        track: int | None = None,
     ) -> Analysis:
         """Analyse a photo or a clip. `progress(share, stage)` is called along the way; raising in
-        it cancels.
+        it cancels. track: the number of a clip's video track, chosen without it.
 
         Raises MediaError when the file cannot be read. No face is an answer, not an error.
         """
         report = progress or (lambda share, stage: None)
         start = time.perf_counter()
         report(0.02, "Reading the file")
-        media = open_media(Path(path), n_frames=n_frames)
+        media = open_media(Path(path), n_frames, track)
         return self.analyze_media(media, progress, {"open": time.perf_counter() - start})
 
     def analyze_media(

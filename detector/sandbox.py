@@ -46,13 +46,13 @@ _control: socket.socket | None = None  # to the helper process; its other end is
 _helper: subprocess.Popen[bytes] | None = None
 
 
-def read(path: Path, n_frames: int, frame_bytes: int) -> Decoded:
+def read(path: Path, n_frames: int, frame_bytes: int, track: int | None = None) -> Decoded:
     """Have `decode` run on a file in a child process.
 
     frame_bytes: no answer with more pixels than this is taken. Raises MediaError, also when the
     child dies; KeyError, TypeError or ValueError for an answer that does not fit the types.
     """
-    header, pictures = _ask(path, n_frames, frame_bytes)
+    header, pictures = _ask(path, {"n_frames": n_frames, "track": track}, frame_bytes)
     frames = (
         Frame(index, t, rgb)
         for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True)
@@ -120,11 +120,11 @@ def _header_from(
     return header
 
 
-def _ask(path: Path, n_frames: int, frame_bytes: int) -> tuple[Header, list[NDArray[np.uint8]]]:
+def _ask(path: Path, asked: Header, frame_bytes: int) -> tuple[Header, list[NDArray[np.uint8]]]:
     """What a child says of a file, and the pixels of its frames."""
     try:
         with _child() as connection, connection.makefile("rb") as answer:
-            header = _header_from(connection, answer, path, {"n_frames": n_frames}, frame_bytes)
+            header = _header_from(connection, answer, path, asked, frame_bytes)
             shapes = [(int(h), int(w), 3) for h, w in header["shapes"]]
             if not 0 < sum(h * w * 3 for h, w, _ in shapes) <= frame_bytes:
                 raise ValueError("an answer that nobody asked for")
@@ -249,7 +249,7 @@ def _traced(path: Path, request: Header) -> tuple[Header, list[Any]]:
 
 
 def _decoded(path: Path, request: Header) -> tuple[Header, list[Any]]:
-    decoded = decode(path, request["n_frames"])
+    decoded = decode(path, request["n_frames"], request["track"])
     pictures = [np.ascontiguousarray(frame.rgb) for frame in decoded.frames]
     shapes = {"shapes": [rgb.shape[:2] for rgb in pictures]}
     return {**_header(decoded), **shapes}, [rgb.data for rgb in pictures]

@@ -12,7 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector.commandline import add_detector_options, add_version, finish, load_torch, one_line
+from detector.commandline import (
+    add_detector_options,
+    add_track_option,
+    add_version,
+    finish,
+    load_torch,
+    one_line,
+)
 from detector.errors import DetectorError, text_of
 from detector.manifest import find_model
 
@@ -28,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for report.html, report.json and the pictures",
     )
     add_detector_options(parser)
+    add_track_option(parser)
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -76,7 +84,7 @@ def _written(args: argparse.Namespace) -> list[Path]:
         seed=args.seed,
     )
     detector, step = Detector(args.model, args.device), Stages()
-    analysis = detector.analyze(args.path, args.frames or DEFAULT_FRAMES, step)
+    analysis = detector.analyze(args.path, args.frames or DEFAULT_FRAMES, step, args.track)
     explainer = Explainer(detector, analysis.media.kind)
     report = build_report(explainer, analysis, args.path, options, step)
     return write_report(report, args.out)

@@ -13,7 +13,7 @@ from media_files import UPRIGHT, corners, grey_levels, quarters
 from PIL import Image
 
 from detector import media
-from detector.decoding import clips, common, decode
+from detector.decoding import common, decode, timeline
 from detector.errors import MediaError
 from detector.media import MAX_FRAMES, N_FRAMES, open_media, write_video
 
@@ -33,7 +33,7 @@ def test_limits_give_one_sentence_without_folders(
         (common, "MAX_ANIMATION_PIXELS", 30000, "moving.gif", "too many frames"),
         (common, "MAX_SECONDS", 0.5, "clip.mp4", "lasts"),
         (common, "MAX_SECONDS", 3.0, "moving.gif", "lasts"),
-        (clips, "MAX_CLIP_FRAMES", 10, "clip.mp4", "more than 10 frames"),
+        (timeline, "MAX_CLIP_FRAMES", 10, "clip.mp4", "more than 10 frames"),
     ]
     for home, name, limit, file, words in limits:
         with monkeypatch.context() as patch:

@@ -22,6 +22,7 @@ from detector.decoding.common import (
 from detector.decoding.pictures import decode_picture
 from detector.decoding.preview import Preview, make_preview
 from detector.decoding.traces import Traces, find_traces
+from detector.errors import MediaError
 
 __all__ = [
     "MAX_PIXELS",
@@ -39,9 +40,12 @@ __all__ = [
 ]
 
 
-def decode(path: Path, n_frames: int) -> Decoded:
+def decode(path: Path, n_frames: int, track: int | None = None) -> Decoded:
     """Decode a picture or a clip in this process; see detector.media.open_media.
 
     Raises MediaError for anything unreadable or beyond a limit.
     """
-    return decode_picture(path, n_frames) or decode_clip(path, n_frames)
+    picture = decode_picture(path, n_frames)
+    if picture is not None and track is not None:
+        raise MediaError(f"{path.name} is a picture, which has no tracks to choose from.")
+    return picture or decode_clip(path, n_frames, track)

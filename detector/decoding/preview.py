@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 import av
-from av.container.input import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from detector.decoding.clips import View, opened_clip
+from detector.decoding.clips import list_clip, opened_at, pictures
 from detector.decoding.pictures import is_animated_picture
+from detector.decoding.timeline import Timeline
+from detector.decoding.view import View
 from detector.errors import MediaError
 
 PREVIEW_PX = 480  # longer side
@@ -57,10 +58,10 @@ def make_preview(path: Path) -> Preview:
     if is_animated_picture(path):
         return Preview("as a picture")
     try:
-        with opened_clip(path) as (container, stream):
-            if _playable(path, container, stream):
-                return Preview("as it is")
-            mp4 = _encoded(path.name, container, stream)
+        listing = list_clip(path)
+        if listing.tracks == 1 and _playable(path, listing.timeline):
+            return Preview("as it is")
+        mp4 = _encoded(path, listing.timeline)
     except av.FFmpegError as err:
         raise MediaError(f"{path.name} is not a clip that can be read.") from err
     if not mp4:
@@ -68,22 +69,24 @@ def make_preview(path: Path) -> Preview:
     return Preview("encoded", mp4)
 
 
-def _playable(path: Path, container: InputContainer, stream: VideoStream) -> bool:
-    codec = stream.codec_context
-    return (
-        codec.name in _PLAYABLE.get(path.suffix.lower(), ())
-        and codec.pix_fmt in _PLAYABLE_PIXELS
-        and not container.metadata.get("major_brand", "").startswith("qt")
-    )
+def _playable(path: Path, timeline: Timeline) -> bool:
+    with opened_at(path, timeline) as (container, stream):
+        codec = stream.codec_context
+        return (
+            timeline.joints == 0
+            and codec.name in _PLAYABLE.get(path.suffix.lower(), ())
+            and codec.pix_fmt in _PLAYABLE_PIXELS
+            and not container.metadata.get("major_brand", "").startswith("qt")
+        )
 
 
-def _encoded(name: str, container: InputContainer, stream: VideoStream) -> bytes:
+def _encoded(path: Path, timeline: Timeline) -> bytes:
     """The clip as MP4; empty where nothing decodes."""
     memory, out, view = BytesIO(), None, None
     with av.open(memory, "w", format="mp4") as target:
-        for t, picture in _timed(container, stream):
+        for t, picture, stream in _timed(path, timeline):
             if view is None or out is None:
-                view = _small(View.of(name, picture, stream))
+                view = _small(View.of(path.name, picture, stream))
                 rgb = view.rgb(picture)
                 out = target.add_stream(
                     "libx264",
@@ -111,30 +114,16 @@ def _small(view: View) -> View:
     )
 
 
-def _timed(container: InputContainer, stream: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
-    """Yield (seconds from the first frame, picture), at most PREVIEW_FPS of them a second.
+def _timed(path: Path, timeline: Timeline) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
+    """Yield (seconds from the first frame, picture, stream), at most PREVIEW_FPS of them a second.
 
     Ends after PREVIEW_S, after BUDGET_S of processor time, and where the file breaks off.
     """
-    end, first, last = time.process_time() + BUDGET_S, None, -1.0
-    step_s = float(1 / (stream.average_rate or Fraction(25)))
-    try:
-        for packet in container.demux(stream):
-            try:
-                decoded = packet.decode()
-            except av.FFmpegError:
-                continue
-            for picture in decoded:
-                now = picture.time
-                first = now if first is None else first
-                # AVI's times can be missing, or wrong where frames are reordered
-                t = last + step_s if now is None or first is None else now - first
-                t = max(t, 0.0) if last < 0 else t
-                if t > PREVIEW_S or time.process_time() > end:
-                    return
-                if last >= 0 and t - last < 0.9 / PREVIEW_FPS:
-                    continue
-                last = t
-                yield t, picture
-    except av.FFmpegError:
-        return
+    end, last = time.process_time() + BUDGET_S, -1.0
+    for t, picture, stream in pictures(path, timeline):
+        if t > PREVIEW_S or time.process_time() > end:
+            return
+        if last >= 0 and t - last < 0.9 / PREVIEW_FPS:
+            continue
+        last = t
+        yield t, picture, stream
