@@ -103,8 +103,7 @@ def _unfit(crops: Sequence[FaceCrop], min_frames: int) -> str | None:
         )
     if float(np.median([sharpness(crop.rgb) for crop in crops])) < MIN_SHARPNESS:
         return "The face is too blurred: no fine detail is left to judge."
-    missing = float(np.median([crop.missing for crop in crops]))
-    if missing > MAX_MISSING:
+    if (missing := _missing(crops)) > MAX_MISSING:
         return (
             f"The picture's edge cuts off too much of the face: {missing:.0%}, at most "
             f"{MAX_MISSING:.0%} may be missing."
@@ -112,6 +111,11 @@ def _unfit(crops: Sequence[FaceCrop], min_frames: int) -> str | None:
     if len(crops) < min_frames:
         return f"The face is seen in too few frames: {len(crops)}, {min_frames} are needed."
     return None
+
+
+def _missing(crops: Sequence[FaceCrop]) -> float:
+    """Which share of a face lies outside the picture, in the median crop."""
+    return float(np.median([crop.missing for crop in crops]))
 
 
 @dataclass(frozen=True)
@@ -179,22 +183,32 @@ def judge_file(
         reason = f"No face was found{where}, and this detector judges faces only."
         return Verdict(Label.NO_FACE, reason)
     small = sum(_size(face.track) < MIN_JUDGED_FACE_PX for face in faces)
-    verdict = _with_unjudged(_of_faces(faces), len(faces) - small, small, left_out)
+    cut = sum(
+        _missing(face.track.crops) > MAX_MISSING and _size(face.track) >= MIN_JUDGED_FACE_PX
+        for face in faces
+    )
+    verdict = _with_unjudged(_of_faces(faces), len(faces), small, cut, left_out)
     if verdict.label is Label.AUTHENTIC and frames is not None:
         return replace(verdict, reason=f"{verdict.reason} {frames} frames were looked at.")
     return verdict
 
 
-def _with_unjudged(verdict: Verdict, judged: int, small: int, left_out: int) -> Verdict:
-    """The verdict on a file in which a number of faces was judged, and others were not."""
-    if judged == 0 or small + left_out == 0:
+def _with_unjudged(
+    verdict: Verdict, looked_at: int, small: int, cut: int, left_out: int
+) -> Verdict:
+    """The verdict on a file of whose faces some were not judged: of those looked at the small ones
+    and those that the picture's edge cuts, and those left out.
+    """
+    judged = looked_at - small - cut
+    unjudged = {
+        f"smaller than {MIN_JUDGED_FACE_PX} pixels": small,
+        "cut off by the picture's edge": cut,
+        f"beyond the {MAX_FACES} that are looked at": left_out,
+    }
+    if judged == 0 or not any(unjudged.values()):
         return verdict
-    are_small = f"{small} {'is' if small == 1 else 'are'} smaller than {MIN_JUDGED_FACE_PX} pixels"
-    are_left = (
-        f"{left_out} {'is' if left_out == 1 else 'are'} beyond the {MAX_FACES} that are looked at"
-    )
-    why = " and ".join([are_small] * (small > 0) + [are_left] * (left_out > 0))
-    count = f"{judged} of {judged + small + left_out} faces were judged: {why}."
+    why = [f"{n} {'is' if n == 1 else 'are'} {what}" for what, n in unjudged.items() if n]
+    count = f"{judged} of {looked_at + left_out} faces were judged: {' and '.join(why)}."
     if verdict.label is not Label.AUTHENTIC:
         return replace(verdict, reason=f"{verdict.reason} Only {count}")
     reason = f"No trace was found, but only {count}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from skimage import data
+from test_decide import analysis
 
-from detector.decide import judge_face
+from detector.decide import judge_face, judge_file
 from detector.faces import cut_square
 from detector.nets import clip
 from detector.nets.clip import ClipExpert
@@ -71,6 +74,16 @@ def test_a_face_cut_too_far_gets_no_answer_and_the_reason() -> None:
     assert [verdict.label for verdict in verdicts] == [Label.FORGED, Label.UNCERTAIN]
     assert verdicts[1].reason == (
         "The picture's edge cuts off too much of the face: 38%, at most 30% may be missing."
+    )
+
+
+def test_no_file_is_authentic_while_the_edge_cuts_off_a_face() -> None:
+    whole, cut = analysis(0.1, Label.AUTHENTIC), analysis(0.2, Label.UNCERTAIN, side=80)
+    half = replace(cut.track.crops[0], frame_px=(40, 80))
+    cut = replace(cut, track=FaceTrack(1, (half,)))
+    verdict = judge_file([whole, cut])
+    assert verdict.label is Label.UNCERTAIN and verdict.reason == (
+        "No trace was found, but only 1 of 2 faces were judged: 1 is cut off by the picture's edge."
     )
 
 
