@@ -17,6 +17,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,11 @@ from detector.types import Frame
 # runs on while other work has the processor: beside such work good clips were refused
 LIMIT_CPU_S = 50
 IDLE_S = 120  # by the clock, for a child that waits and computes nothing
+# a child that went on computing says so with an empty line, so often, and so many times at most:
+# beside much other work it may take many minutes, but not for ever
+BEAT_S = 5.0
+MAX_BEATS = 1000
+PROGRESS_S = 0.01  # of processor time between two beats: more than a beat itself takes
 # of address space, besides the frames that are asked for: the reference frames of an 8K clip fit
 LIMIT_BYTES = 3 << 30
 MAX_HEADER_BYTES = 1 << 20  # of an answer before its frames: the tags are capped far below
@@ -113,7 +121,9 @@ def _header_from(
     limits = {"cpu_s": LIMIT_CPU_S, "idle_s": IDLE_S, "bytes": LIMIT_BYTES + more_bytes}
     request = {"path": os.path.abspath(path), **asked, **limits}
     connection.sendall(json.dumps(request).encode() + b"\n")
-    line = answer.readline(MAX_HEADER_BYTES)
+    line, beats = answer.readline(MAX_HEADER_BYTES), 0
+    while line == b"\n" and beats < MAX_BEATS:
+        line, beats = answer.readline(MAX_HEADER_BYTES), beats + 1
     header: Header = json.loads(line) if line.endswith(b"\n") else {}
     if "error" in header:
         raise MediaError(str(header["error"]))
@@ -212,7 +222,6 @@ def _answer(connection: socket.socket) -> None:
 
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
     request = json.loads(connection.makefile("rb").readline())
-    signal.alarm(request["idle_s"])  # unhandled, it ends the process wherever it is
     limits = {
         resource.RLIMIT_CPU: request["cpu_s"],
         resource.RLIMIT_AS: request["bytes"],
@@ -224,7 +233,8 @@ def _answer(connection: socket.socket) -> None:
     path = Path(request["path"])
     parts: list[Any] = []
     try:
-        header, parts = _ANSWERS[request.get("what", "frames")](path, request)
+        with _beating(connection, request["idle_s"]):
+            header, parts = _ANSWERS[request.get("what", "frames")](path, request)
     except MediaError as err:
         header = {"error": str(err)}
     except OSError:
@@ -234,6 +244,29 @@ def _answer(connection: socket.socket) -> None:
     connection.sendall(json.dumps(header).encode() + b"\n")
     for part in parts:
         connection.sendall(part)
+
+
+@contextmanager
+def _beating(connection: socket.socket, idle_s: int) -> Iterator[None]:
+    """Tell the parent now and then that this process computes; end it where it does not."""
+    done = threading.Event()
+
+    def beat() -> None:
+        before_s = time.process_time()
+        while not done.wait(min(BEAT_S, idle_s / 4)):
+            if time.process_time() - before_s > PROGRESS_S:
+                before_s = time.process_time()
+                signal.alarm(idle_s)
+                connection.sendall(b"\n")
+
+    signal.alarm(idle_s)  # unhandled, it ends the process wherever it is
+    beater = threading.Thread(target=beat, daemon=True)
+    beater.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beater.join()  # nothing may come between the parts of the answer
 
 
 def _previewed(path: Path, request: Header) -> tuple[Header, list[Any]]:

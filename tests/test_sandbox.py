@@ -126,6 +126,38 @@ def test_waiting_for_the_processor_is_not_held_against_a_file(
     assert answers and answers[0] >= 1
 
 
+def test_a_child_that_computes_may_take_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock it takes longer than a child may wait, as every child does on a busy machine."""
+    monkeypatch.setattr(sandbox, "IDLE_S", 1)
+    path = slow_gif(tmp_path / "slow.gif", frames=20_000)
+    start = time.monotonic()
+    assert len(open_media(path, 4).frames) == 4
+    assert time.monotonic() - start > 1.1
+
+
+def test_a_child_that_waits_for_ever_is_given_up(
+    helper: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "IDLE_S", 1)
+    said: list[str] = []
+
+    def read() -> None:
+        with pytest.raises(MediaError) as caught:
+            open_media(slow_gif(tmp_path / "slow.gif"))
+        said.append(str(caught.value))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    while not (at_work := children()):
+        time.sleep(0.01)
+    at_work[0].suspend()
+    thread.join(30)
+    at_work[0].kill()
+    assert said and said[0].startswith("slow.gif could not be decoded within")
+
+
 def test_memory_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grey(tmp_path / "large.png", 0, side=8900)
     monkeypatch.setattr(sandbox, "LIMIT_BYTES", 0)  # leaves what the frames themselves may take
@@ -160,6 +192,7 @@ def test_the_helper_carries_no_torch(helper: psutil.Process) -> None:
         b"[]\n",
         b"{}\n",
         b"x" * 2_000_000,
+        b"\n" * 2_000,
         json.dumps({"shapes": [[100_000, 100_000]]}).encode() + b"\n",
         json.dumps({"shapes": [[-1, -1]]}).encode() + b"\n",
         json.dumps({"shapes": [[2, 2]]}).encode() + b"\n123",
