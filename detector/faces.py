@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from detector.nets.cascade import Cascade
-from detector.shots import THUMB_PX, Thumbnail, same_picture, split_at_cuts
+from detector.shots import THUMB_PX, Thumbnail, split_at_cuts, still_frames
 from detector.tracking import (
     MAX_FACES,
     MIN_CROPS,
@@ -318,14 +318,11 @@ def people_of(
     )
     kept = everybody[:max_faces]
     most = max(MIN_CROPS, OFTEN * len(frames) // max(1, len(kept)))
-    tracks = (
-        FaceTrack(
-            number,
-            tuple(_crop(frames[i], seen[i]) for i in spread(sorted(seen), most)),
-            _is_still(seen, frames),
-        )
-        for number, seen in enumerate(kept, start=1)
-    )
+    tracks = []
+    for number, seen in enumerate(kept, start=1):
+        still = _still_frames(seen, frames)
+        crops = (_crop(frames[i], seen[i]) for i in spread(still or sorted(seen), most))
+        tracks.append(FaceTrack(number, tuple(crops), bool(still)))
     return People(tuple(tracks), len(everybody) - len(kept))
 
 
@@ -337,12 +334,12 @@ def _thumbnails(seen: Mapping[int, Detection], frames: Sequence[Frame]) -> dict[
     }
 
 
-def _is_still(seen: Mapping[int, Detection], frames: Sequence[Frame]) -> bool:
-    """Whether the place where a person is first seen shows one picture in all the frames."""
-    box = seen[min(seen)].box_xyxy_px
+def _still_frames(seen: Mapping[int, Detection], frames: Sequence[Frame]) -> list[int]:
+    """The frames in which a person is no more than one still picture; none of a filmed person."""
+    box = seen[sorted(seen)[len(seen) // 2]].box_xyxy_px
     if len({frames[i].rgb.shape for i in seen}) > 1:
-        return False
-    return same_picture([cut_square(frames[i].rgb, box, THUMB_PX)[0] for i in sorted(seen)])
+        return []
+    return still_frames({i: cut_square(frames[i].rgb, box, THUMB_PX)[0] for i in seen})
 
 
 def _crop(frame: Frame, face: Detection) -> FaceCrop:

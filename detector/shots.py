@@ -6,7 +6,7 @@ and a camera that pans past people is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -22,9 +22,10 @@ THUMB_PX = 28
 OTHER_COLOURS = 0.33  # share of the pixels that lie in other bins of colour, of 6 x 6 x 6
 OTHER_STRUCTURE = 0.25  # 1 - correlation
 STRUCTURE_PX = 16  # at which both are measured
-# Grey levels by which the most changed cells of a still's thumbnails may differ: 9 at most for
-# stills in five codecs, 28 at least for faces filmed for more than a second.
-STILL_LEVELS = 12.0
+# Grey levels by which a still's thumbnails may differ from their median, in their most changed
+# cells: 2 at most for stills in five codecs; filmed faces exceed it in most frames of a second.
+STILL_LEVELS = 5.0
+MOST_FRAMES = 0.75  # of a track that must show the still
 STILL_SHARE = 0.98  # of the cells that may not differ more: the others are a mouth's worth
 
 
@@ -54,11 +55,18 @@ def split_at_cuts(
     return [shot for shot in shots if len(shot) > 1 or longest < FLICKER_BESIDE]
 
 
-def same_picture(thumbs: Sequence[Thumbnail]) -> bool:
-    """Whether thumbnails of one place in successive frames all show the same picture."""
-    first, *others = (thumb.astype(np.float32) for thumb in thumbs)
-    changes = [np.quantile(np.abs(other - first).mean(2), STILL_SHARE) for other in others]
-    return bool(changes) and bool(max(changes) < STILL_LEVELS)
+def still_frames(thumbs: Mapping[int, Thumbnail]) -> list[int]:
+    """Positions of the frames that show one and the same picture, where most do; else none.
+
+    thumbs: of one place, by position. The others may fade in or out, or be coded worse.
+    """
+    usual = np.median(np.stack([*thumbs.values()]), axis=0)
+    shown = [
+        position
+        for position, thumb in sorted(thumbs.items())
+        if np.quantile(np.abs(thumb - usual).mean(2), STILL_SHARE) < STILL_LEVELS
+    ]
+    return shown if len(shown) >= max(2, MOST_FRAMES * len(thumbs)) else []
 
 
 def _differ(one: Thumbnail, other: Thumbnail) -> bool:

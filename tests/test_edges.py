@@ -21,6 +21,7 @@ from detector.types import FaceCrop, FaceTrack, Frame, Label, Media
 from explain import figures
 from explain.cam import EVIDENCE_MAP, Heat
 from explain.lab.examples import astronaut, astronaut_swapped
+from explain.lab.forgery import cut_subject
 
 BOX = (178.0, 61.0, 268.0, 174.0)  # the astronaut's face
 
@@ -121,6 +122,13 @@ def test_beyond_the_edge_the_shown_face_is_black_and_without_heat() -> None:
     laid = figures.overlay(view, crop, heat, figures.shared_scale([heat]))
     assert not view.rgb[:, :100].any() and not laid[:, :100].any()
     assert laid[:, 200:].any()
+
+
+def test_the_forgery_lab_leaves_it_out_as_well() -> None:
+    points = np.zeros((5, 2), np.float32)
+    whole = cut_subject(astronaut(), BOX, points)
+    cut = cut_subject(astronaut()[:, 187:], (-9.0, 61.0, 81.0, 174.0), points)
+    assert whole.inside.all() and not cut.inside[:, :50].any() and cut.inside[:, 60:].all()
 
 
 @pytest.mark.parametrize("left", [178, 183])

@@ -10,7 +10,7 @@ import pytest
 
 from detector.media import open_media, write_video
 from detector.pipeline import Detector, default_detector
-from detector.shots import same_picture, split_at_cuts
+from detector.shots import split_at_cuts, still_frames
 from detector.tracking import Detection
 from detector.types import FaceTrack, Frame, Label, Media
 from explain.explainer import Explainer
@@ -121,8 +121,15 @@ def test_a_mouth_that_moves_is_no_still() -> None:
     face = np.random.default_rng(0).integers(0, 255, (28, 28, 3)).astype(np.uint8)
     talking = face.copy()
     talking[18:22, 10:18] //= 2  # 32 cells
-    assert same_picture([face, face, face]) and not same_picture([face, talking, face])
-    assert not same_picture([face])
+    assert still_frames({2: face, 3: face, 5: face}) == [2, 3, 5]
+    assert still_frames({0: face, 1: talking, 2: face, 3: talking}) == []
+    assert still_frames({0: face}) == []
+
+
+def test_a_picture_that_fades_in_is_a_still() -> None:
+    face = np.random.default_rng(0).integers(0, 255, (28, 28, 3)).astype(np.uint8)
+    shown = {0: face // 3, 1: face // 2} | dict.fromkeys(range(2, 10), face)
+    assert still_frames(shown) == [2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_a_filmed_clip_is_no_still(untrained: Detector) -> None:

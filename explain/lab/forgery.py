@@ -10,7 +10,9 @@ score follows the ratio.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -25,7 +27,7 @@ from detector.forgery.generators import rebuild
 from detector.forgery.pictures import load_pictures
 from detector.forgery.regions import REGIONS, Points, Rgb, eye_distance
 from detector.pipeline import Detector, Progress, default_detector
-from detector.types import Label, Media
+from detector.types import FaceCrop, Label, Media
 from explain.cam import EVIDENCE_MAP, Heat
 from explain.explainer import Explainer
 from explain.faithfulness import Localisation, localise
@@ -55,6 +57,23 @@ class Subject:
     def crop(self, rgb: Rgb) -> Rgb:
         """The detector's view of a forged copy of the surroundings."""
         return cut_square(rgb, self.box_xyxy_px)[0]
+
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """(S, S): which pixels of the view lie in the picture; see FaceCrop.inside."""
+        crop, to_picture = cut_square(self.rgb, self.box_xyxy_px)
+        height, width = self.rgb.shape[:2]
+        face = FaceCrop(
+            crop, to_picture, 0, 0.0, self.box_xyxy_px, self.landmarks_px, 1.0, (width, height)
+        )
+        return face.inside
+
+    def scores(self, explainer: Explainer, crops: Sequence[Rgb]) -> NDArray[np.float32]:
+        """Logits of views of the face, as the verdict on them reads it."""
+        views = np.stack(crops)
+        if self.inside.all():
+            return explainer.verdict_score(views)
+        return explainer.verdict_score(views, np.stack([self.inside] * len(views)))
 
 
 @dataclass(frozen=True)
@@ -190,7 +209,7 @@ def judge(explainer: Explainer, subject: Subject, settings: ForgerySettings) -> 
     forgery = forge(subject, settings)
     authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
     mask = crop_mask(subject, forgery.mask)
-    logits = explainer.verdict_score(np.stack([authentic, forged]))
+    logits = subject.scores(explainer, [authentic, forged])
     p_authentic, p = (explainer.probability(float(logit)) for logit in logits)
     methods = (EVIDENCE_MAP, f"Grad-CAM, {explainer.layers[0]}")
     maps = explainer.heats(forged, methods)
@@ -218,7 +237,7 @@ def follows_ratio(explainer: Explainer, subject: Subject, settings: ForgerySetti
     forged = [forge(subject, replace(settings, ratio=float(ratio))).forged for ratio in ratios]
     return rank_correlation(
         ratios,
-        explainer.verdict_score(np.stack([subject.crop(rgb) for rgb in forged])),
+        subject.scores(explainer, [subject.crop(rgb) for rgb in forged]),
     )
 
 
@@ -253,8 +272,7 @@ def surprise(
         report(start / TRIES, f"{start} forgeries tried")
         tries = [draw_settings(rng) for _ in range(TRIES_AT_ONCE)]
         forgeries = [forge(subject, settings) for settings in tries]
-        crops = np.stack([subject.crop(forgery.forged) for forgery in forgeries])
-        logits = explainer.verdict_score(crops)
+        logits = subject.scores(explainer, [subject.crop(made.forged) for made in forgeries])
         for i in np.argsort(logits):
             label = label_of(explainer, explainer.probability(float(logits[i])))
             missed = label is Label.AUTHENTIC
