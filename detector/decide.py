@@ -25,15 +25,17 @@ MAIN_FACE = 0.4
 # faces of at least this share of the largest are as large as it: within 10%, and MTCNN's boxes
 # differ by another 10% between a picture, its mirror image and its JPEG
 EQUAL_FACE = 0.8
+NO_PHOTOGRAPH = "This does not look like a photograph, and only photographs can be judged."
 AS_KNOWN = "like those of the forgeries this detector was trained on"
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Each question by itself, as calibrated probabilities."""
+    """Each question by itself, as calibrated probabilities, and whether it is one to ask."""
 
     manipulated: float  # that something was put into this face
     generated: float  # that the picture was generated as a whole
+    drawn: bool = False  # or painted, or cut in stone
 
     @property
     def in_words(self) -> str:
@@ -74,6 +76,8 @@ def judge_face(
 
     if (unfit := _unfit(crops, profile.min_frames)) is not None:
         return answer(Label.UNCERTAIN, unfit)
+    if traces is not None and traces.drawn:
+        return answer(Label.UNCERTAIN, NO_PHOTOGRAPH)
     found = traces.in_words if traces else "traces"
     part = forged_part([crop.t for crop in crops], frame_logits, calibration, thresholds)
     if part is not None and (p <= thresholds.forged_above or part.rest_p < 0.5):

@@ -192,11 +192,13 @@ class Detector:
         # as RGBA, whose alpha says what is inside, where anything is not
         pixels = crops if whole else np.concatenate([crops, inside[..., None]], axis=3)  # type: ignore[index]
 
-        def answer(batch: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
+        def answer(batch: NDArray[np.uint8]) -> tuple[NDArray, ...]:
             seen = None if whole else torch.from_numpy(batch[..., 3] > 0).to(self.device)
             with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
                 out = clip(self.tensor(batch[..., :3]).contiguous(), seen)
-            return out.manipulated.float().cpu().numpy(), out.generated.float().cpu().numpy()
+            return tuple(
+                t.float().cpu().numpy() for t in (out.manipulated, out.generated, out.drawn)
+            )
 
         columns = zip(*self._in_batches(answer, pixels), strict=True)
         return ClipLogits(*(np.concatenate(column) for column in columns))
@@ -396,6 +398,7 @@ class Detector:
             traces = Traces(
                 fusion.manipulated_calibration.probability(fusion.put_in(logit, put_in)),
                 fusion.generated_calibration.probability(made),
+                drawn=float(np.mean(clip.drawn)) > 0,
             )
             both = np.array([logit, logit + shift], np.float32)
             logit, resaved = fusion.fuse(both, put_in, made).tolist()

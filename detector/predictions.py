@@ -14,16 +14,17 @@ class ClipLogits:
 
     manipulated: NDArray[np.float32]
     generated: NDArray[np.float32]
+    drawn: NDArray[np.float32]  # above 0: no photograph
 
     def at(self, where: NDArray, there: NDArray) -> ClipLogits:
         """Return the answers at positions `where`, linearly between those known at `there`."""
-        columns = (self.manipulated, self.generated)
+        columns = (self.manipulated, self.generated, self.drawn)
         return ClipLogits(*(np.interp(where, there, c).astype(np.float32) for c in columns))
 
     def part(self, start: int, count: int) -> ClipLogits:
         """The answers for `count` of the crops, from number `start` on."""
         own = slice(start, start + count)
-        return ClipLogits(self.manipulated[own], self.generated[own])
+        return ClipLogits(self.manipulated[own], self.generated[own], self.drawn[own])
 
 
 @dataclass(frozen=True, eq=False)

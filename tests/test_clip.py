@@ -115,10 +115,12 @@ def test_the_fused_logit_is_the_weighted_sum_of_three(folder: Path, crops: np.nd
 
 
 def test_crops_that_clip_did_not_see_are_interpolated_in_time() -> None:
-    seen = ClipLogits(np.array([0.0, 4.0], np.float32), np.array([1.0, -1.0], np.float32))
+    rising, falling = np.array([0.0, 4.0], np.float32), np.array([1.0, -1.0], np.float32)
+    seen = ClipLogits(rising, falling, -rising)
     between = seen.at(np.array([0.0, 0.5, 1.0, 2.0]), np.array([0.0, 2.0]))
     assert between.manipulated.tolist() == [0.0, 1.0, 2.0, 4.0]
     assert between.generated.tolist() == [1.0, 0.5, 0.0, -1.0]
+    assert between.drawn.tolist() == [0.0, -1.0, -2.0, -4.0]
 
 
 def test_a_model_with_one_network_scores_as_before(crops: np.ndarray) -> None:

@@ -133,6 +133,15 @@ def test_the_reason_says_which_of_two_questions_was_answered() -> None:
     assert made.reason.startswith("The face carries traces of a picture generated as a whole,")
 
 
+def test_what_is_no_photograph_is_not_judged() -> None:
+    for logit in (-3.0, 3.0):
+        verdict = judge_face(logit, [crop()], STILL, traces=Traces(0.9, 0.9, drawn=True))
+        assert verdict.label is Label.UNCERTAIN
+        assert verdict.reason == (
+            "This does not look like a photograph, and only photographs can be judged."
+        )
+
+
 def test_with_several_faces_each_must_clear_a_higher_threshold() -> None:
     strict = replace(STILL, thresholds=Thresholds(0.4, 0.7, tail=1.0))
     # log-odds .847 + log(4): .903

@@ -88,7 +88,7 @@ def test_clip_sees_eight_frames_of_a_clip_and_32_faces_at_most(
 
     def answer(crops: np.ndarray) -> ClipLogits:
         seen.append(len(crops))
-        return ClipLogits(np.zeros(len(crops), np.float32), np.zeros(len(crops), np.float32))
+        return ClipLogits(*np.zeros((3, len(crops)), np.float32))
 
     monkeypatch.setattr(detector, "predict_clip", answer)
     profile = Profile(fusion=ExpertFusion(1.0, 1.0, 1.0))

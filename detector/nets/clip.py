@@ -5,14 +5,17 @@ holds. Tuning nothing but its layer norms on pairs (0.04% of the weights) keeps 
 carries over to unseen forgeries (Yermakov et al. 2025, arXiv:2508.06248). Two heads answer two
 questions: was something put into this face (`manipulated`), and was the picture made as a whole
 (`generated`)? The first also reads a map of 14 x 14 patches that masks supervised. The second is a
-logistic regression on the tokens of the upper blocks, fitted when the tower was tuned.
+logistic regression on the tokens of the upper blocks, fitted when the tower was tuned. So is a
+third head, which says where there is no photograph to judge (`drawn`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,16 +29,20 @@ GENERATED_LEVELS = (8, 9, 10, 11, 12)
 TOP_PATCHES = 6  # of 196: their mean goes to the logit, as a forged mouth fills no more
 HEAD_DROPOUT = 0.2  # while training: thousands of features, and few pictures
 NOTHING = -1e4  # logit of a patch that is not there
+Features = TypeVar("Features", Tensor, np.ndarray)
 QUICK_GELU = 1.702  # CLIP's activation is x * sigmoid(1.702 x)
 
 
 @dataclass(frozen=True, eq=False)
 class ClipOutput:
-    """Per crop: logits (B,) of both questions and map_logits (B, 14, 14) of the first."""
+    """Per crop: logits (B,) of both questions, map_logits (B, 14, 14) of the first, and logits (B,)
+    of what is painted, drawn or cut in stone.
+    """
 
     manipulated: Tensor
     generated: Tensor
     map_logits: Tensor
+    drawn: Tensor
 
 
 class ClipExpert(nn.Module):
@@ -71,6 +78,9 @@ class ClipExpert(nn.Module):
         self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.manipulated = nn.Linear(features + 2, 1)
         self.generated = nn.Linear(2 * width * len(GENERATED_LEVELS), 1)
+        self.drawn = nn.Linear(2 * width, 1)
+        nn.init.zeros_(self.drawn.weight)
+        nn.init.constant_(self.drawn.bias, -1.0)  # until it is fitted, all are photographs
 
     def forward(self, images: Tensor, seen: Tensor | None = None) -> ClipOutput:
         """seen: (B, S, S) bool, which pixels to look at; patches that show mostly others are left
@@ -94,10 +104,12 @@ class ClipExpert(nn.Module):
         top = map_logits.topk(TOP_PATCHES, dim=1).values.mean(1, keepdim=True)
         spread = torch.logsumexp(map_logits, dim=1, keepdim=True) - torch.log(count)
         side = round(map_logits.shape[1] ** 0.5)
+        of_levels = generated_features(tokens, kept)
         return ClipOutput(
             self.manipulated(torch.cat([features, top, spread], dim=1)).squeeze(1),
-            self.generated(self.dropout(generated_features(tokens, kept))).squeeze(1),
+            self.generated(self.dropout(of_levels)).squeeze(1),
             map_logits.unflatten(1, (side, side)),
+            self.drawn(drawn_features(of_levels)).squeeze(1),
         )
 
     def _kept(self, seen: Tensor) -> Tensor:
@@ -125,7 +137,7 @@ class ClipExpert(nn.Module):
         }
 
     def features(self, images: Tensor) -> Tensor:
-        """What the second question reads of (B, 3, 224, 224) images, for fitting its head."""
+        """What the second and third head read of (B, 3, 224, 224) images, for fitting them."""
         x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
         return generated_features(self._tokens(x))
 
@@ -153,6 +165,14 @@ def generated_features(tokens: Mapping[int, Tensor], kept: Tensor | None = None)
         normed = F.layer_norm(tokens[level], tokens[level].shape[-1:])
         parts += [normed[:, 0], mean_patch(normed, kept)]
     return torch.cat(parts, dim=1)
+
+
+def drawn_features(of_levels: Features) -> Features:
+    """The part of `generated_features` (B, ...) that the third head reads: the lowest level's.
+
+    Of single blocks the eighth tells styles best that it never saw.
+    """
+    return of_levels[:, : of_levels.shape[1] // len(GENERATED_LEVELS)]
 
 
 def decode_base(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ MINUTES=${MINUTES:-8}                 # of training: a third two-stream, the res
 WORKERS=${WORKERS:-$(nproc)}          # processes that forge
 PAIRS=${PAIRS:-64}                    # in a batch
 GENERATED_PAIRS=${GENERATED_PAIRS:-1600}  # that the second head is fitted on
+PER_STYLE=${PER_STYLE:-40}            # faces of each style that the third head is fitted on
 VALIDATION_PAIRS=${VALIDATION_PAIRS:-150}
 PER_FAMILY=${PER_FAMILY:-40}          # held-back forgeries per family and degradation
 SPEED_INPUTS=${SPEED_INPUTS:-photo-12mp clip-10s-720p}
@@ -54,6 +55,10 @@ train() {
     "$PYTHON" -m detector.training.shipped.generated --base "$WORK"/data/base/*.safetensors \
         --tuned "$WORK/clip/tuned.safetensors" --data "$WORK/data" --cache "$WORK/cache" \
         --pairs "$GENERATED_PAIRS" ${TOWER:+--tower "$TOWER"} \
+        --out "$WORK/clip/generated.safetensors"
+    "$PYTHON" -m detector.training.shipped.drawn --base "$WORK"/data/base/*.safetensors \
+        --tuned "$WORK/clip/generated.safetensors" --data "$WORK/data" \
+        --per-style "$PER_STYLE" ${TOWER:+--tower "$TOWER"} \
         --out "$WORK/clip/release.safetensors"
 }
 

@@ -71,10 +71,11 @@ def new_clip(
 
 
 def is_tuned(name: str) -> bool:
-    """Whether a parameter is learnt: heads and norms, but for the norm after the last block, which
-    nothing reads.
+    """Whether a parameter is learnt with the others: heads and norms, but for the norm after the
+    last block, which nothing reads, and the head that `detector.training.shipped.drawn` fits.
     """
-    return not name.startswith("tower.") or ("norm" in name and not name.startswith("tower.norm."))
+    own = not name.startswith(("tower.", "drawn."))
+    return own or ("norm" in name and not name.startswith("tower.norm."))
 
 
 def learning_device() -> torch.device:
