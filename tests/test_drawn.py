@@ -70,7 +70,6 @@ def test_until_it_is_fitted_everything_is_a_photograph() -> None:
     assert expert(torch.rand(2, 3, 224, 224)).drawn.tolist() == [-1.0, -1.0]
 
 
-@pytest.mark.slow
 def test_the_shipped_model_says_what_is_no_photograph() -> None:
     detector = Detector(device="cpu")
     rng = np.random.default_rng(3)
