@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,10 +96,10 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
         max_file_size=MAX_UPLOAD_MB << 20,
         allowed_paths=[],
         show_error=False,
-        # Everything through one door, which is guarded; nothing kept about visits, nothing lent to
-        # other programs.
+        # Everything through one door, which is guarded; nothing kept about visits.
         ssr_mode=False,
-        mcp_server=False,
+        # the API's functions as tools for assistants, where the extra `mcp` is installed
+        mcp_server=find_spec("mcp") is not None,
         enable_monitoring=False,
         run_history=False,
         app_kwargs={"middleware": [Middleware(Guard, service=service, **limits)]},

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -67,10 +68,14 @@ class Page:
     behind.
     """
 
-    def __init__(self, folder: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, env: dict[str, str] | None = None, home: Path = ROOT, **user: Any
+    ) -> None:
+        """home: the checkout. user: who serves it, as subprocess names one."""
         self.folder, self.log = folder, folder / "log.txt"
         self.temp = folder / "temp"
         self.temp.mkdir()
+        self.temp.chmod(0o777)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -79,8 +84,9 @@ class Page:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"],
-                cwd=ROOT,
+                cwd=home,
                 env={**os.environ, **env},
+                **user,
                 stdout=log,
                 stderr=log,
             )

@@ -1,6 +1,7 @@
 """The page as a whole and its API, without a browser."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,9 @@ from detector.errors import WeightsError
 from detector.manifest import model_names
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.training.export import write_model
+from explain import page
 from explain.page import build_app
+from explain.server import guard
 from explain.server.api import on_gpu
 from explain.server.service import (
     Choice,
@@ -69,6 +72,57 @@ def test_the_api_has_its_endpoints_and_no_inner_ones(client):
         <= {"/analyze", "/explain", "/degrade", "/forge"}
     )
     assert endpoints["unnamed_endpoints"] == {}
+
+
+def test_the_api_page_shows_our_functions_and_a_photo(client):
+    info = client.view_api(return_format="dict")["named_endpoints"]
+    names = {name: [p["parameter_name"] for p in of["parameters"]] for name, of in info.items()}
+    assert names["/analyze"] == names["/explain"] == ["file"]
+    assert names["/degrade"] == ["file", "sweep"] and names["/forge"] == ["file", "settings"]
+    for of in info.values():
+        assert of["parameters"][0]["example_input"]["value"] == "photo.jpg"
+        assert len(of["description"]) > 60
+    assert "never evidence against a person" in info["/analyze"]["description"]
+
+
+def test_the_readmes_example_runs(page_url, photos, capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "gradio_client" in b]
+    assert "http://127.0.0.1:7860" in block and '"photo.jpg"' in block
+    code = block.replace("http://127.0.0.1:7860", page_url).replace('"photo.jpg"', "PHOTO")
+    found = {"PHOTO": str(photos[20])}
+    exec(code, found)
+    found["client"].close()
+    assert "forged 0.2 Told so by the test." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_tools_for_assistants_are_there_where_the_extra_is(tmp_path, monkeypatch, installed):
+    asked = {}
+    monkeypatch.setattr(page, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(
+        page.ForgetfulBlocks, "launch", lambda self, **options: asked.update(options)
+    )
+    monkeypatch.setattr(page, "own_names", lambda: None)  # of the whole process
+    service = Service(tmp_path, detector)
+    monkeypatch.setattr(service.ready, "start", lambda *_: None)
+    built(lambda: page.launch(service))
+    assert asked["mcp_server"] is installed and asked["allowed_paths"] == []
+
+
+def test_a_file_is_named_to_tools_by_address_never_by_content():
+    def refusal(file: str, of_tools: bool) -> object:
+        body = json.dumps({"params": {"name": "analyze", "arguments": {"file": file}}}).encode()
+        same, refused = guard._checked(body, of_tools)
+        assert same == body
+        return refused
+
+    assert refusal("data:image/png;base64,AAAA", True) == (
+        400,
+        "Files are uploaded, never fetched.",
+    )
+    assert refusal("http://h/gradio_api/file=/tmp/x.png", True) is None
+    assert refusal("data:image/png;base64,AAAA", False) is None
 
 
 def test_a_lent_gpu_is_asked_for_only_where_there_is_one_to_lend(

@@ -4,7 +4,9 @@ The last test ends the process. The long forms: tests/fuzz.py and tests/load.py.
 """
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -141,6 +144,20 @@ def test_nothing_is_fetched_for_a_visitor(page: Page) -> None:
         assert page.client.get(f"/proxy={address}").status_code == 404
 
 
+def test_the_address_of_an_upload_is_read_as_the_upload_and_not_fetched(page: Page) -> None:
+    """So assistants name what they uploaded. The host is never asked: it does not exist."""
+    path = page.upload("private.png", PHOTO)
+    for base in ("http://no.such.host", "https://no.such.host/below/it", page.url):
+        answer = page.ask(f"{base}/gradio_api/file={path}")
+        assert isinstance(answer, dict) and answer["file"] == "private.png"
+    for other in (f"{ROOT}/app.py", "/etc/passwd", "/../app.py"):
+        answer = page.ask(f"http://no.such.host/gradio_api/file={other}")
+        assert isinstance(answer, str) and answer.startswith("error"), answer
+    for address in (f"http://no.such.host/x?y=/gradio_api/file={path}", f"ftp://a/file={path}"):
+        file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+        assert page.client.post("/call/analyze", json={"data": [file]}).status_code == 400
+
+
 def test_too_much_is_refused_before_it_is_read(page: Page) -> None:
     def status(path: str, header: str, value: str) -> int:
         connection = HTTPConnection(
@@ -197,6 +214,46 @@ def test_users_at_once_are_told_what_one_alone_is(page: Page, tmp_path: Path) ->
     few = [request for request in DECK if request[0] == "/analyze"]
     outcomes = crowd(page, tmp_path, users=4, requests=3, deck=list(dict.fromkeys(few)))
     assert [outcome.end for outcome in outcomes] == ["right"] * 12
+
+
+# ----------------------------------------------------------------------------------------------
+# who serves it
+
+
+def test_a_user_without_rights_serves_a_checkout_that_nobody_can_write_to() -> None:
+    """As on a Space: no home, nothing to write to but the folder for temporary files."""
+    with TemporaryDirectory() as name:
+        folder, checkout = Path(name), Path(name) / "checkout"
+        for part in ("detector", "explain"):
+            no_caches = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, checkout / part, ignore=no_caches)
+        shutil.copy(ROOT / "app.py", checkout)
+        (checkout / "weights").symlink_to(ROOT / "weights")
+        known = set(checkout.rglob("*"))
+        for path in [checkout, *known]:
+            if not path.is_symlink():
+                path.chmod(0o555 if path.is_dir() else 0o444)
+        folder.chmod(0o755)
+        root = os.geteuid() == 0
+        user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if root else {}
+        try:
+            page = Page(folder, {"HOME": "/nonexistent"}, checkout, **user)
+        except PermissionError:
+            pytest.skip("Python itself lies in a folder that only root may read")
+        try:
+            answer = page.ask(page.upload("photo.png", PHOTO))
+            assert isinstance(answer, dict) and answer["label"] in (
+                "authentic",
+                "forged",
+                "uncertain",
+            )
+            assert {path for path in checkout.rglob("*")} == known  # it wrote nothing there
+        finally:
+            page.client.close()
+            page.process.kill()
+            page.process.wait()
+            for path in [checkout, *(p for p in known if p.is_dir() and not p.is_symlink())]:
+                path.chmod(0o755)  # so that it can be removed
 
 
 # ----------------------------------------------------------------------------------------------

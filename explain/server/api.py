@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from explain.server.service import Service
 
 # for which a Space asks for a card: several times what a clip takes on one
 ANALYZE_S, EXPLAIN_S = 30, 60
+EXAMPLE = "photo.jpg"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -41,12 +43,25 @@ def build(service: Service) -> None:
 
     @on_gpu(ANALYZE_S)
     def analyze(file: str) -> dict[str, Any]:
-        """Analyse a photo or a clip; the object that `python -m detector analyze --json` prints."""
+        """Say how forged the faces in a photo or a clip look: label (forged, authentic, uncertain
+        or no_face), calibrated probability, reason, suspicious seconds of a clip, each face and
+        frame. A statistical impression, never evidence against a person. The object that
+        `deepfake-lens analyze --json` prints.
+
+        Args:
+            file: The photo or clip, uploaded before.
+        """
         return analysis_json(service.detector().analyze(file))
 
     @on_gpu(EXPLAIN_S)
     def explain(file: str) -> dict[str, Any]:
-        """Explain a photo or a clip; the content of report.json that `python -m explain` writes."""
+        """Explain why the faces in a photo or a clip look forged or authentic: the verdict, heat
+        maps with a test of each, words, metadata, Content Credentials and JPEG traces. Takes some
+        seconds per face. The content of report.json that `deepfake-lens explain` writes.
+
+        Args:
+            file: The photo or clip, uploaded before.
+        """
         analysis = service.detector().analyze(file)
         explainer = service.explainer(kind=analysis.media.kind)
         return dict(build_report(explainer, analysis, Path(file)).content)
@@ -69,6 +84,10 @@ def endpoint(
     """
     # Going through a file component, so that only files uploaded by the caller can be named.
     file, result = gr.File(label="file", visible=False), gr.JSON(label=name, visible=False)
+    # shown on Gradio's page about the API instead of a PDF of theirs; a subclass of gr.File would
+    # have Gradio write a stub beside this module
+    shown = {"payload": {"path": EXAMPLE, "meta": {"_type": "gradio.FileData"}}, "value": EXAMPLE}
+    setattr(file, "example_inputs", lambda: shown)  # noqa: B010
     gr.Button(visible=False).click(
         answered(answer, len(outputs)),
         [file, *inputs],
@@ -85,6 +104,7 @@ def answered(answer: Callable[..., Any], more_outputs: int = 0) -> Callable[...,
     No file, a CallerError and a fault of ours are errors of the call.
     """
 
+    @wraps(answer)  # its name, its words and the names of its arguments are those of the API
     def call(path: str | None, *values: Any) -> Any:
         if path is None:
             raise gr.Error("A file is needed.", print_exception=False)
@@ -102,5 +122,4 @@ def answered(answer: Callable[..., Any], more_outputs: int = 0) -> Callable[...,
             log_fault(err)
             raise gr.Error(UNEXPECTED, print_exception=False) from err
 
-    call.__doc__ = answer.__doc__
     return call

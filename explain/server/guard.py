@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TextIO
+from urllib.parse import unquote
 
 from explain.server.service import Service
 
@@ -44,6 +45,9 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
+TOOLS = "/gradio_api/mcp"  # in the paths of the door for assistants
+# the address of an upload, as Gradio's upload tool for assistants gives it; never fetched either
+_UPLOAD = re.compile(r"https?://[^/?#]+/(?:[^?#]*/)?gradio_api/file=(/[^?#]*)")
 OWN_FILES = "/gradio_api/file="  # a visitor's: no shared cache may keep them
 
 
@@ -81,7 +85,8 @@ class Guard:
         refusal = self._refusal(scope, path)
         if refusal is None and scope["method"] == "POST" and not path.rstrip("/").endswith(FILES):
             body, receive = await _whole(receive)
-            refusal = _checked(body)
+            body, refusal = _checked(body, TOOLS in path)
+            receive = _once_more(body, receive)
         if refusal is None:
             await self.app(scope, receive, answer)
             return
@@ -109,30 +114,53 @@ class Guard:
 
 
 async def _whole(receive: Receive) -> tuple[bytes, Receive]:
-    """A request's body, and a `receive` that gives it once more."""
+    """A request's body, and the `receive` that is left."""
     messages: list[Message] = []
     while not messages or messages[-1].get("more_body"):
         messages.append(await receive())
-    left = iter(messages)
+    return b"".join(message.get("body", b"") for message in messages), receive
+
+
+def _once_more(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body, and then what is left."""
+    left = iter([{"type": "http.request", "body": body}])
 
     async def again() -> Message:
         return next(left, None) or await receive()
 
-    return b"".join(message.get("body", b"") for message in messages), again
+    return again
 
 
-def _checked(body: bytes) -> tuple[int, str] | None:
-    """A refusal for a file that is named by an address."""
+def _checked(body: bytes, of_tools: bool) -> tuple[bytes, tuple[int, str] | None]:
+    """The body with addresses of uploads as their paths, and a refusal for any other address.
+
+    of_tools: of the door for assistants, where a file's content is refused, too: Gradio would write
+    it to where nobody deletes it.
+    """
     try:
-        return (
-            (400, "Files are uploaded, never fetched.")
-            if _names_address(json.loads(body or b"null"))
-            else None
-        )
+        asked = json.loads(body or b"null")
+        known = asked if of_tools else _uploads_by_path(asked)
+        if _names_address(known) or (of_tools and _holds_content(known)):
+            return body, (400, "Files are uploaded, never fetched.")
+        return (body if known == asked else json.dumps(known).encode()), None
     except (ValueError, RecursionError):
-        return (
-            None if not body.lstrip().startswith((b"{", b"[")) else (400, "This is not valid JSON.")
-        )
+        broken = body.lstrip().startswith((b"{", b"["))
+        return body, (400, "This is not valid JSON.") if broken else None
+
+
+def _uploads_by_path(value: Any) -> Any:
+    """The same with each file that is named by the address of an upload named by its path instead;
+    whether it is one, Gradio checks.
+    """
+    if isinstance(value, list):
+        return [_uploads_by_path(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    named = value.get("path")
+    match = _UPLOAD.fullmatch(named) if isinstance(named, str) else None
+    if match:
+        return {"path": unquote(match[1]), "meta": {"_type": "gradio.FileData"}}
+    return {key: _uploads_by_path(v) for key, v in value.items()}
 
 
 def _names_address(value: Any) -> bool:
@@ -142,6 +170,15 @@ def _names_address(value: Any) -> bool:
             _names_address(v) for v in value.values()
         )
     return isinstance(value, list) and any(_names_address(v) for v in value)
+
+
+def _holds_content(value: Any) -> bool:
+    """Whether any text is a file's content, as a data: address."""
+    if isinstance(value, dict | list):
+        return any(
+            _holds_content(v) for v in (value.values() if isinstance(value, dict) else value)
+        )
+    return isinstance(value, str) and value.lstrip().lower().startswith("data:")
 
 
 class Nameless:

@@ -188,8 +188,11 @@ def _level(service: Service, shown: LevelViews, found: FinishedSweep, at: int) -
 
 def _endpoint(service: Service) -> None:
     def degrade(file: str, sweep: str) -> dict[str, Any]:
-        """Analyse a photo or a clip at every level of a degradation, such as "JPEG" or "H.264
-        video".
+        """Analyse a photo or a clip at every level of a degradation: how the score moves with it.
+
+        Args:
+            file: The photo or clip, uploaded before.
+            sweep: Name of the degradation, such as "JPEG" or "H.264 video".
         """
         if sweep not in sweeps():
             known = ", ".join(sweeps())

@@ -258,8 +258,11 @@ def _subject(service: Service, path: Path) -> Subject:
 
 def _endpoint(service: Service) -> None:
     def forge(file: str, settings: dict[str, Any] | None) -> list[Any]:
-        """Forge the largest face of a photo from itself; settings as in the lab, those left out
-        take their defaults.
+        """Forge the largest face of a photo from itself, for teaching, and analyse the forgery.
+
+        Args:
+            file: The photo, uploaded before.
+            settings: As in the forgery lab; those left out take their defaults.
         """
         try:
             asked = ForgerySettings(**(settings or {}))
