@@ -102,6 +102,8 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
         mcp_server=find_spec("mcp") is not None,
         enable_monitoring=False,
         run_history=False,
+        # Gradio would ask its own page, and give up where a busy machine takes three seconds
+        _frontend=False,
         app_kwargs={"middleware": [Middleware(Guard, service=service, **limits)]},
         footer_links=["api", "settings"],
         **options,

@@ -108,6 +108,7 @@ def test_tools_for_assistants_are_there_where_the_extra_is(tmp_path, monkeypatch
     monkeypatch.setattr(service.ready, "start", lambda *_: None)
     built(lambda: page.launch(service))
     assert asked["mcp_server"] is installed and asked["allowed_paths"] == []
+    assert asked["_frontend"] is False  # a busy machine is no reason not to start
 
 
 def test_a_file_is_named_to_tools_by_address_never_by_content():
