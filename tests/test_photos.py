@@ -65,6 +65,16 @@ def test_heic_of_ten_bits_keeps_its_range(tmp_path: Path) -> None:
     assert found.frames[0].rgb.max() >= 250
 
 
+@pytest.mark.parametrize(("transfer", "white", "grey"), [(16, 148, 90), (18, 191, 87)])
+def test_an_hdr_heic_is_shown_as_srgb(tmp_path: Path, transfer: int, white: int, grey: int) -> None:
+    """Paper white and a grey of a tenth of it, by the transfer's own levels of 255."""
+    levels = Image.fromarray(np.repeat([[white, grey]], 64, 0).repeat(64, 1).astype(np.uint8))
+    nclx = {"color_primaries": 9, "transfer_characteristics": transfer, "matrix_coefficients": 9}
+    found = opened(tmp_path / "hdr.heic", heic(levels.convert("RGB"), **nclx)).frames[0].rgb
+    assert 245 <= found[32, 32, 0] <= 253
+    assert 85 <= found[32, 96, 0] <= 95
+
+
 def test_more_pictures_in_a_heic_are_told(tmp_path: Path) -> None:
     more = [Image.fromarray(quarters()[::-1].copy())]
     found = opened(tmp_path / "burst.heic", heic(save_all=True, append_images=more))

@@ -258,6 +258,20 @@ def test_tracks_are_chosen_on_the_command_line(
     assert lines[1] == "dash.mp4: dash.mp4 has 2 video tracks; track 3 cannot be read."
 
 
+def test_a_track_of_an_unknown_codec_is_told(tmp_path: Path) -> None:
+    path = with_tracks(tmp_path / "a.mp4", (128, 5, 1), (64, 5, 2))
+    content = path.read_bytes()
+    at = content.index(b"avc1", content.index(b"stsd"))  # the first track's sample entry
+    path.write_bytes(content[:at] + b"zzzz" + content[at + 4 :])
+    found = decode(path, 2)
+    assert levels(found) == [2, 2]
+    assert found.notes[1] == (
+        "Of 2 video tracks, track 2 was looked at and track 1 (of an unknown codec) was not."
+    )
+    with pytest.raises(MediaError, match="has 2 video tracks; track 1 cannot be read"):
+        decode(path, 2, 1)
+
+
 def test_a_picture_has_no_tracks(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(picture("PNG"))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
+from detector.decoding.colour import HLG, PQ, to_srgb
 from detector.decoding.common import (
     DAMAGE,
     MAX_PIXELS,
@@ -227,6 +229,7 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8 sRGB of any Pillow picture, turned upright, transparency over
     white.
     """
+    info = image.info
     turn = _UPRIGHT.get(_exif(image).get(ExifTags.Base.Orientation, 1))
     if turn is not None:
         image = image.transpose(turn)
@@ -245,7 +248,20 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
             image = converted or image
         except (ImageCms.PyCMSError, OSError):
             pass  # a broken profile is ignored, as browsers do
-    return np.asarray(image.convert("RGB"))
+    return _of_hdr(np.asarray(image.convert("RGB")), info)
+
+
+def _of_hdr(rgb: NDArray[np.uint8], info: Mapping[Any, Any]) -> NDArray[np.uint8]:
+    """The sRGB of a HEIC picture's (H, W, 3) pixels, whose colours may be those of HDR."""
+    nclx = info.get("nclx_profile") or {}
+    transfer = nclx.get("transfer_characteristics", 0)
+    if transfer not in (PQ, HLG):
+        return rgb
+    mapped = np.empty_like(rgb)
+    for start in range(0, len(rgb), BAND_ROWS):
+        band = rgb[start : start + BAND_ROWS].astype(np.uint16) * 257
+        mapped[start : start + BAND_ROWS] = to_srgb(band, transfer, nclx["color_primaries"])
+    return mapped
 
 
 def _eight_bit(grey: NDArray) -> NDArray[np.uint8]:

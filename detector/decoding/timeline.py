@@ -40,7 +40,8 @@ class Track:
 
     number: int  # from 1 on
     index: int  # of the stream in the container
-    size: tuple[int, int]  # width, height in px; 0, 0 where it cannot be decoded
+    size: tuple[int, int]  # width, height in px
+    decodable: bool
     is_default: bool
     frame_s: Fraction  # seconds per frame, as the header has it
     time_base: Fraction  # seconds per tick
@@ -54,7 +55,8 @@ class Track:
     def in_words(self) -> str:
         count = len(self.packets)
         frames = f"{count} frame{'' if count == 1 else 's'}"
-        what = f"{self.size[0]} x {self.size[1]} px, {frames}" if self.area_px else "not decodable"
+        size = f"{self.size[0]} x {self.size[1]} px, {frames}"
+        what = size if self.decodable else "of an unknown codec"
         return f"track {self.number} ({what})"
 
 
@@ -119,6 +121,7 @@ def _track(number: int, stream: VideoStream) -> Track:
         number,
         stream.index,
         (codec.width, codec.height) if codec is not None else (0, 0),
+        codec is not None,
         bool(stream.disposition & Disposition.default),
         1 / (stream.average_rate or Fraction(25)),
         stream.time_base or Fraction(1, 1000),
@@ -131,13 +134,13 @@ def choose_track(name: str, tracks: Sequence[Track], number: int | None) -> Trac
     """
     if number is not None:
         for track in tracks:
-            if track.number == number and track.area_px and track.packets:
+            if track.number == number and track.decodable and track.packets:
                 return track
         count = f"{len(tracks)} video track{'' if len(tracks) == 1 else 's'}"
         raise MediaError(f"{name} has {count}; track {number} cannot be read.")
-    if not any(track.area_px for track in tracks):
+    if not any(track.decodable for track in tracks):
         raise MediaError(f"{name} holds no video that can be decoded.")
-    listed = [track for track in tracks if track.area_px and track.packets]
+    listed = [track for track in tracks if track.decodable and track.packets]
     if not listed:
         raise MediaError(f"{name} holds no frame that can be decoded.")
     most = max(len(track.packets) for track in listed)
