@@ -144,6 +144,11 @@ class FaceCrop:
         return (u > -0.51) & (u < width - 0.49) & (v > -0.51) & (v < height - 0.49)
 
     @property
+    def shown(self) -> NDArray[np.uint8]:
+        """The crop as people see it: black beyond the frame's edge, where it only mirrors."""
+        return np.where(self.inside[..., None], self.rgb, np.uint8(0))
+
+    @property
     def turned_deg(self) -> int:
         """By how many degrees clockwise the frame was turned for this face to stand upright."""
         angle = np.degrees(np.arctan2(self.to_frame[1, 0], self.to_frame[0, 0]))

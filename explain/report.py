@@ -177,7 +177,7 @@ def _heat_pictures(e: Explanation, scales: Mapping[str, figures.Scale]) -> Itera
 def _lime_pictures(e: Explanation, scales: Mapping[str, figures.Scale]) -> Iterator[ReportPicture]:
     if e.regions is None:
         return
-    positive = figures.regions_positive(e.crop.rgb, e.regions)
+    positive = figures.regions_positive(e.crop.shown, e.regions)
     yield _picture("lime-positive", positive, "LIME: what speaks most for a forgery")
     steady = (
         f"rank correlation of two halves of the samples {e.regions.stability:.2f}, "
@@ -185,7 +185,7 @@ def _lime_pictures(e: Explanation, scales: Mapping[str, figures.Scale]) -> Itera
     )
     yield _picture(
         "lime-signed",
-        figures.regions_chart(e.crop.rgb, e.regions, scales[LIME]),
+        figures.regions_chart(e.crop.shown, e.regions, scales[LIME]),
         f"{_heat_caption(e.heats[LIME], e.card)} ({steady})",
     )
 

@@ -122,6 +122,8 @@ def test_beyond_the_edge_the_shown_face_is_black_and_without_heat() -> None:
     laid = figures.overlay(view, crop, heat, figures.shared_scale([heat]))
     assert not view.rgb[:, :100].any() and not laid[:, :100].any()
     assert laid[:, 200:].any()
+    assert not crop.shown[:, :50].any() and crop.rgb[:, :50].any()
+    assert np.array_equal(crop.shown[:, 60:], crop.rgb[:, 60:])
 
 
 def test_the_forgery_lab_leaves_it_out_as_well() -> None:

@@ -250,7 +250,7 @@ def strip_picture(points: Sequence[Point]) -> Rgb:
 def _face(point: Point) -> Rgb:
     if point.crop is None:
         return np.full((CROP_PX, CROP_PX, 3), 200, np.uint8)
-    return point.crop.rgb
+    return point.crop.shown
 
 
 def _caption(point: Point) -> str:
@@ -267,5 +267,5 @@ def evidence_picture(points: Sequence[Point], chosen: int) -> Rgb | None:
     shown = [p.evidence for p in points if p.evidence is not None]
     scale = figures.shared_scale([evidence_heat(evidence.map, MAP_SIZE) for evidence in shown])
     heat = evidence_heat(point.evidence.map, side)
-    drawn = figures.heat_picture(point.crop.rgb, heat, scale)
+    drawn = figures.heat_picture(point.crop.shown, heat, scale)
     return figures.with_colour_bar(figures.enlarged(drawn), scale)

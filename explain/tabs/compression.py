@@ -180,7 +180,7 @@ def _level(service: Service, shown: LevelViews, found: FinishedSweep, at: int) -
     return {
         shown.curve: curve,
         shown.about: markup.sentences(about),
-        shown.face: resized(point.crop.rgb, FACE_PX),
+        shown.face: resized(point.crop.shown, FACE_PX),
         shown.evidence: compression.evidence_picture(found.points, at),
         shown.restored: None if restored is None else (restored.crop, restored.restored),
     }

@@ -146,15 +146,15 @@ class OnDemand:
         about = gr.HTML(elem_id="lens-lime-about")
 
         def draw(step: Progress, session: Session, choice: Choice) -> Update:
-            crop, explainer = session.crop(choice).rgb, self.service.explainer_of(session, choice)
-            regions = explainer.explain_regions(crop, progress=within(step, 0.0, LIME_SHARE))
+            crop, explainer = session.crop(choice), self.service.explainer_of(session, choice)
+            regions = explainer.explain_regions(crop.rgb, progress=within(step, 0.0, LIME_SHARE))
             card = explainer.report_card(
-                crop, {LIME: regions.heat()}, progress=within(step, LIME_SHARE, 1.0)
+                crop.rgb, {LIME: regions.heat()}, progress=within(step, LIME_SHARE, 1.0)
             )
             lines = [frame_caption(session, choice), stability_sentences(regions)]
             return {
-                positive: figures.regions_positive(crop, regions),
-                signed: figures.regions_chart(crop, regions),
+                positive: figures.regions_positive(crop.shown, regions),
+                signed: figures.regions_chart(crop.shown, regions),
                 about: grade_badge(card.grades[0]) + markup.sentences(lines),
             }
 
