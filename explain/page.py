@@ -56,7 +56,7 @@ DRAIN_S = 4
 def build_app(service: Service) -> ForgetfulBlocks:
     """The whole page. No model is loaded before somebody asks for an answer."""
     with ForgetfulBlocks(title=TITLE, analytics_enabled=False) as page:
-        gr.Markdown(LEAD, elem_classes="lens-lead")
+        gr.Markdown(f"{LEAD} {links.PROJECTOR}", elem_classes="lens-lead")
         # a menu would hide tabs on a phone
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             by_name = {name: gr.Tab(label, id=name) for name, label in TABS.items()}

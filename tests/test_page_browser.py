@@ -263,6 +263,26 @@ def test_several_files_are_sorted_compared_and_downloaded(page, files, tmp_path)
     assert "90.png" in Path(download.value.path()).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_projector_mode_is_a_link_with_big_type_and_high_contrast(chromium, page_url, dark):
+    page = chromium.new_page(viewport={"width": 1366, "height": 768})
+    page.set_default_timeout(SLOW_MS)
+    page.goto(f"{page_url}?tab=analyse&projector=1{'&__theme=dark' if dark else ''}")
+    page.wait_for_selector(".lens-projector-mode")
+    small = page.locator("#lens-privacy p")
+    assert small.evaluate("e => getComputedStyle(e).color") == (
+        "rgb(255, 255, 255)" if dark else "rgb(0, 0, 0)"
+    )
+    big = small.bounding_box()["height"]
+    assert page.evaluate("document.documentElement.scrollWidth") == 1366
+    page.click("#lens-projector:has-text('Normal type')")
+    assert "projector" not in page.url and "tab=analyse" in page.url
+    assert small.bounding_box()["height"] < big
+    page.click("#lens-projector:has-text('For a projector')")
+    assert "projector=1" in page.url and "tab=analyse" in page.url
+    page.close()
+
+
 def test_a_report_fits_a_phone_and_its_first_page_a_sheet_of_paper(chromium):
     two = Explainer(detector(), "video")
     long_name = "a-very-long-name-without-a-break-" * 6 + ".mp4"

@@ -14,6 +14,25 @@ from explain.server.ready import example_named
 from explain.server.service import Service
 from explain.server.widgets import QUIET
 
+PROJECTOR = '<a id="lens-projector" href="?projector=1">For a projector: big type</a>'
+# The link turns it on and off, and keeps the rest of the address as it is when it is clicked.
+PROJECTOR_JS = """() => {
+  const link = document.getElementById('lens-projector'), name = 'lens-projector-mode';
+  const show = on => {
+    document.body.classList.toggle(name, on);
+    link.textContent = on ? 'Normal type' : 'For a projector: big type';
+  };
+  show(new URL(location).searchParams.get('projector') === '1');
+  link.onclick = event => {
+    event.preventDefault();
+    const on = !document.body.classList.contains(name), address = new URL(location);
+    if (on) address.searchParams.set('projector', '1');
+    else address.searchParams.delete('projector');
+    history.replaceState(history.state, '', address);
+    show(on);
+  };
+}"""
+
 
 def asked(query: Mapping[str, str], tabs: Sequence[str], lessons: int) -> tuple[str | None, int]:
     """The tab and the lesson (from 1; 0: none) that an address names; what is not there is passed
@@ -46,6 +65,7 @@ def wire(
         return update
 
     page.load(opened, None, [tabs, file, *lessons], queue=False, **QUIET)
+    page.load(None, js=PROJECTOR_JS, **QUIET)
     for name, tab in by_name.items():
         tab.select(None, js=address_js(tab=name, **({} if name == "learn" else {"lesson": None})))
     for number, lesson in enumerate(lessons, 1):
