@@ -73,12 +73,14 @@ class View:
     def rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
         same = (picture.width, picture.height) == (self.width, self.height)
         foreign = is_foreign(self.transfer, self.primaries)
+        # of the chroma: in HDR's curves a blur of it is seen, and judged, more strongly
+        method = "LANCZOS" if foreign else "BILINEAR"
         resized = picture.reformat(
             self.width,
             self.height,
             "rgb48le" if foreign else "rgb24",
             src_colorspace=_matrix(picture),
-            interpolation="BILINEAR" if same else "AREA",
+            interpolation=method if same else "AREA",
         )
         rgb: NDArray[Any] = resized.to_ndarray()
         if foreign:
