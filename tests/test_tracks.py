@@ -66,6 +66,8 @@ def times_ms(decoded: Decoded) -> list[int]:
         ("mpegts", "libx264", {"bf": "0"}),
         ("mpegts", "mpeg2video", {}),
         ("mpeg", "mpeg1video", {}),
+        ("matroska", "libx264", {}),
+        ("webm", "libvpx", {}),
         ("mpeg", "mpeg2video", {}),
     ],
 )

@@ -25,6 +25,7 @@ MAX_CLIP_FRAMES = 432_000
 # Where decoding time goes back or leaps by more, time goes on from where it was, as in ffmpeg:
 # streams were joined or recorded again. In other containers a picture may stand for a while.
 BACK_S = 0.1
+BACK_WITHIN_S = 1.0  # at no keyframe: longer than frames are reordered for
 LEAP_S = 10.0
 LEAP_ELSEWHERE_S = 60.0
 _STREAMS = ("mpegts", "mpeg")  # transport and program streams
@@ -179,7 +180,7 @@ def timeline_of(container: InputContainer, track: Track) -> Timeline:
         time_base = track.frame_s
         decoded = tuple(range(len(shown)))
     leap_s = LEAP_S if container.format.name in _STREAMS else LEAP_ELSEWHERE_S
-    restarts = _restarts(track.packets, decoded, BACK_S / float(time_base))
+    restarts = _restarts(track.packets, decoded, float(time_base))
     ticks = np.array(shown if exact else decoded, np.int64)
     ticks, joints = _joined(ticks, restarts, leap_s / float(time_base))
     packet = np.argsort(ticks, kind="stable")
@@ -190,8 +191,8 @@ def timeline_of(container: InputContainer, track: Track) -> Timeline:
     return Timeline(track.index, ticks, keyframe, packet, time_base, duration_s, exact, joints)
 
 
-def _restarts(packets: Sequence[Listed], decoded: Sequence[int | None], back: float) -> list[int]:
-    """The numbers of the packets at which time goes back by more than so many ticks.
+def _restarts(packets: Sequence[Listed], decoded: Sequence[int | None], tick_s: float) -> list[int]:
+    """The numbers of the packets at which time goes back.
 
     decoded: their decoding times; where there are none, the keyframes' presentation times tell.
     """
@@ -202,7 +203,8 @@ def _restarts(packets: Sequence[Listed], decoded: Sequence[int | None], back: fl
             when = shown
         if when is None:
             continue
-        if last is not None and when < last - back:
+        back_s = BACK_S if key else BACK_WITHIN_S
+        if last is not None and (last - when) * tick_s > back_s:
             found.append(number)
             last = when
         last = when if last is None else max(last, when)
