@@ -263,6 +263,19 @@ def test_several_files_are_sorted_compared_and_downloaded(page, files, tmp_path)
     assert "90.png" in Path(download.value.path()).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("tab", ["several", "compression", "model"])
+def test_a_link_opens_its_tab_and_stays_in_the_address(chromium, page_url, tab):
+    page = chromium.new_page()
+    page.set_default_timeout(SLOW_MS)
+    page.goto(f"{page_url}?tab={tab}")
+    page.wait_for_selector(f"button[role=tab][aria-selected=true]:has-text('{tab.capitalize()}')")
+    page.wait_for_function("window.lensOpened")
+    assert page.url.endswith(f"?tab={tab}")
+    page.click("button[role=tab]:has-text('Learn')")
+    page.wait_for_url("**?tab=learn")
+    page.close()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_projector_mode_is_a_link_with_big_type_and_high_contrast(chromium, page_url, dark):
     page = chromium.new_page(viewport={"width": 1366, "height": 768})

@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from explain_faces import astronaut
-from page_tools import session, session_of
+from page_tools import built, session, session_of
 
 from detector.decoding import Traces
 from detector.profile import Thresholds
@@ -16,7 +17,7 @@ from explain import figures
 from explain.cam import EVIDENCE_MAP
 from explain.faithfulness import Curves, Grade, ReportCard
 from explain.provenance import statements
-from explain.server import markup
+from explain.server import markup, widgets
 from explain.server.service import (
     Choice,
 )
@@ -311,3 +312,18 @@ def test_marks_say_whether_to_rely_on_a_map():
     assert "<td>-1.00 ✓</td><td>2.00 ✓</td><td>+0.50 ✓</td>" in marks
     assert "<td>0.00 ✗</td><td>0.00 ✗</td><td>-0.10 ✗</td>" in marks
     assert '<th scope="row">control: random</th>' in marks
+
+
+def test_results_are_marked_stale_once_a_setting_is_changed():
+    done = markup.note("Done.")
+    assert "The results below are of the settings before." in widgets.marked_stale(done)
+    for other in (markup.note(" "), markup.note("Cancelled."), markup.alert("No."), ""):
+        assert not isinstance(widgets.marked_stale(other), str)  # nothing is changed
+
+    def inputs() -> list:
+        with gr.Blocks():
+            made = [gr.Slider(), gr.Dropdown(), gr.File(), gr.State(), gr.Checkbox()]
+        return widgets.touches(made)
+
+    # a slider, a menu and a box by their input, a file by its coming and going, a state never
+    assert len(built(inputs)) == 5

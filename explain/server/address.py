@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
-# Sets or, with null, removes parts of the address without loading anything.
+# Sets or, with null, removes parts of the address without loading anything. Not before what the
+# address names was opened: Gradio "selects" its first tab while the page is being built.
+OPENED_JS = "() => { window.lensOpened = true; }"
 ADDRESS_JS = """() => {
+  if (!window.lensOpened) return;
   const address = new URL(location);
   for (const [name, value] of Object.entries(%s))
     value === null ? address.searchParams.delete(name) : address.searchParams.set(name, value);

@@ -13,6 +13,11 @@ def note(text: str) -> str:
     return f'<p class="lens-note" role="status">{escape(text)}</p>'
 
 
+def stale(text: str) -> str:
+    """The same, seen at a glance: results stand below that belong to something else."""
+    return f'<p class="lens-note lens-stale" role="status">{escape(text)}</p>'
+
+
 def heard(text: str) -> str:
     """A line for screen readers, about what the eye sees elsewhere on the page."""
     return f'<p class="lens-heard" role="status">{escape(text)}</p>'

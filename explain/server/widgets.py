@@ -20,6 +20,8 @@ from explain.server.service import Service
 IDLE_SECONDS = 3600  # what a visitor made is dropped when it was not used for this long
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Update = dict[Any, Any]
+DONE = "Done."
+STALE = "The results below are of the settings before. Start again for the new ones."
 
 
 def picture(
@@ -105,7 +107,7 @@ class Runner:
                 visitor(request), lambda share, stage: progress(share, desc=stage)
             )
             step(0.0, "Starting")
-            return {self.status: markup.note("Done."), **work(step, *values)}
+            return {self.status: markup.note(DONE), **work(step, *values)}
 
         def end() -> Update:
             return {
@@ -122,6 +124,19 @@ class Runner:
             concurrency_id="lab", api_visibility="private", show_progress_on=self.status,
         ).then(end, None, buttons, queue=False, **QUIET)  # fmt: skip
         self.stop.click(cancel, None, None, queue=False, **QUIET)
+        if touched := touches(inputs):
+            gr.on(touched, marked_stale, self.status, self.status, queue=False, **QUIET)
+
+
+def touches(inputs: Sequence[Any]) -> list[Any]:
+    """The events by which somebody changes one of these; what the page changes itself is none."""
+    names = ("input", "upload", "clear")
+    return [getattr(one, name) for one in inputs for name in names if hasattr(one, name)]
+
+
+def marked_stale(shown: str) -> Any:
+    """A runner's status after a setting was changed: what is shown below is of the old ones."""
+    return markup.stale(STALE) if shown == markup.note(DONE) else gr.skip()
 
 
 def runner(service: Service, key: str, verb: str) -> Runner:

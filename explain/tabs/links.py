@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from explain.server.address import address_js
+from explain.server.address import OPENED_JS, address_js
 from explain.server.ready import example_named
 from explain.server.service import Service
 from explain.server.widgets import QUIET
@@ -64,7 +64,8 @@ def wire(
             update[file] = str(service.ready.path(example))
         return update
 
-    page.load(opened, None, [tabs, file, *lessons], queue=False, **QUIET)
+    opening = page.load(opened, None, [tabs, file, *lessons], queue=False, **QUIET)
+    opening.then(None, js=OPENED_JS, **QUIET)
     page.load(None, js=PROJECTOR_JS, **QUIET)
     for name, tab in by_name.items():
         tab.select(None, js=address_js(tab=name, **({} if name == "learn" else {"lesson": None})))
