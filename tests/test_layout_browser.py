@@ -1,0 +1,97 @@
+"""The page at a small laptop, a large screen and a phone, light and dark: what is seen at once."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.timeout(600),
+]
+SLOW_MS = 60_000  # two shared cores may be busy
+LAPTOP, SCREEN, PHONE = (1366, 768), (1920, 1080), (390, 844)
+CLIP = "?example=hopper_clip"
+# Pairs of pieces of text, each with its words, whose boxes share more than a hairline.
+OVERLAPS = """root => {
+  const boxes = [];
+  const walk = document.createTreeWalker(document.querySelector(root), NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode, range = document.createRange();
+    if (!node.data.trim() || !node.parentElement.checkVisibility({checkOpacity: true})) continue;
+    if (getComputedStyle(node.parentElement).clipPath !== 'none') continue;  // for screen readers
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects())
+      if (box.width > 1 && box.height > 1) boxes.push([node.data.trim(), box, node]);
+  }
+  const found = [];
+  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+    const [one, a, first] = boxes[i], [other, b, second] = boxes[j];
+    if (first === second) continue;
+    const w = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const h = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (w > 2 && h > 4) found.push(`${one} | ${other}`);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def opened(chromium, address: str, size: tuple[int, int], scheme: str):
+    """The page with the built-in clip analysed."""
+    width, height = size
+    page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.set_default_timeout(SLOW_MS)
+    page.goto(address + CLIP)
+    page.wait_for_selector("#lens-words p")
+    page.wait_for_timeout(1500)  # pictures fade in, a phone has scrolled to the answer
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [LAPTOP, SCREEN, PHONE], ids=["laptop", "screen", "phone"])
+def test_the_answer_is_seen_at_once_and_no_text_lies_on_another(chromium, page_url, size, scheme):
+    width, height = size
+    page = opened(chromium, page_url, size, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    heading = page.locator("#lens-verdict h2").bounding_box()
+    assert 0 <= heading["y"] and heading["y"] + heading["height"] <= height
+    assert page.evaluate(OVERLAPS, "#lens-verdict") == []
+    assert page.evaluate(OVERLAPS, "#lens-line") == []
+    body = page.locator("main").first.bounding_box()
+    assert body["x"] == pytest.approx(width - body["x"] - body["width"], abs=16)  # its scroll bar
+    if size != PHONE:  # verdict, player and timeline together
+        for part in ("#lens-player", ".lens-plot"):
+            box = page.locator(part).first.bounding_box()
+            assert 0 <= box["y"] and box["y"] + box["height"] <= height, part
+    page.close()
+
+
+def test_every_tab_is_reachable_on_a_phone(chromium, page_url):
+    width, height = PHONE
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(SLOW_MS)
+    page.goto(page_url)
+    page.wait_for_selector("#lens-examples button")
+    tabs = page.locator("button[role=tab]:visible")
+    names = tabs.all_inner_texts()
+    assert {"Analyse", "Compression", "Forgery lab", "Learn", "Model"} <= set(names)
+    for i in range(len(names)):
+        box = tabs.nth(i).bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= width, names[i]
+        tabs.nth(i).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, names[i]
+    page.close()
