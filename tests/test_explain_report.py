@@ -239,7 +239,9 @@ def test_a_report_says_what_was_not_looked_at() -> None:
 def fake_detector(model: object = None, device: str = "auto") -> Any:
     """Loads nothing, and finds the astronaut in every file but broken ones."""
 
-    def analyze(path: Path, n_frames: int = 24, progress: Any = None) -> Analysis:
+    def analyze(
+        path: Path, n_frames: int = 24, progress: Any = None, track: int | None = None
+    ) -> Analysis:
         if "broken" in path.name:
             raise MediaError(f"{path.name} cannot be read as a picture or a clip.")
         return analysis_of([astronaut()], name=path.name)
