@@ -143,31 +143,47 @@ def write_video(
     unequal size, MediaError if the codec is not available.
     """
     path = Path(path)
+    # x265 now and then gives FFmpeg a damaged header, on busy machines more often
+    attempts = 8 if codec == "libx265" else 1
+    frames = list(frames_rgb) if attempts > 1 else frames_rgb
+    for attempt in range(1, attempts + 1):
+        try:
+            _encode(path, frames, fps, codec, crf, pix_fmt)
+            return
+        except (av.FFmpegError, UnknownCodecError) as err:
+            if attempt == attempts:
+                raise MediaError(f"{path.name} cannot be written with {codec}.") from err
+
+
+def _encode(
+    path: Path,
+    frames_rgb: Iterable[NDArray[np.uint8]],
+    fps: float,
+    codec: str,
+    crf: int,
+    pix_fmt: str,
+) -> None:
+    """See `write_video`. Raises FFmpegError or UnknownCodecError, too."""
     options = {"crf": str(crf)} | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
     shape: tuple[int, ...] | None = None
-    try:
-        with av.open(path, "w") as container:
-            stream = container.add_stream(
-                codec, rate=Fraction(fps).limit_denominator(1001), options=options
-            )
-            if not isinstance(stream, VideoStream):
-                raise MediaError(f"{codec} is not a video codec.")
-            stream.pix_fmt = pix_fmt
-            for rgb in frames_rgb:
-                if shape is None:
-                    shape = rgb.shape
-                    stream.height = shape[0] + shape[0] % 2
-                    stream.width = shape[1] + shape[1] % 2
-                if rgb.shape != shape:
-                    raise ValueError(f"expected frames of shape {shape}, but got {rgb.shape}")
-                even = np.pad(rgb, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
-                container.mux(
-                    stream.encode(
-                        VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-                    )
-                )
+    with av.open(path, "w") as container:
+        stream = container.add_stream(
+            codec, rate=Fraction(fps).limit_denominator(1001), options=options
+        )
+        if not isinstance(stream, VideoStream):
+            raise MediaError(f"{codec} is not a video codec.")
+        stream.pix_fmt = pix_fmt
+        for rgb in frames_rgb:
             if shape is None:
-                raise ValueError("expected at least one frame, but got 0")
-            container.mux(stream.encode(None))
-    except (av.FFmpegError, UnknownCodecError) as err:
-        raise MediaError(f"{path.name} cannot be written with {codec}.") from err
+                shape = rgb.shape
+                stream.height = shape[0] + shape[0] % 2
+                stream.width = shape[1] + shape[1] % 2
+            if rgb.shape != shape:
+                raise ValueError(f"expected frames of shape {shape}, but got {rgb.shape}")
+            even = np.pad(rgb, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
+            container.mux(
+                stream.encode(VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24"))
+            )
+        if shape is None:
+            raise ValueError("expected at least one frame, but got 0")
+        container.mux(stream.encode(None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from io import BytesIO
@@ -56,6 +57,15 @@ def clip(
     kind: str, codec: str, pix_fmt: str = "yuv420p", n: int = 3, size: int = 96, **options: str
 ) -> bytes:
     """A short clip of a face; options are the encoder's, but for movflags."""
+    for _ in range(7):  # see detector.media.write_video on x265
+        with suppress(av.FFmpegError):
+            return _encoded(kind, codec, pix_fmt, n, size, dict(options))
+    return _encoded(kind, codec, pix_fmt, n, size, dict(options))
+
+
+def _encoded(
+    kind: str, codec: str, pix_fmt: str, n: int, size: int, options: dict[str, str]
+) -> bytes:
     file = BytesIO()
     rgb = np.asarray(face().resize((size, size)))
     muxer = {"movflags": options.pop("movflags")} if "movflags" in options else {}

@@ -67,7 +67,7 @@ def test_the_answer_is_seen_at_once_and_no_text_lies_on_another(chromium, page_u
     page = opened(chromium, page_url, size, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     heading = page.locator("#lens-verdict h2").bounding_box()
-    assert 0 <= heading["y"] and heading["y"] + heading["height"] <= height
+    assert heading["y"] >= 0 and heading["y"] + heading["height"] <= height
     assert page.evaluate(OVERLAPS, "#lens-verdict") == []
     assert page.evaluate(OVERLAPS, "#lens-line") == []
     body = page.locator("main").first.bounding_box()
@@ -75,7 +75,7 @@ def test_the_answer_is_seen_at_once_and_no_text_lies_on_another(chromium, page_u
     if size != PHONE:  # verdict, player and timeline together
         for part in ("#lens-player", ".lens-plot"):
             box = page.locator(part).first.bounding_box()
-            assert 0 <= box["y"] and box["y"] + box["height"] <= height, part
+            assert box["y"] >= 0 and box["y"] + box["height"] <= height, part
     page.close()
 
 
@@ -90,7 +90,7 @@ def test_every_tab_is_reachable_on_a_phone(chromium, page_url):
     assert {"Analyse", "Compression", "Forgery lab", "Learn", "Model"} <= set(names)
     for i in range(len(names)):
         box = tabs.nth(i).bounding_box()
-        assert 0 <= box["x"] and box["x"] + box["width"] <= width, names[i]
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, names[i]
         tabs.nth(i).click()
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, names[i]
