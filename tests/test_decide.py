@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detector.benchmark.accuracy import decision_margin
 from detector.decide import (
     Traces,
     asked_thresholds,
@@ -242,6 +243,8 @@ def test_a_score_is_shown_beside_the_thresholds_that_it_was_compared_with() -> N
     one = [analysis(0.85, Label.FORGED)]
     part = Verdict(Label.FORGED, "So.", 0.85, 1.7, (1.0, 2.0))
     assert asked_thresholds(clip, one, part).forged_above == 0.8
+    # log-odds 1.735 of .85, where .8 (1.386) stands for .9 (2.197)
+    assert decision_margin(clip, one, part) == pytest.approx(1.7346 - 1.3863 + 2.1972, abs=1e-3)
     assert asked_thresholds(clip, one, one[0].verdict).forged_above == 0.9
     # log-odds 2.197 + log(2)
     two = asked_thresholds(clip, one * 2, one[0].verdict)

@@ -141,4 +141,4 @@ def test_a_cut_face_is_judged_like_the_whole_one(left: int) -> None:
     authentic = detector.analyze_media(still(astronaut()[:, left:]))
     assert forged.verdict.label is Label.FORGED and forged.verdict.p_fake > 0.99
     assert authentic.verdict.label is Label.AUTHENTIC
-    assert 0.1 < authentic.verdict.p_fake < 0.33  # whole .26
+    assert 0.03 < authentic.verdict.p_fake < 0.2  # whole .11

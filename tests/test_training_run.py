@@ -227,9 +227,9 @@ def test_calibration_falls_back_on_fresh_pairs_for_kinds_without_both_labels(
 ) -> None:
     (tmp_path / "devset.csv").write_text("file,label\na.png,0\nb.png,1\nc.mp4,0\nd.mp4,1\n")
     found = [
-        FileScore("image", Label.AUTHENTIC, 0.1, -2.0, 5.0),
-        FileScore("image", Label.FORGED, 0.9, 2.0, 5.0),
-        FileScore("video", Label.AUTHENTIC, 0.5, 0.0, 5.0),
+        FileScore("image", Label.AUTHENTIC, 0.1, -2.0, -2.0, 5.0),
+        FileScore("image", Label.FORGED, 0.9, 2.0, 2.0, 5.0),
+        FileScore("video", Label.AUTHENTIC, 0.5, 0.0, 0.0, 5.0),
         None,  # without a face
     ]
     pairs = PairScores(

@@ -25,7 +25,7 @@ PHOTO, MADE = "authentic FFHQ photo", "Stable Diffusion 2.1 face"
 
 
 def file(name: str, kind: str, type_: str, label: int, p: float, original: str = "") -> ScoredFile:
-    return ScoredFile(name, kind, type_, label, original, p, p * 10 - 5, p > 0.8)
+    return ScoredFile(name, kind, type_, label, original, p, p * 10 - 5, p * 10 - 5, p > 0.8)
 
 
 def table(shift: float = 0.0) -> list[ScoredFile]:

@@ -14,18 +14,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit as log_odds
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from detector.benchmark.metrics import LabelledScores, Scores, figures
 from detector.benchmark.trackcache import cached_tracks
-from detector.decide import judge_file, sharpness, subject
+from detector.decide import asked_thresholds, judge_file, sharpness, subject
 from detector.degrade import Degradation, Step, draw_preset
 from detector.errors import DetectorError
 from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import LabelledFace
 from detector.pipeline import DEFAULT_FRAMES, Detector
-from detector.types import CROP_PX, Kind, Label
+from detector.profile import Thresholds
+from detector.types import CROP_PX, FaceAnalysis, Kind, Label, Verdict
 
 HELD_BACK = "validation faces"  # name of the set in the tables
 
@@ -143,7 +145,18 @@ class FileScore:
     label: Label
     p_fake: float
     logit: float
+    # log-odds of the score, less what the threshold was raised by for several faces or a part
+    margin: float
     sharpness: float  # median over the crops of the main face, as in detector.decide
+
+
+def decision_margin(
+    thresholds: Thresholds, faces: Sequence[FaceAnalysis], verdict: Verdict
+) -> float:
+    """What a file's answer hangs on, whatever `forged_above` is: see FileScore.margin."""
+    asked = asked_thresholds(thresholds, faces, verdict).forged_above
+    assert verdict.p_fake is not None
+    return float(log_odds(verdict.p_fake) - log_odds(asked) + log_odds(thresholds.forged_above))
 
 
 def score_files(
@@ -169,7 +182,9 @@ def score_files(
             scores.append(None)
             continue
         detail = float(np.median([sharpness(crop.rgb) for crop in subject(faces).track.crops]))
-        scores.append(FileScore(kind, verdict.label, verdict.p_fake, verdict.logit, detail))
+        margin = decision_margin(detector.profiles[kind].thresholds, faces, verdict)
+        found = FileScore(kind, verdict.label, verdict.p_fake, verdict.logit, margin, detail)
+        scores.append(found)
     return scores
 
 

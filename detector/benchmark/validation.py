@@ -63,6 +63,7 @@ class ScoredFile:
     original: str  # the authentic file it was made from; "" where unknown
     p_fake: float
     logit: float
+    margin: float  # see detector.benchmark.accuracy.FileScore
     forged: bool  # called forged at the shipped thresholds
 
 
@@ -84,6 +85,7 @@ def read_scores(path: Path) -> list[ScoredFile]:
                 row["original"],
                 float(row["p_fake"]),
                 float(row["logit"]),
+                float(row["margin"]),
                 row["forged"] == "True",
             )
             for row in reader
@@ -122,6 +124,7 @@ def score_set(detector: Detector, folder: Path, cache: Path | None) -> list[Scor
             row.get("original") or "",
             one.p_fake,
             one.logit,
+            one.margin,
             one.label == Label.FORGED,
         )
         for row, one in zip(listed, scores, strict=True)
