@@ -91,7 +91,7 @@ def test_its_dependencies_are_those_of_requirements_txt(wheel: Path) -> None:
     assert {"safetensors<1,>=0.4.5", "facenet-pytorch==2.5.3"} <= needed
     assert f"Version: {detector.__version__}" in lines
     extras = {line.split()[1] for line in lines if line.startswith("Provides-Extra: ")}
-    assert extras == {"scan", "ray", "train", "test"}
+    assert extras == {"scan", "ray", "train", "test", "mcp"}
 
 
 def test_the_command_and_five_lines_of_python_work_outside_the_checkout(installed: Path) -> None:

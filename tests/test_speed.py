@@ -86,7 +86,7 @@ def test_clip_sees_eight_frames_of_a_clip_and_32_faces_at_most(
     detector = Detector.untrained()
     seen: list[int] = []
 
-    def answer(crops: np.ndarray) -> ClipLogits:
+    def answer(crops: np.ndarray, seen_px: np.ndarray | None = None) -> ClipLogits:
         seen.append(len(crops))
         return ClipLogits(*np.zeros((3, len(crops)), np.float32))
 
