@@ -34,7 +34,7 @@ FRESH = "validation faces"  # the set's name in accuracy.csv; every other set is
 # What is told first: (set is fresh, family, degradation, its name here, unit of n). A family that
 # accuracy.csv does not have is left out.
 HEADLINE = (
-    (True, "all", "none", "Fresh forgeries, two-stream network alone", "pairs"),
+    (True, "all", "none", "Fresh forgeries", "pairs"),
     (True, "all", "heavy", "The same, heavily compressed", "pairs"),
     (False, "macro: swaps in clips", "as found", "Genuine swaps, clips", "forged"),
     (False, "macro: swaps in stills", "as found", "Genuine swaps, photos", "forged"),

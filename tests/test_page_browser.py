@@ -36,7 +36,7 @@ QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
-SLOW_MS = 180_000  # two shared cores may be busy
+SLOW_MS = 60_000  # two shared cores may be busy
 UPLOAD = "#lens-file input[type=file]"
 CLEAR = "#lens-file [aria-label=Clear]"
 PHONE = {"width": 390, "height": 844}

@@ -240,8 +240,11 @@ def within_original(scored: Sequence[ScoredFile]) -> tuple[int, int]:
 
 
 def summary_rows(scored: Sequence[ScoredFile]) -> list[dict[str, Any]]:
-    """The three figures, recall and false positives, then a row per type; each with its count."""
-    scores = np.array([one.p_fake for one in scored])
+    """The three figures, recall and false positives, then a row per type; each with its count.
+
+    Files are ranked by what their answer hangs on: ScoredFile.margin.
+    """
+    scores = np.array([one.margin for one in scored])
     pairs = comparisons(scored)
     once = np.ones(len(scored), np.int64)
     drawn = resamples(scored)
@@ -307,7 +310,7 @@ def paired_rows(before: Sequence[ScoredFile], after: Sequence[ScoredFile]) -> li
     pairs = comparisons(first)
     if not pairs:
         raise ValueError("expected two tables of scores of the same set, but they share no file")
-    scores = [np.array([one.p_fake for one in some]) for some in (first, second)]
+    scores = [np.array([one.margin for one in some]) for some in (first, second)]
     once = np.ones(len(first), np.int64)
     old, new = (macro(pairs, values, once) for values in scores)
     spread = [

@@ -46,9 +46,6 @@ from detector.weights import ClipFiles
 SHARD_BYTES = 9_500_000  # below the 10 MB that a Space's repository takes without extra storage
 SOURCE_TARGET = 0.10  # false positives that no authentic source may exceed...
 SOURCE_FILES = 20  # ...when it has at least so many files
-# lowest threshold for "forged". The fit looks at one face a file; these keep the whole validation
-# set below 5% when every main face and every part of a clip is asked
-LEAST_FORGED: Mapping[Kind, float] = {"image": 0.80, "video": 0.80}
 # the fitted tail times this: measured on group photos, where at the tail itself 20% of authentic
 # ones were called forged beside 3% of those with one face; recall at 5% of all .40 -> .46
 GROUP_FACTOR = 2.25
@@ -59,7 +56,7 @@ WEIGHTS: Mapping[Kind, tuple[float, float, float]] = {
     "video": (0.5, 1.0, 0.25),
 }
 # None: the sum. With the head fitted on 8,000 pairs it finds more than the maximum at the same
-# false positives: of stills .51 of forgeries instead of .40 (detector/training/LOG.md)
+# false positives (detector/training/LOG.md)
 SMOOTH_MAX: Mapping[Kind, float | None] = {"image": None, "video": None}
 
 
@@ -199,7 +196,6 @@ def fit_profile(
     ceiling = max(
         thresholds.forged_above,
         source_ceiling(fusion, calibration, authentic),
-        LEAST_FORGED[kind],
     )
     log_odds = calibration.scale * np.concatenate([one.authentic for one in material])
     stretch, tail = None, upper_tail(log_odds)
