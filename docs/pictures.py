@@ -1,6 +1,7 @@
-"""Pictures of the page for README and docs, made from the code as it is.
+"""The README's picture of the page, made from the code as it is.
 
-python docs/pictures.py          writes .github/page.png and docs/pictures/*.png
+python docs/pictures.py [FOLDER]    writes .github/page.png; into FOLDER also a dark page, a phone
+                                    and the Model tab, to be looked at
 
 Starts the page on a free port of 127.0.0.1, opens it in headless Chromium and waits until the
 built-in example and the test of its map are shown.
@@ -39,12 +40,19 @@ class Shot:
 
 FORGED_CLIP = "?example=hopper_clip_forged"
 TESTED = "#lens-badge >> text=/Tested on this face|Do not rely/"
-SHOTS = (
-    Shot(ROOT / ".github" / "page.png", FORGED_CLIP, 1366, 768, TESTED),
-    Shot(ROOT / "docs" / "pictures" / "dark.png", FORGED_CLIP, 1366, 768, TESTED, "dark"),
-    Shot(ROOT / "docs" / "pictures" / "phone.png", FORGED_CLIP, 390, 844, TESTED),
-    Shot(ROOT / "docs" / "pictures" / "model.png", "?tab=model", 1366, 768, ".lens-hundreds"),
-)
+PAGE = Shot(ROOT / ".github" / "page.png", FORGED_CLIP, 1366, 768, TESTED)
+
+
+def shots(folder: Path | None) -> tuple[Shot, ...]:
+    """What is taken; folder: of the pictures that are only looked at."""
+    if folder is None:
+        return (PAGE,)
+    return (
+        PAGE,
+        Shot(folder / "dark.png", FORGED_CLIP, 1366, 768, TESTED, "dark"),
+        Shot(folder / "phone.png", FORGED_CLIP, 390, 844, TESTED),
+        Shot(folder / "model.png", "?tab=model", 1366, 768, ".lens-hundreds"),
+    )
 
 
 def free_port() -> int:
@@ -64,7 +72,7 @@ def take(browser: Browser, address: str, shot: Shot) -> None:
     page.goto(f"{address}/{shot.query}")
     page.wait_for_selector(shot.until)
     page.wait_for_timeout(1500)  # pictures fade in
-    shot.path.parent.mkdir(exist_ok=True)
+    shot.path.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=str(shot.path), animations="disabled")
     context.close()
     _with_palette(shot.path)
@@ -77,6 +85,7 @@ def _with_palette(path: Path) -> None:
 
 def main() -> int:
     """Returns 1 where there is no Chromium or the page does not start."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         print("Chromium is needed: apt install chromium", file=sys.stderr)
@@ -93,9 +102,9 @@ def main() -> int:
                 browser = playwright.chromium.launch(
                     executable_path=chromium, args=["--no-sandbox"]
                 )
-                for shot in SHOTS:
+                for shot in shots(folder):
                     take(browser, address, shot)
-                    print(shot.path.relative_to(ROOT))
+                    print(shot.path.name)
         finally:
             server.terminate()
     return 0
