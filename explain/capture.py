@@ -123,16 +123,17 @@ class HookedNetwork:
             finally:
                 self._kept.clear()
             gradients = torch.autograd.grad(logit, list(kept.values()), allow_unused=True)
-        activations = {name: _array(kept[name]) for name in self._layers}
+        activations = {name: as_array(kept[name]) for name in self._layers}
         slopes = {
-            name: np.zeros_like(activations[name]) if gradient is None else _array(gradient)
+            name: np.zeros_like(activations[name]) if gradient is None else as_array(gradient)
             for name, gradient in zip(kept, gradients, strict=True)
         }
-        evidence = None if out.map_logits is None else _array(out.map_logits[0])
+        evidence = None if out.map_logits is None else as_array(out.map_logits[0])
         return Capture(float(logit.detach()), evidence, activations, slopes)
 
 
-def _array(tensor: Tensor) -> NDArray[np.float32]:
+def as_array(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor of any precision and device, without its gradients."""
     return tensor.detach().float().cpu().numpy()
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from detector.nets.clip import GENERATED_LEVELS, LEVELS, ClipExpert
 from explain.cam import Heat, grad_cam, upsampled
-from explain.capture import private_copy
+from explain.capture import as_array, private_copy
 
 CLIP_EVIDENCE = "evidence map, CLIP"
 CAM_MANIPULATED, CAM_GENERATED = "Grad-CAM, CLIP manipulated", "Grad-CAM, CLIP generated"
@@ -71,17 +71,17 @@ class ClipMaps:
             try:
                 out = self._hooks(image.clone().contiguous().requires_grad_())
                 out.manipulated.sum().backward(retain_graph=True)
-                manipulated = _array(self._hooks.gradients[0])
+                manipulated = as_array(self._hooks.gradients[0])
                 self._hooks.gradients = []
                 out.generated.sum().backward()
-                generated = _array(self._hooks.gradients[1])
-                activations = tuple(_array(kept) for kept in self._hooks.activations)
+                generated = as_array(self._hooks.gradients[1])
+                activations = tuple(as_array(kept) for kept in self._hooks.activations)
                 rollout = attention_rollout(self._projected, self._heads)
             finally:
                 self._hooks.clear()
                 self._projected.clear()
         return ClipCapture(
-            _array(out.map_logits[0]), activations, (manipulated, generated), _array(rollout)
+            as_array(out.map_logits[0]), activations, (manipulated, generated), as_array(rollout)
         )
 
 
@@ -120,7 +120,3 @@ def attention_rollout(projected: list[Tensor], heads: int) -> Tensor:
         mixed = (weights.mean(0) + identity) / 2 @ mixed
     side = math.isqrt(count - 1)
     return mixed[0, 1:].unflatten(0, (side, side))
-
-
-def _array(tensor: Tensor) -> NDArray[np.float32]:
-    return tensor.detach().float().cpu().numpy()

@@ -20,6 +20,7 @@ from explain.ranks import rank_correlation
 from explain.regions import Regions
 from explain.restore import Restoration, compare
 
+TWO_STREAM = "two-stream"  # the network whose logit all maps but CLIP's explain
 SHOWN_CAM = "Grad-CAM"  # of the CAM family, the one that is drawn unless others are asked for
 
 
@@ -89,9 +90,9 @@ class Explainer:
 
     def explained_score(self, method: str) -> Score:
         """The function of crops whose values a map explains: one network's logits."""
-        if method not in CLIP_METHODS:
+        question = _question(method)
+        if question == TWO_STREAM:
             return self.score
-        question = "generated" if method == CAM_GENERATED else "manipulated"
         return lambda crops: getattr(self.detector.predict_clip(crops), question)
 
     def probability(self, logit: float) -> float:
@@ -222,7 +223,7 @@ class Explainer:
 def _question(method: str) -> str:
     """Which logit a map explains: the two-stream network's, or one of CLIP's two."""
     if method not in CLIP_METHODS:
-        return "two-stream"
+        return TWO_STREAM
     return "generated" if method == CAM_GENERATED else "manipulated"
 
 

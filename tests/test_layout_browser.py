@@ -1,20 +1,15 @@
 """The page at a small laptop, a large screen and a phone, light and dark: what is seen at once."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
+from test_page_browser import CHROMIUM, QUIET, SLOW_MS, sync_api
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.timeout(600),
 ]
-SLOW_MS = 60_000  # two shared cores may be busy
 LAPTOP, SCREEN, PHONE = (1366, 768), (1920, 1080), (390, 844)
 CLIP = "?example=hopper_clip"
 # Pairs of pieces of text, each with its words, whose boxes share more than a hairline.
@@ -44,7 +39,7 @@ OVERLAPS = """root => {
 @pytest.fixture(scope="module")
 def chromium() -> Iterator:
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield browser
         browser.close()
 

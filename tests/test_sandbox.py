@@ -62,21 +62,27 @@ def helper(tmp_path: Path) -> Iterator[psutil.Process]:
     yield psutil.Process(sandbox._helper.pid)
 
 
-def test_a_child_killed_at_work_costs_its_own_file_only(
-    helper: psutil.Process, tmp_path: Path
-) -> None:
+def reading(folder: Path) -> tuple[threading.Thread, list[str], psutil.Process]:
+    """A slow file that is being read: the thread, what it will have been told, and its child."""
     said: list[str] = []
 
     def read() -> None:
         with pytest.raises(MediaError) as caught:
-            open_media(slow_gif(tmp_path / "slow.gif"))
+            open_media(slow_gif(folder / "slow.gif"))
         said.append(str(caught.value))
 
     thread = threading.Thread(target=read)
     thread.start()
     while not (at_work := children()):
         time.sleep(0.01)
-    at_work[0].kill()
+    return thread, said, at_work[0]
+
+
+def test_a_child_killed_at_work_costs_its_own_file_only(
+    helper: psutil.Process, tmp_path: Path
+) -> None:
+    thread, said, child = reading(tmp_path)
+    child.kill()
     thread.join(10)
     assert said == [
         "slow.gif could not be decoded within the processor time (50 s) and the memory allowed."
@@ -139,20 +145,10 @@ def test_a_child_that_waits_for_ever_is_given_up(
     helper: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "IDLE_S", 1)
-    said: list[str] = []
-
-    def read() -> None:
-        with pytest.raises(MediaError) as caught:
-            open_media(slow_gif(tmp_path / "slow.gif"))
-        said.append(str(caught.value))
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    while not (at_work := children()):
-        time.sleep(0.01)
-    at_work[0].suspend()
+    thread, said, child = reading(tmp_path)
+    child.suspend()
     thread.join(30)
-    at_work[0].kill()
+    child.kill()
     assert said and said[0].startswith("slow.gif could not be decoded within")
 
 

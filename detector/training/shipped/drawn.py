@@ -12,12 +12,10 @@ unknown style costs is told beside it: each is left out once.
 
 from __future__ import annotations
 
-import argparse
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,7 +28,7 @@ from detector.degrade import apply, draw_preset, draw_retouch, draw_smoothing, d
 from detector.faces import cut_square
 from detector.forgery.pictures import FOLDERS, LabelledFace, load_pictures
 from detector.nets.clip import drawn_features
-from detector.training.shipped.generated import features_of
+from detector.training.shipped.generated import features_of, head_parser
 from detector.training.shipped.networks import new_clip, place
 from detector.training.shipped.styles import STYLES
 
@@ -154,17 +152,9 @@ def _quantile(logits: NDArray[np.float32], most: float) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m detector.training.shipped.drawn", description=__doc__
-    )
-    tower = "the tower's weights, one file or its shards"
-    parser.add_argument("--base", type=Path, nargs="+", required=True, help=tower)
-    parser.add_argument("--tower", metavar="NAME", help="of a rehearsal's run")
-    parser.add_argument("--tuned", type=Path, required=True, help="norms and heads of a run")
-    parser.add_argument("--data", type=Path, required=True)
+    parser = head_parser("python -m detector.training.shipped.drawn", __doc__)
     parser.add_argument("--per-source", type=int, default=PER_SOURCE)
     parser.add_argument("--per-style", type=int, default=PER_STYLE)
-    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     expert = new_clip(args.base, args.tuned, args.tower).eval()
     place(expert)

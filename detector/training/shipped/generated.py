@@ -85,18 +85,22 @@ def fit_head(
     return torch.tensor(slope[None], dtype=torch.float32), torch.tensor(bias, dtype=torch.float32)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m detector.training.shipped.generated", description=__doc__
-    )
+def head_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+    """The options of every command that fits a head to a tuned tower."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     tower = "the tower's weights, one file or its shards"
     parser.add_argument("--base", type=Path, nargs="+", required=True, help=tower)
     parser.add_argument("--tower", metavar="NAME", help="of a rehearsal's run")
     parser.add_argument("--tuned", type=Path, required=True, help="norms and heads of a run")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = head_parser("python -m detector.training.shipped.generated", __doc__)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--pairs", type=int, default=PAIRS)
-    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     expert, tuned = new_clip(args.base, tower=args.tower), load_file(args.tuned)
     expert.load_state_dict(
