@@ -238,6 +238,26 @@ def _without_a_forged_face(faces: Sequence[FaceAnalysis]) -> Verdict:
     return replace(verdict, reason=f"{verdict.reason} {note}")
 
 
+def of_still(face: FaceAnalysis, still: FaceTrack) -> FaceAnalysis:
+    """The analysis of a still that a clip shows for several frames, from one look at it."""
+    count = len(still.crops)
+    note = "The clip shows this face as a still picture, which is judged like a photo."
+    verdict = replace(face.verdict, reason=f"{face.verdict.reason} {note}")
+    return replace(
+        face,
+        track=still,
+        evidence=face.evidence * count,
+        p_frames=face.p_frames * count,
+        verdict=verdict,
+    )
+
+
+def with_turn(verdict: Verdict, turned_deg: int) -> Verdict:
+    """The verdict on a file whose faces stand upright only after a turn, which it says."""
+    note = f"Found after turning the picture by {turned_deg} degrees clockwise."
+    return replace(verdict, reason=f"{verdict.reason} {note}")
+
+
 def deciding_face(faces: Sequence[FaceAnalysis], verdict: Verdict) -> FaceAnalysis | None:
     """The face whose score is the file's; None without a face."""
     return next((face for face in faces if face.verdict.logit == verdict.logit), None)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.decide import Traces, judge_face, judge_file, main_tracks
+from detector.decide import Traces, judge_face, judge_file, main_tracks, of_still, with_turn
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
@@ -36,7 +36,6 @@ from detector.types import (
     Kind,
     Media,
     ModelInfo,
-    Verdict,
 )
 from detector.weights import ClipFiles, bf16_pays, frozen, load_model
 
@@ -317,7 +316,7 @@ class Detector:
         looked_at = len(media.frames) if media.kind == "video" else None
         verdict = judge_file(faces, people.left_out, looked_at)
         if faces and (turned_deg := faces[0].track.crops[0].turned_deg):
-            verdict = _noted(verdict, turned_deg)
+            verdict = with_turn(verdict, turned_deg)
         return Analysis(media, faces, verdict, self.info, timing, people.left_out)
 
     def judge_tracks(self, tracks: Sequence[FaceTrack], *, kind: Kind) -> tuple[FaceAnalysis, ...]:
@@ -329,7 +328,7 @@ class Detector:
         faces = list(self._judge_together(filmed, kind, asked)) if filmed else []
         for still in (track for track in tracks if track.judged_as(kind) != kind):
             (face,) = self._judge_together([replace(still, crops=still.crops[:1])], "image", asked)
-            faces.append(_of_still(face, still))
+            faces.append(of_still(face, still))
         return tuple(sorted(faces, key=lambda face: -(face.verdict.p_fake or 0.0)))
 
     def _judge_together(
@@ -424,26 +423,6 @@ def _inside(heat: NDArray[np.float32], crop: FaceCrop) -> NDArray[np.float32]:
     """A map of a crop without what lies outside the frame, where it says neither."""
     seen = cv2.resize(crop.inside.astype(np.uint8), heat.shape, interpolation=cv2.INTER_AREA)
     return np.where(seen > 0, heat, np.float32(0))
-
-
-def _of_still(face: FaceAnalysis, still: FaceTrack) -> FaceAnalysis:
-    """The analysis of a still that a clip shows for several frames, from one look at it."""
-    count = len(still.crops)
-    note = "The clip shows this face as a still picture, which is judged like a photo."
-    verdict = replace(face.verdict, reason=f"{face.verdict.reason} {note}")
-    return replace(
-        face,
-        track=still,
-        evidence=face.evidence * count,
-        p_frames=face.p_frames * count,
-        verdict=verdict,
-    )
-
-
-def _noted(verdict: Verdict, turned_deg: int) -> Verdict:
-    """The verdict on a file whose faces stand upright only after a turn, which it says."""
-    note = f"Found after turning the picture by {turned_deg} degrees clockwise."
-    return replace(verdict, reason=f"{verdict.reason} {note}")
 
 
 def pick_device(name: str) -> torch.device:
