@@ -30,16 +30,16 @@ AS_KNOWN = "like those of the forgeries this detector was trained on"
 
 
 @dataclass(frozen=True)
-class Traces:
-    """Each question by itself, as calibrated probabilities, and whether it is one to ask."""
+class TypeScores:
+    """The calibrated probability of each type of forgery; drawn: whether it is no photograph."""
 
     manipulated: float  # that something was put into this face
     generated: float  # that the picture was generated as a whole
-    drawn: bool = False  # or painted, or cut in stone
+    drawn: bool = False  # or painted, or sculpted: then neither probability means anything
 
     @property
     def in_words(self) -> str:
-        """What the stronger of the two is a trace of."""
+        """The traces of the more likely type."""
         if self.generated > self.manipulated:
             return "traces of a picture generated as a whole"
         return "traces of a face that was put in"
@@ -56,16 +56,16 @@ def judge_face(
     profile: Profile,
     p_reencoded: float | None = None,
     frame_logits: Sequence[float] = (),
-    traces: Traces | None = None,
+    type_scores: TypeScores | None = None,
     faces: int = 1,
 ) -> Verdict:
     """Return the verdict on one person: three-way, and with a reason where there is no answer.
 
     p_reencoded: probability of the same face after a mild JPEG, when it was measured. frame_logits:
     one per crop of a clip; where only a stretch of them looks forged, and the rest by itself does
-    not, that part is called forged and the verdict's score is the part's. traces: which of two
-    questions the evidence answers. faces: how many faces of the file are asked; each must then
-    clear a higher threshold.
+    not, that part is called forged and the verdict's score is the part's. type_scores: of the two
+    types of forgery; the reason names the more likely one. faces: how many faces of the file are
+    asked; each must then clear a higher threshold.
     """
     calibration = profile.calibration
     thresholds = profile.thresholds.for_faces(faces)
@@ -76,9 +76,9 @@ def judge_face(
 
     if (unfit := _unfit(crops, profile.min_frames)) is not None:
         return answer(Label.UNCERTAIN, unfit)
-    if traces is not None and traces.drawn:
+    if type_scores is not None and type_scores.drawn:
         return answer(Label.UNCERTAIN, NO_PHOTOGRAPH)
-    found = traces.in_words if traces else "traces"
+    found = type_scores.in_words if type_scores else "traces"
     part = forged_part([crop.t for crop in crops], frame_logits, calibration, thresholds)
     if part is not None and (p <= thresholds.forged_above or part.rest_p < 0.5):
         reason = f"This part carries {found}, {AS_KNOWN}; over the whole clip the score is {p:.2f}."
@@ -239,7 +239,7 @@ def _without_a_forged_face(faces: Sequence[FaceAnalysis]) -> Verdict:
 
 
 def of_still(face: FaceAnalysis, still: FaceTrack) -> FaceAnalysis:
-    """The analysis of a still that a clip shows for several frames, from one look at it."""
+    """The analysis of a still that a clip shows for several frames, scored once."""
     count = len(still.crops)
     note = "The clip shows this face as a still picture, which is judged like a photo."
     verdict = replace(face.verdict, reason=f"{face.verdict.reason} {note}")

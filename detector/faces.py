@@ -98,11 +98,11 @@ class FaceFinder:
         """
         found, best = self.detect(frames), 0
         if not sure_upright(found):
-            looks = {0: found} | {
+            by_turn = {0: found} | {
                 quarters: well_formed(self.detect(stood(frames, quarters))) for quarters in QUARTERS
             }
-            best = max(looks, key=lambda quarters: certainty(looks[quarters]))
-            found = looks[best]
+            best = max(by_turn, key=lambda quarters: certainty(by_turn[quarters]))
+            found = by_turn[best]
         people = people_of(found, stood(frames, best), max_faces)
         sizes_px = {frame.index: frame.rgb.shape[:2] for frame in frames}
         tracks = (track_turned_back(track, best, sizes_px) for track in people.tracks)

@@ -16,7 +16,7 @@ from detector.errors import WeightsError
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 
-class Found(NamedTuple):
+class ModelEntry(NamedTuple):
     """One model of a folder."""
 
     folder: Path
@@ -57,7 +57,7 @@ def model_names(folder: Path = SHIPPED) -> list[str]:
     return sorted(manifest["models"], key=lambda name: (name != default, name))
 
 
-def find_model(model: str | Path | None = None) -> Found:
+def find_model(model: str | Path | None = None) -> ModelEntry:
     """A model by its name in the shipped manifest, or the default one of a folder with a manifest;
     None is the shipped default. Raises WeightsError.
     """
@@ -73,4 +73,4 @@ def find_model(model: str | Path | None = None) -> Found:
         raise WeightsError(
             f"No model is called {name!r}; there are {', '.join(model_names(folder))}."
         )
-    return Found(folder, name, manifest["models"][name])
+    return ModelEntry(folder, name, manifest["models"][name])

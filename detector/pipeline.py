@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.decide import Traces, judge_face, judge_file, main_tracks, of_still, with_turn
+from detector.decide import TypeScores, judge_face, judge_file, main_tracks, of_still, with_turn
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
@@ -390,11 +390,11 @@ class Detector:
         shift: by how many logits a mild JPEG moves the two-stream network.
         """
         probability, fusion = profile.calibration.probability, profile.fusion
-        logits, logit, traces = own.logits, self.track_logit(own), None
+        logits, logit, types = own.logits, self.track_logit(own), None
         if fusion is not None and clip is not None:
             logits = fusion.fuse(own.logits, clip.manipulated, clip.generated)
             put_in, made = float(np.mean(clip.manipulated)), float(np.mean(clip.generated))
-            traces = Traces(
+            types = TypeScores(
                 fusion.manipulated_calibration.probability(fusion.put_in(logit, put_in)),
                 fusion.generated_calibration.probability(made),
                 drawn=float(np.mean(clip.drawn)) > 0,
@@ -405,18 +405,16 @@ class Detector:
         p_frames = tuple(probability(float(frame)) for frame in logits)
         p_reencoded = probability(logit + shift)
         frames = logits.tolist()
-        verdict = judge_face(logit, track.crops, profile, p_reencoded, frames, traces, asked)
+        verdict = judge_face(logit, track.crops, profile, p_reencoded, frames, types, asked)
         evidence = tuple(
             Evidence(float(frame), _inside(heat, crop), embedding)
             for frame, heat, embedding, crop in zip(
                 logits, own.maps, own.embeddings, track.crops, strict=True
             )
         )
-        if traces is None:
+        if types is None:
             return FaceAnalysis(track, evidence, p_frames, verdict)
-        return FaceAnalysis(
-            track, evidence, p_frames, verdict, traces.manipulated, traces.generated
-        )
+        return FaceAnalysis(track, evidence, p_frames, verdict, types.manipulated, types.generated)
 
 
 def _inside(heat: NDArray[np.float32], crop: FaceCrop) -> NDArray[np.float32]:

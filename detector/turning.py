@@ -18,7 +18,7 @@ from detector.types import FaceCrop, FaceTrack, Frame
 QUARTERS = (1, 2, 3)  # turns by 90 degrees clockwise
 # of 225 photos 199 reach it as they are, and none of them does after a turn
 SURE = 0.999
-# most false alarms lie below 0.9, but three more looks give three times as many of them
+# most false alarms lie below 0.9, but three more searches give three times as many of them
 MIN_CONFIDENCE = 0.98
 MAX_ROLL_DEG = 45.0  # from here on another turn is nearer to upright
 

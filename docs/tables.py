@@ -276,7 +276,7 @@ def explanations() -> str:
         head,
         [
             (
-                row["map"].replace("soft look", "low-pass view"),
+                row["map"],
                 max(row["pixel_auc_n"], row["deletion_n"], key=int),
                 *(cell(row, n) for n in names),
             )

@@ -68,7 +68,7 @@ Row = dict[str, float | int | str]
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ForgedPair:
     """The real and the forged half of a pair, and the mask of what was changed, all (S, S)."""
 
     family: str
@@ -95,7 +95,7 @@ def built_in_pictures(detector: Detector) -> list[LabelledFace]:
 
 def forge_pairs(
     pictures: Sequence[LabelledFace], count: int, rng: np.random.Generator
-) -> Iterator[Pair]:
+) -> Iterator[ForgedPair]:
     """`count` forgeries of the pictures, each cropped as the detector would crop it."""
     maker = PairMaker(pictures, FAMILIES)
     while count > 0:
@@ -109,14 +109,14 @@ def forge_pairs(
         )
         inside = mask[..., 0] > 127
         if LEAST_MASK <= inside.mean() < 1:
-            yield Pair(made.family, authentic, forged, inside)
+            yield ForgedPair(made.family, authentic, forged, inside)
             count -= 1
 
 
 def measure(
     explainer: Explainer,
     others: Sequence[Explainer],
-    pairs: Iterator[Pair],
+    pairs: Iterator[ForgedPair],
     slow_faces: int,
     progress: Callable[[int], None],
 ) -> list[Row]:
@@ -143,7 +143,7 @@ def measure(
 def _face_rows(
     explainer: Explainer,
     index: int,
-    pair: Pair,
+    pair: ForgedPair,
     maps: Mapping[str, Heat],
     shuffles: Mapping[str, Heat],
 ) -> list[Row]:

@@ -67,7 +67,7 @@ class Heat:
     def unit(self) -> str:
         return "activation" if self.class_blind else "logit"
 
-    def of(self, inside: NDArray[np.bool_]) -> Heat:
+    def inside_frame(self, inside: NDArray[np.bool_]) -> Heat:
         """The map without what lies outside the frame (S, S), which says nothing."""
         return replace(self, map=np.where(inside, self.map, np.float32(0)))
 

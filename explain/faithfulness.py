@@ -194,7 +194,7 @@ def report_card(
     """Grade every map of one crop.
 
     authentic: the real half of the pair, where it is known, to stand where pixels are deleted.
-    before: an earlier card of the same crop and options, whose controls need no second look.
+    before: an earlier card of the same crop and options, whose controls are not measured again.
     """
     cover = compressed(crop) if authentic is None else authentic
     controls = {} if before else control_maps(crop, np.random.default_rng(seed))

@@ -141,7 +141,7 @@ def lay_back(
 def overlay(view: View, crop: FaceCrop, heat: Heat, scale: Scale) -> Rgb:
     """A heat map over the frame's own pixels, where the crop came from."""
     joined = _chain(view.from_frame, crop.to_frame)
-    laid, covered = lay_back(heat.of(crop.inside).map, joined, view.rgb.shape[:2])
+    laid, covered = lay_back(heat.inside_frame(crop.inside).map, joined, view.rgb.shape[:2])
     rgba = scale.rgba(laid)
     alpha = (rgba[..., 3] * covered)[..., None]
     return _u8(view.rgb * (1 - alpha) + 255 * rgba[..., :3] * alpha)

@@ -209,7 +209,9 @@ def _findings(
         part=verdict.part,
         t=crop.t if len(face.track.crops) > 1 and not face.track.still else None,
         p_frame=face.p_frames[index],
-        place=None if trusted is None else place_of(trusted.of(crop.inside), face_parts(crop)),
+        place=None
+        if trusted is None
+        else place_of(trusted.inside_frame(crop.inside), face_parts(crop)),
         stream_shares=capture.stream_shares(),
         intervals=timeline.intervals,
         frame=changes,

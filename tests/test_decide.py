@@ -7,7 +7,7 @@ import pytest
 
 from detector.benchmark.accuracy import decision_margin
 from detector.decide import (
-    Traces,
+    TypeScores,
     asked_thresholds,
     deciding_face,
     highest_stretch,
@@ -128,15 +128,15 @@ def test_the_highest_stretch_is_the_best_of_all_windows() -> None:
 
 
 def test_the_reason_says_which_of_two_questions_was_answered() -> None:
-    swapped = judge_face(2.0, [crop()], STILL, traces=Traces(0.9, 0.2))
-    made = judge_face(2.0, [crop()], STILL, traces=Traces(0.2, 0.9))
+    swapped = judge_face(2.0, [crop()], STILL, type_scores=TypeScores(0.9, 0.2))
+    made = judge_face(2.0, [crop()], STILL, type_scores=TypeScores(0.2, 0.9))
     assert swapped.reason.startswith("The face carries traces of a face that was put in,")
     assert made.reason.startswith("The face carries traces of a picture generated as a whole,")
 
 
 def test_what_is_no_photograph_is_not_judged() -> None:
     for logit in (-3.0, 3.0):
-        verdict = judge_face(logit, [crop()], STILL, traces=Traces(0.9, 0.9, drawn=True))
+        verdict = judge_face(logit, [crop()], STILL, type_scores=TypeScores(0.9, 0.9, drawn=True))
         assert verdict.label is Label.UNCERTAIN
         assert verdict.reason == (
             "This does not look like a photograph, and only photographs can be judged."

@@ -55,19 +55,19 @@ def test_neighbours_are_counted_by_kind(index: Index) -> None:
 
 
 def test_a_rare_face_is_called_unlike_the_known_ones(index: Index) -> None:
-    place = neighbours.Place(
+    place = neighbours.MapPosition(
         np.zeros(2, np.float32), ("self-blend",) * 2, np.ones(2, np.float32), 0.4, 0.97
     )
     assert (
         "97% of the authentic faces have a smaller one, so this face is unlike"
         in neighbours.describe_place(index, place)[1]
     )
-    plain = neighbours.Place(place.xy, place.kinds, place.cosines, 0.1, 0.5)
+    plain = neighbours.MapPosition(place.xy, place.kinds, place.cosines, 0.1, 0.5)
     assert "no rarity among them" in neighbours.describe_place(index, plain)[1]
 
 
 def test_the_map_marks_the_face(index: Index) -> None:
-    place = neighbours.Place(
+    place = neighbours.MapPosition(
         np.array([0.1, 0.1], np.float32), (), np.zeros(0, np.float32), 0.0, 0.0
     )
     gold = [

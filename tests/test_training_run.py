@@ -14,7 +14,7 @@ from detector.nets.network import DeepfakeNetwork, FrameOutput, NetworkConfig
 from detector.profile import SharpnessCalibration
 from detector.release import material
 from detector.training.calibration import CalibrationSet, fit_calibration, fit_sharpness
-from detector.training.checkpoints import half
+from detector.training.checkpoints import half_precision
 from detector.training.shipped.denoise import gains_db
 from detector.training.shipped.networks import assemble
 from detector.training.shipped.objective import pair_loss, visible_change
@@ -130,9 +130,11 @@ def test_shipped_weights_are_half_precision_and_load_again(tmp_path: Path) -> No
     from safetensors.torch import save_file
 
     net = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
-    save_file(half(net), tmp_path / "ema.safetensors")
+    save_file(half_precision(net), tmp_path / "ema.safetensors")
     again = assemble([tmp_path], None)
-    assert all(v.dtype == torch.float16 for v in half(net).values() if v.is_floating_point())
+    assert all(
+        v.dtype == torch.float16 for v in half_precision(net).values() if v.is_floating_point()
+    )
     key = "frame_head.out.weight"
     assert torch.equal(again.state_dict()[key], net.state_dict()[key].half().float())
 
@@ -145,7 +147,7 @@ def test_runs_from_one_start_are_averaged_and_each_has_its_share(tmp_path: Path)
         net = DeepfakeNetwork(NetworkConfig(denoiser_widths=()))
         net.frame_head.out.bias.data.fill_(value)
         (tmp_path / name).mkdir()
-        save_file(half(net), tmp_path / name / "ema.safetensors")
+        save_file(half_precision(net), tmp_path / name / "ema.safetensors")
     mean = assemble([tmp_path / "a", tmp_path / "b"], None)
     assert float(mean.state_dict()[key]) == 1.5
     parts = [tmp_path / "a", tmp_path / "b", tmp_path / "start" / "ema.safetensors"]

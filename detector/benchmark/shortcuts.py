@@ -114,8 +114,8 @@ def shortcut_rows(
     profile = detector.profiles["image"]
     plain = np.stack([_crop(p, ()) for p in chosen])
     groups = groupings(chosen, plain)
-    fixed = {name: recipe for recipes in TREATMENTS.values() for name, recipe in recipes.items()}
-    kind_of = {name: kind for kind, recipes in TREATMENTS.items() for name in recipes}
+    fixed = {name: steps for group in TREATMENTS.values() for name, steps in group.items()}
+    kind_of = {name: kind for kind, group in TREATMENTS.items() for name in group}
     kind_of |= dict.fromkeys(PLACINGS, PLACING)
     rows: list[dict[str, Any]] = []
     p_plain = np.empty(0)
@@ -124,8 +124,12 @@ def shortcut_rows(
         if name in PLACINGS:
             crops = np.stack([_placed(picture, *PLACINGS[name]) for picture in chosen])
         else:
-            recipes = (fixed[name] if name in fixed else DEGRADATIONS[name](rng) for _ in chosen)
-            crops = np.stack([_crop(p, recipe) for p, recipe in zip(chosen, recipes, strict=True)])
+            crops = np.stack(
+                [
+                    _crop(picture, fixed[name] if name in fixed else DEGRADATIONS[name](rng))
+                    for picture in chosen
+                ]
+            )
         logits = detector.score(crops, kind="image").astype(float)
         p = np.array([profile.calibration.probability(v) for v in logits])
         p_plain = p if name == "none" else p_plain
@@ -163,8 +167,8 @@ def _rates(logits: NDArray, alarm: NDArray) -> dict[str, float]:
     }
 
 
-def _crop(picture: LabelledFace, recipe: Degradation) -> NDArray[np.uint8]:
-    return cut_square(apply(picture.rgb, recipe), picture.box_xyxy_px)[0]
+def _crop(picture: LabelledFace, degradation: Degradation) -> NDArray[np.uint8]:
+    return cut_square(apply(picture.rgb, degradation), picture.box_xyxy_px)[0]
 
 
 def _placed(

@@ -31,14 +31,14 @@ from detector.decoding.common import (
     unreadable,
 )
 from detector.decoding.timeline import (
-    Timeline,
+    FrameTimeline,
     choose_track,
     list_tracks,
     renumbered,
     timeline_of,
     tracks_note,
 )
-from detector.decoding.view import View
+from detector.decoding.view import FrameConverter
 from detector.errors import MediaError
 from detector.types import Frame
 
@@ -52,7 +52,7 @@ SNAP = 0.25
 _CLIP_FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,dv,mxf"
 # which heed skip_frame packet by packet; half of a clip's frames, often
 _SPARING_CODECS = ("h264", "hevc")
-Found = tuple[int, VideoFrame]  # index in presentation order, decoded frame
+NumberedFrame = tuple[int, VideoFrame]  # index in presentation order, decoded frame
 UNHEARD = "The audio was not checked."
 JOINED = "The time stamps restart or leap: seconds are counted on from where they were."
 
@@ -61,7 +61,7 @@ JOINED = "The time stamps restart or leap: seconds are counted on from where the
 class Listing:
     """What a clip holds, before a frame of it is decoded."""
 
-    timeline: Timeline  # of the track that is looked at
+    timeline: FrameTimeline  # of the track that is looked at
     tags: dict[str, str]
     tracks: int  # video tracks there are
     notes: tuple[str, ...]  # what is not looked at, in sentences
@@ -121,7 +121,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 
 @contextmanager
-def opened_at(path: Path, timeline: Timeline) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened_at(path: Path, timeline: FrameTimeline) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A clip's container and the stream of its timeline, ready to decode."""
     with opened(path) as container:
         stream = container.streams[timeline.stream]
@@ -130,7 +130,7 @@ def opened_at(path: Path, timeline: Timeline) -> Iterator[tuple[InputContainer, 
         yield container, stream
 
 
-def _choose(timeline: Timeline, n: int) -> list[int]:
+def _choose(timeline: FrameTimeline, n: int) -> list[int]:
     """Return the ascending indices to decode: the middles of n slices, near a keyframe where
     exactness costs much.
     """
@@ -152,23 +152,23 @@ def _choose(timeline: Timeline, n: int) -> list[int]:
     return sorted(near)
 
 
-def _can_seek(timeline: Timeline) -> bool:
+def _can_seek(timeline: FrameTimeline) -> bool:
     return timeline.exact and timeline.joints == 0
 
 
-def _decode(path: Path, timeline: Timeline, wanted: list[int], seek: bool) -> Iterator[Frame]:
+def _decode(path: Path, timeline: FrameTimeline, wanted: list[int], seek: bool) -> Iterator[Frame]:
     """Yield the wanted frames; one that does not decode is replaced by the next that does."""
-    view: View | None = None
+    converter: FrameConverter | None = None
     with opened_at(path, timeline) as (container, stream):
         find = _by_seeking if seek else _by_reading
         for index, picture in find(container, stream, timeline, wanted):
-            view = view or View.of(path.name, picture, stream)
-            yield Frame(index, float(timeline.times_s[index]), view.rgb(picture))
+            converter = converter or FrameConverter.for_stream(path.name, picture, stream)
+            yield Frame(index, float(timeline.times_s[index]), converter.rgb(picture))
 
 
 def _by_seeking(
-    container: InputContainer, stream: VideoStream, timeline: Timeline, wanted: list[int]
-) -> Iterator[Found]:
+    container: InputContainer, stream: VideoStream, timeline: FrameTimeline, wanted: list[int]
+) -> Iterator[NumberedFrame]:
     """Groups of pictures without a wanted frame are jumped over."""
     left = list(wanted)
     position = 0
@@ -192,8 +192,8 @@ def _by_seeking(
 
 
 def _by_reading(
-    container: InputContainer, stream: VideoStream, timeline: Timeline, wanted: list[int]
-) -> Iterator[Found]:
+    container: InputContainer, stream: VideoStream, timeline: FrameTimeline, wanted: list[int]
+) -> Iterator[NumberedFrame]:
     """Every packet is read; where the timeline is exact, groups of pictures without a wanted frame
     are not decoded.
     """
@@ -226,7 +226,9 @@ def _from(numbered: Iterator[tuple[int, Packet]], start: int) -> Iterator[tuple[
     return dropwhile(lambda found: found[0] < start, numbered)
 
 
-def pictures(path: Path, timeline: Timeline) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
+def pictures(
+    path: Path, timeline: FrameTimeline
+) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
     """Yield (seconds from the first frame, picture, stream) of every frame that decodes."""
     times, everything = timeline.times_s, range(len(timeline.ticks))
     with opened_at(path, timeline) as (container, stream):
@@ -236,8 +238,8 @@ def pictures(path: Path, timeline: Timeline) -> Iterator[tuple[float, VideoFrame
 
 
 def _pictures(
-    packets: Iterable[Packet], stream: VideoStream, timeline: Timeline, wanted: Iterable[int]
-) -> Iterator[Found]:
+    packets: Iterable[Packet], stream: VideoStream, timeline: FrameTimeline, wanted: Iterable[int]
+) -> Iterator[NumberedFrame]:
     """Yield the frames from where the packets begin, skipping damage.
 
     Frames that are not wanted and that no other frame is built on may be left out.

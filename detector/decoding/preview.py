@@ -16,8 +16,8 @@ from av.video.stream import VideoStream
 
 from detector.decoding.clips import list_clip, opened_at, pictures
 from detector.decoding.pictures import is_animated_picture
-from detector.decoding.timeline import Timeline
-from detector.decoding.view import View
+from detector.decoding.timeline import FrameTimeline
+from detector.decoding.view import FrameConverter
 from detector.errors import MediaError
 
 PREVIEW_PX = 480  # longer side
@@ -69,7 +69,7 @@ def make_preview(path: Path) -> Preview:
     return Preview("encoded", mp4)
 
 
-def _playable(path: Path, timeline: Timeline) -> bool:
+def _playable(path: Path, timeline: FrameTimeline) -> bool:
     with opened_at(path, timeline) as (container, stream):
         codec = stream.codec_context
         return (
@@ -80,14 +80,14 @@ def _playable(path: Path, timeline: Timeline) -> bool:
         )
 
 
-def _encoded(path: Path, timeline: Timeline) -> bytes:
+def _encoded(path: Path, timeline: FrameTimeline) -> bytes:
     """The clip as MP4; empty where nothing decodes."""
-    memory, out, view = BytesIO(), None, None
+    memory, out, converter = BytesIO(), None, None
     with av.open(memory, "w", format="mp4") as target:
         for t, picture, stream in _timed(path, timeline):
-            if view is None or out is None:
-                view = _small(View.of(path.name, picture, stream))
-                rgb = view.rgb(picture)
+            if converter is None or out is None:
+                converter = _small(FrameConverter.for_stream(path.name, picture, stream))
+                rgb = converter.rgb(picture)
                 out = target.add_stream(
                     "libx264",
                     rate=Fraction(PREVIEW_FPS),
@@ -97,7 +97,7 @@ def _encoded(path: Path, timeline: Timeline) -> bytes:
                 out.pix_fmt = "yuv420p"
                 out.codec_context.time_base = Fraction(1, TICKS_PER_S)
             frame = VideoFrame.from_ndarray(
-                view.rgb(picture)[: out.height, : out.width].copy(), format="rgb24"
+                converter.rgb(picture)[: out.height, : out.width].copy(), format="rgb24"
             )
             frame.pts, frame.time_base = round(t * TICKS_PER_S), Fraction(1, TICKS_PER_S)
             target.mux(out.encode(frame))
@@ -106,15 +106,17 @@ def _encoded(path: Path, timeline: Timeline) -> bytes:
     return memory.getvalue() if out is not None else b""
 
 
-def _small(view: View) -> View:
-    """The same view within PREVIEW_PX; sides of at least two pixels, for yuv420p."""
-    scale = min(1.0, PREVIEW_PX / max(view.width, view.height))
+def _small(converter: FrameConverter) -> FrameConverter:
+    """The same at a size within PREVIEW_PX; sides of at least two pixels, for yuv420p."""
+    scale = min(1.0, PREVIEW_PX / max(converter.width, converter.height))
     return replace(
-        view, width=max(2, round(view.width * scale)), height=max(2, round(view.height * scale))
+        converter,
+        width=max(2, round(converter.width * scale)),
+        height=max(2, round(converter.height * scale)),
     )
 
 
-def _timed(path: Path, timeline: Timeline) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
+def _timed(path: Path, timeline: FrameTimeline) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
     """Yield (seconds from the first frame, picture, stream), at most PREVIEW_FPS of them a second.
 
     Ends after PREVIEW_S, after BUDGET_S of processor time, and where the file breaks off.

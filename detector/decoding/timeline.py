@@ -62,7 +62,7 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
-class Timeline:
+class FrameTimeline:
     """The frames of a clip in presentation order, as listed without decoding."""
 
     stream: int  # index in the container
@@ -163,7 +163,7 @@ def tracks_note(tracks: Sequence[Track], chosen: Track) -> list[str]:
     ]
 
 
-def timeline_of(container: InputContainer, track: Track) -> Timeline:
+def timeline_of(container: InputContainer, track: Track) -> FrameTimeline:
     """The track's frames. The container is the one that the track was listed from."""
     stream = container.streams[track.index]
     assert isinstance(stream, VideoStream)
@@ -188,7 +188,7 @@ def timeline_of(container: InputContainer, track: Track) -> Timeline:
     keyframe = np.maximum.accumulate(np.where(np.array(keys)[packet], positions, 0))
     step_s = float(_step(ticks) * time_base) or float(track.frame_s)
     duration_s = float((ticks[-1] - ticks[0]) * time_base) + step_s
-    return Timeline(track.index, ticks, keyframe, packet, time_base, duration_s, exact, joints)
+    return FrameTimeline(track.index, ticks, keyframe, packet, time_base, duration_s, exact, joints)
 
 
 def _restarts(packets: Sequence[Listed], decoded: Sequence[int | None], tick_s: float) -> list[int]:
@@ -235,7 +235,7 @@ def _step(ticks: NDArray[np.int64]) -> float:
     return float(np.median(np.diff(ticks))) if len(ticks) > 1 else 0.0
 
 
-def renumbered(packets: Iterator[Packet], timeline: Timeline) -> Iterator[tuple[int, Packet]]:
+def renumbered(packets: Iterator[Packet], timeline: FrameTimeline) -> Iterator[tuple[int, Packet]]:
     """Yield (number of the packet, packet with its time on the timeline), in the order stored."""
     ticks, number = timeline.ticks_as_stored, 0
     for packet in packets:

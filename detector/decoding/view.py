@@ -44,7 +44,7 @@ def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class FrameConverter:
     """How a clip's decoded frames become upright RGB of one size, even if the stream changes its
     size on the way.
     """
@@ -56,7 +56,7 @@ class View:
     primaries: int
 
     @classmethod
-    def of(cls, name: str, picture: VideoFrame, stream: VideoStream) -> View:
+    def for_stream(cls, name: str, picture: VideoFrame, stream: VideoStream) -> FrameConverter:
         check_size(name, picture.width, picture.height)
         aspect = float(stream.sample_aspect_ratio or 1)
         # beyond that a damaged header speaks

@@ -35,16 +35,16 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     unfinished.replace(path)
 
 
-def full(net: nn.Module) -> dict[str, Tensor]:
+def state_copy(net: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a module's state, every bit of it, contiguous."""
     return {name: tensor.contiguous().clone() for name, tensor in net.state_dict().items()}
 
 
-def half(net: nn.Module) -> dict[str, Tensor]:
+def half_precision(net: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a module's state in fp16, as it ships; integers stay integers."""
     return {
         name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in full(net).items()
+        for name, tensor in state_copy(net).items()
     }
 
 

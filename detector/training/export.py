@@ -9,7 +9,7 @@ from typing import Any
 
 from detector.manifest import sha256_of
 from detector.nets.network import DeepfakeNetwork
-from detector.training.checkpoints import full, half, save_weights
+from detector.training.checkpoints import half_precision, save_weights, state_copy
 
 
 def write_model(
@@ -19,7 +19,7 @@ def write_model(
     every bit.
     """
     out.mkdir(parents=True, exist_ok=True)
-    state = half(network) if fp16 else full(network)
+    state = half_precision(network) if fp16 else state_copy(network)
     parts = {name: {k: v for k, v in state.items() if not k.startswith("denoiser.")}}
     parts[f"{name}-denoiser"] = {k: v for k, v in state.items() if k.startswith("denoiser.")}
     files = []

@@ -64,9 +64,9 @@ def make_pair(explainer: Explainer, rng: np.random.Generator) -> Pair:
         made = forgery.forge(subject, settings)
         if forgery.mean_change(made) >= LEAST_CHANGE:
             break
-    recipe = draw_preset(degradation, rng)
+    steps = draw_preset(degradation, rng)
     side = int(rng.integers(2))
-    halves = [apply(subject.crop(rgb), recipe) for rgb in (made.authentic, made.forged)]
+    halves = [apply(subject.crop(rgb), steps) for rgb in (made.authentic, made.forged)]
     first, second = (halves[1], halves[0]) if side == 0 else (halves[0], halves[1])
     logits = explainer.verdict_score(np.stack([first, second]))
     left, right = (explainer.probability(float(logit)) for logit in logits)
@@ -74,7 +74,7 @@ def make_pair(explainer: Explainer, rng: np.random.Generator) -> Pair:
         pictures=(first, second),
         forged=side,
         settings=settings,
-        degradation=describe(recipe),
+        degradation=describe(steps),
         mask=forgery.crop_mask(subject, made.mask),
         p=(left, right),
         labels=(forgery.label_of(explainer, left), forgery.label_of(explainer, right)),

@@ -36,7 +36,7 @@ RARE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class MapPosition:
     """Where one face lies."""
 
     xy: Vectors  # (2,) on the map
@@ -56,7 +56,7 @@ def load_reference(detector: Detector, folder: Path = SHIPPED) -> Index:
         ) from err
 
 
-def locate(detector: Detector, index: Index, path: Path) -> Place:
+def locate(detector: Detector, index: Index, path: Path) -> MapPosition:
     """The main face of a photo or a clip among the entries. Raises MediaError where there is no
     face.
     """
@@ -68,7 +68,7 @@ def locate(detector: Detector, index: Index, path: Path) -> Place:
     numbers, cosines = index.neighbours(vector, NEIGHBOURS)
     anomaly = float(index.anomaly(vector)[0])
     kinds = tuple(index.kinds[i] for i in numbers[0])
-    return Place(index.on_map(vector)[0], kinds, cosines[0], anomaly, index.rarity(anomaly))
+    return MapPosition(index.on_map(vector)[0], kinds, cosines[0], anomaly, index.rarity(anomaly))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def count_kinds(index: Index, kinds: Sequence[str]) -> list[KindCount]:
     return sorted(counted, key=lambda count: (-count.neighbours, count.kind))
 
 
-def describe_place(index: Index, place: Place) -> list[str]:
+def describe_place(index: Index, place: MapPosition) -> list[str]:
     """What the neighbours are and how unusual the face is, in sentences."""
     forged = sum(kind != AUTHENTIC for kind in place.kinds)
     expected = np.mean(index.labels) * len(place.kinds)
@@ -106,7 +106,7 @@ def describe_place(index: Index, place: Place) -> list[str]:
     ]
 
 
-def map_picture(index: Index, place: Place | None = None) -> Rgb:
+def map_picture(index: Index, place: MapPosition | None = None) -> Rgb:
     """Every entry by its kind, and the face as a star."""
     figure = Figure(figsize=(7.2, 5.4), dpi=130, layout="constrained")
     axes = figure.subplots()

@@ -29,8 +29,8 @@ LIME_SAMPLES, LIME_BATCH = 1000, 10  # of the baseline
 @torch.inference_mode()
 def run_baseline(path: Path, is_clip: bool, detector: Detector, clock: Clock) -> None:
     """Time the stages of the baseline, once."""
-    with clock.of("total"):
-        with clock.of("decode"):
+    with clock.lap("total"):
+        with clock.lap("decode"):
             frames = (
                 _every_frame(path)
                 if is_clip
@@ -38,9 +38,9 @@ def run_baseline(path: Path, is_clip: bool, detector: Detector, clock: Clock) ->
             )
         networks = copy.deepcopy(detector.finder.cascade().networks)
         mtcnn = networks.to(memory_format=torch.contiguous_format)
-        with clock.of("detect"):
+        with clock.lap("detect"):
             boxes = [mtcnn.detect(rgb)[0] for rgb in frames]
-        with clock.of("crop"):
+        with clock.lap("crop"):
             pairs = [
                 (rgb, box)
                 for rgb, some in zip(frames, boxes, strict=True)
@@ -49,10 +49,10 @@ def run_baseline(path: Path, is_clip: bool, detector: Detector, clock: Clock) ->
             ]
             crops = [cut_square(rgb, tuple(box))[0] for rgb, box in pairs]
             crops += [np.zeros_like(crops[0])] * (DEFAULT_FRAMES - len(crops) if is_clip else 0)
-        with clock.of("embed"):
+        with clock.lap("embed"):
             profile = detector.profiles["video" if is_clip else "image"]
             outs = [detector.network.frames(detector.tensor(crop[None]), profile) for crop in crops]
-        with clock.of("temporal"):
+        with clock.lap("temporal"):
             embeddings, logits = (
                 torch.cat([o.embedding for o in outs])[None],
                 torch.cat([o.logit for o in outs])[None],

@@ -20,7 +20,7 @@ class Clock:
         self.laps: Laps = defaultdict(list)
 
     @contextmanager
-    def of(self, stage: str) -> Iterator[None]:
+    def lap(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.laps[stage].append(time.perf_counter() - start)

@@ -60,32 +60,32 @@ def ours(
     analysis = detector.analyze(path)
     clock.laps["first"].append(time.perf_counter() - start)
     for _ in range(repeats):
-        with clock.of("total"):
+        with clock.lap("total"):
             analysis = detector.analyze(path)
         start = time.perf_counter()
         frames = open_media(path, DEFAULT_FRAMES).frames
         opened = time.perf_counter() - start
-        with clock.of("decode"):
+        with clock.lap("decode"):
             decode(path, DEFAULT_FRAMES)
         # hash, child process, handing over
         clock.laps["open"].append(max(0.0, opened - clock.laps["decode"][-1]))
-        with clock.of("detect"):
+        with clock.lap("detect"):
             found = detector.finder.detect(frames)
         start = time.perf_counter()
         tracks = people_of(found, frames).tracks
         linked = time.perf_counter() - start
         pictures = {frame.index: frame.rgb for frame in frames}
-        with clock.of("crop"):
+        with clock.lap("crop"):
             for track in tracks:
                 for crop in track.crops:
                     cut_square(pictures[crop.frame_index], crop.box_xyxy_px)
         clock.laps["track"].append(max(0.0, linked - clock.laps["crop"][-1]))
-        with clock.of("embed"):
+        with clock.lap("embed"):
             scored = [
                 detector.predict(np.stack([c.rgb for c in track.crops]), kind=analysis.media.kind)
                 for track in tracks
             ]
-        with clock.of("temporal"):
+        with clock.lap("temporal"):
             for one in scored:
                 detector.track_logit(one)
     crops = sum(len(track.crops) for track in tracks)
@@ -144,9 +144,9 @@ def measure(task: Task) -> list[Row]:
         if not is_clip:  # explanations are of one crop, and cost the same in a clip
             crop = analysis.faces[0].track.crops[0].rgb
             explainer = Explainer(detector, "image")
-            with clock.of("explain"):
+            with clock.lap("explain"):
                 explain_face(explainer, analysis)
-            with clock.of("LIME"):
+            with clock.lap("LIME"):
                 weights = explainer.explain_regions(crop).weights
     rows = _rows(task, "ours", clock, handled, peak_mb[0])
     per_crop, seconds = gflop_per_crop(detector), float(np.median(clock.laps["embed"]))
@@ -157,7 +157,7 @@ def measure(task: Task) -> list[Row]:
         with peak_memory(peak_mb):
             run_baseline(task.path, is_clip, detector, clock)
             if not is_clip:
-                with clock.of("LIME"):
+                with clock.lap("LIME"):
                     theirs = baseline_lime(detector, crop)
                 correlation = rank_correlation(weights, theirs)
         baseline_rows = _rows(task, "baseline", clock, {}, peak_mb[1])

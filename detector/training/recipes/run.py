@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from detector.errors import DataError
 from detector.nets.network import DeepfakeNetwork
-from detector.training.checkpoints import full, load_state, save_state, save_weights
+from detector.training.checkpoints import load_state, save_state, save_weights, state_copy
 from detector.training.loop import Learner, Loop
 from detector.training.recipes.catalogue import DENOISER, Recipe, Stage
 from detector.training.recipes.objective import Objective, free, make_optimizer, train_mode
@@ -266,7 +266,7 @@ class Run:
         if score > self.state.best or self.state.epoch == 1:
             self.state.best, self.state.stale = score, 0
             if self.accelerator.is_main_process:
-                save_weights(full(self.network), self.best)
+                save_weights(state_copy(self.network), self.best)
         else:
             self.state.stale += 1
 

@@ -25,7 +25,7 @@ from detector.faces import CROP_MARGIN, cut_square
 from detector.forgery.pictures import LabelledFace, load_pictures
 from detector.nets.autoencoder import DenoisingAutoencoder
 from detector.nets.network import NetworkConfig
-from detector.training.checkpoints import half, save_weights, widened
+from detector.training.checkpoints import half_precision, save_weights, widened
 from detector.training.loop import Learner, Loop, cosine
 from detector.training.shipped.networks import DENOISER
 from detector.types import CROP_PX
@@ -127,7 +127,7 @@ def train_denoiser(
         return learner.update(loss, cosine(loop.share, 0.02))
 
     def checkpoint() -> None:
-        save_weights(half(learner.averaged), path)
+        save_weights(half_precision(learner.averaged), path)
         gains = gains_db(learner.averaged.eval(), held[:20])
         print({k: round(v, 2) for k, v in gains.items()}, f"{loop.share:.0%}", flush=True)
 

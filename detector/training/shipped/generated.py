@@ -4,9 +4,9 @@
 --data DIR --out tuned.safetensors`
 
 The last step after `python -m detector.training --expert clip`: a logistic regression on the tokens
-of a tuned tower. Trained along with the norms the head found
-less: AUC .66 instead of .80 on generators that it never saw. Generated pictures and portraits of a
-like look go through the same degradations; authentic faces of every other source stand beside them.
+of a tuned tower. A head trained along with the norms was worse: AUC .66 instead of .80 on
+generators that it never saw. Generated pictures and the portraits that resemble them go through the
+same degradations; authentic faces of every other source are added.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def draw_material(
     """Crops (N, S, S, 3), labels (N,), 1 generated, and weights (N,)."""
     maker, rng = PairMaker(pictures), np.random.default_rng(seed)
     crops = [
-        maker.to_crops(maker.make("generated", 0.5, rng), _recipe(rng), CROP_PX, rng)[0]
+        maker.to_crops(maker.make("generated", 0.5, rng), _draw_degradation(rng), CROP_PX, rng)[0]
         for _ in range(pairs)
     ]
     for _ in range(others):
@@ -54,12 +54,12 @@ def draw_material(
         cut = cut_forging_crop(picture, draw_side(picture, rng), bool(rng.random() < 0.5))
         nothing = np.zeros(cut.rgb.shape[:2], np.float32)
         same = Forgery(cut.rgb, cut.rgb, nothing, "none")
-        crops.append(maker.to_crops(same, _recipe(rng), CROP_PX, rng)[0][:1])
+        crops.append(maker.to_crops(same, _draw_degradation(rng), CROP_PX, rng)[0][:1])
     labels = np.r_[np.tile([0, 1], pairs), np.zeros(others, np.int64)]
     return np.concatenate(crops), labels, np.repeat([1.0, 0.5], [2 * pairs, others])
 
 
-def _recipe(rng: np.random.Generator) -> Any:
+def _draw_degradation(rng: np.random.Generator) -> Any:
     return draw_training(rng, float(rng.uniform(0, 0.6)))  # heavy degradation hides generators
 
 

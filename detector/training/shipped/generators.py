@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from detector.forgery.generators import GENERATORS, GeneratorConfig, SmallGenerator
 from detector.forgery.pictures import load_pictures
-from detector.training.checkpoints import half, save_weights
+from detector.training.checkpoints import half_precision, save_weights
 from detector.training.loop import Learner, Loop
 
 GENERATOR_LR = 2e-3
@@ -126,7 +126,7 @@ def main() -> None:
     faces = [p.rgb for p in load_pictures(args.data / "faces") if p.split == "train"]
     for seed, config in enumerate(GENERATORS):
         net, l1 = train_generator(config, faces, args.seconds, seed)
-        save_weights(half(net), args.out / f"{config.name}.safetensors")
+        save_weights(half_precision(net), args.out / f"{config.name}.safetensors")
         print(f"{config.name}: L1 {l1 * 255:.2f} grey levels", flush=True)
 
 

@@ -31,7 +31,7 @@ from detector.forgery.pictures import LabelledFace, load_pictures
 from detector.forgery.tracks import animated, forged_pair
 from detector.nets.temporal import build_temporal, masked_mean
 from detector.pipeline import Detector
-from detector.training.checkpoints import full, save_weights
+from detector.training.checkpoints import save_weights, state_copy
 from detector.training.loop import Learner, Loop, cosine
 from detector.training.shipped.networks import assemble
 from detector.types import ModelInfo
@@ -182,7 +182,7 @@ def main() -> None:
     results = {}
     for name in TEMPORAL_HEADS:
         head, results[name] = train_head(name, tracks, held)
-        save_weights(full(head), args.out / f"{name}.safetensors")
+        save_weights(state_copy(head), args.out / f"{name}.safetensors")
     (args.out / "results.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))
 

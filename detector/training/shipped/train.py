@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from detector.forgery.pairs import FAMILIES, FAMILY_WEIGHTS, P_RETOUCHED, PairMaker
 from detector.forgery.pictures import LabelledFace
 from detector.nets.network import DeepfakeNetwork
-from detector.training.checkpoints import half, load_state, save_state, save_weights
+from detector.training.checkpoints import half_precision, load_state, save_state, save_weights
 from detector.training.loop import Learner, Loop, cosine
 from detector.training.shipped.networks import AVERAGED, learning_device
 from detector.training.shipped.objective import pair_loss
@@ -128,7 +128,7 @@ class Trainer:
         state: dict[str, Any] = {"spent_s": self.loop.spent_s, "images": self.images}
         state |= {"history": self.history, "errors": self.errors}
         save_state(self.learner.state_dict() | state, self.out / "last.pt")
-        save_weights(half(self.learner.averaged), self.out / AVERAGED)
+        save_weights(half_precision(self.learner.averaged), self.out / AVERAGED)
         (self.out / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         (self.out / "history.json").write_text(json.dumps(self.history, indent=1))
 
