@@ -140,11 +140,23 @@ def lay_back(
 
 def overlay(view: View, crop: FaceCrop, heat: Heat, scale: Scale) -> Rgb:
     """A heat map over the frame's own pixels, where the crop came from."""
+    rgba = _laid(view, crop, heat, scale)
+    alpha = rgba[..., 3:]
+    return _u8(view.rgb * (1 - alpha) + 255 * rgba[..., :3] * alpha)
+
+
+def heat_layer(view: View, crop: FaceCrop, heat: Heat, scale: Scale) -> NDArray[np.uint8]:
+    """The same heat map by itself, (H, W, 4) uint8 RGBA of the view's size, to be laid over it."""
+    return _u8(255 * _laid(view, crop, heat, scale))
+
+
+def _laid(view: View, crop: FaceCrop, heat: Heat, scale: Scale) -> NDArray[np.float32]:
+    """A map's colours (H, W, 4) in [0, 1] on a view; nothing where the crop does not reach."""
     joined = _chain(view.from_frame, crop.to_frame)
     laid, covered = lay_back(heat.inside_frame(crop.inside).map, joined, view.rgb.shape[:2])
     rgba = scale.rgba(laid)
-    alpha = (rgba[..., 3] * covered)[..., None]
-    return _u8(view.rgb * (1 - alpha) + 255 * rgba[..., :3] * alpha)
+    rgba[..., 3] *= covered
+    return rgba
 
 
 def _chain(second: NDArray, first: NDArray) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from explain.server.address import address_js
 from explain.server.faults import spoken
 from explain.server.service import Cancelled, Choice, Service, Session
 from explain.server.widgets import QUIET, Update
-from explain.tabs import cards, clip, preview
+from explain.tabs import cards, clip, layer, preview
 from explain.tabs.about import AboutFile
 from explain.tabs.beforehand import analysed, finished, headline, shown_first
 from explain.tabs.on_demand import OnDemand
@@ -410,7 +410,9 @@ class AnalyseTab:
         timeline = gr.HTML("", visible=False)
         if media.kind == "video":
             line = session.timelines[position]
-            timeline = gr.HTML(clip.timeline(line, media.duration_s, choice.frame), visible=True)
+            drawn = layer.layer_of(self.service, session, position)
+            shown = clip.timeline(line, media.duration_s, choice.frame, drawn)
+            timeline = gr.HTML(shown, visible=True)
         return {self.answer.timeline: timeline, self.answer.chosen: choice}
 
     # ------------------------------------------------------------------------------------------

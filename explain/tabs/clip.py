@@ -9,11 +9,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 from detector.types import Label, Verdict
+from explain.tabs import layer
 from explain.timeline import Interval, Timeline
 from explain.words import format_probability
 
 LABEL_SHARE = 0.24  # of the timeline's width: what a label takes on a phone
-TIMELINE_JS = (Path(__file__).parent / "timeline.js").read_text(encoding="utf-8")
+# one script: the layer on the clip moves with the timeline
+TIMELINE_JS = "\n".join(
+    (Path(__file__).parent / name).read_text(encoding="utf-8")
+    for name in ("timeline.js", "layer.js")
+)
+UNPLAYABLE = (
+    '<p class="lens-small lens-unplayable" hidden>Your browser cannot play this kind of clip. '
+    "Its frames can still be chosen on the timeline.</p>"
+)
 
 
 def player(path: Path) -> str:
@@ -22,19 +31,14 @@ def player(path: Path) -> str:
 
     Gradio's own player would re-encode what browsers cannot play, for as long as that takes.
     """
-    source = f"gradio_api/file={quote(str(path))}"
-    return (
-        f'<video controls muted playsinline preload="auto" src="{source}" '
-        'aria-label="The clip"></video>'
-        '<p class="lens-small lens-unplayable" hidden>Your browser cannot play this kind of clip. '
-        "Its frames can still be chosen on the timeline.</p>"
-    )
+    return layer.player(f"gradio_api/file={quote(str(path))}", UNPLAYABLE)
 
 
-def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
+def timeline(line: Timeline, duration_s: float, chosen: int, drawn: str = "") -> str:
     """One person through the clip: a slider over the sampled frames, drawn with its scores.
 
-    Positions are percentages, so that it fits a phone and a wall.
+    Positions are percentages, so that it fits a phone and a wall. drawn: what layer.js draws on
+    the clip (layer.layer_of).
     """
     end = max(duration_s, line.t[-1], 1e-3)
     texts = [_frame_text(line, i) for i in range(len(line.t))]
@@ -42,7 +46,7 @@ def timeline(line: Timeline, duration_s: float, chosen: int) -> str:
     marked = "; ".join(f"{i.start_s:.1f} to {i.end_s:.1f} s" for i in line.intervals) or "none"
     return (
         f'<div class="lens-timeline" tabindex="0" role="slider" data-state="{state}" '
-        f'data-chosen="{chosen}" data-full="{chosen}" aria-valuemin="0" '
+        f'data-chosen="{chosen}" data-full="{chosen}"{layer.attribute(drawn)} aria-valuemin="0" '
         f'aria-valuemax="{len(line.t) - 1}" aria-valuenow="{chosen}" '
         f'aria-valuetext="{texts[chosen]}" aria-label="Face {line.track} through the clip. '
         f'Suspicious stretches: {marked}. Arrow keys choose a frame.">'
@@ -98,7 +102,7 @@ def _scores(line: Timeline, end: float, chosen: int) -> str:
         '<span class="lens-y" style="top:0">1</span><span class="lens-y" style="bottom:0">0</span>'
         f'<div class="lens-band" style="bottom:{low:.1%};height:{high - low:.1%}"></div>'
         '<span class="lens-zone lens-unsure" '
-        f'style="bottom:clamp(20px, {(low + high) / 2:.1%} - 8px, 100% - 36px)">cannot say</span>'
+        f'style="bottom:clamp(28px, {(low + high) / 2:.1%} - 8px, 100% - 44px)">cannot say</span>'
         '<span class="lens-zone" style="top:2px">forged-looking</span>'
         '<span class="lens-zone" style="bottom:2px">authentic-looking</span>'
         f"{''.join(_interval(i, end) for i in line.intervals)}"

@@ -16,6 +16,7 @@ from detector.decoding.preview import PREVIEW_PX, PREVIEW_S, Preview
 from detector.errors import MediaError
 from detector.media import open_preview
 from explain.server.service import Service
+from explain.tabs import layer
 
 ENCODED_NOTE = (
     f"A small copy for your browser: at most {PREVIEW_PX} px, the first {PREVIEW_S:.0f} s, without "
@@ -57,7 +58,4 @@ def shown(path: Path, made: Preview) -> str:
         source = f"gradio_api/file={quote(str(path))}"
         return f'<img src="{source}" alt="The clip">'
     source = f"data:video/mp4;base64,{b64encode(made.mp4).decode()}"
-    return (
-        f'<video controls muted playsinline preload="auto" src="{source}" aria-label="The clip">'
-        f'</video><p class="lens-small">{ENCODED_NOTE}</p>'
-    )
+    return layer.player(source, f'<p class="lens-small">{ENCODED_NOTE}</p>')
