@@ -1,6 +1,7 @@
 """Arrows point down, without an exception: app -> explain.cli -> explain.page -> explain.tabs ->
 explain.server -> explain -> detector, and inside detector release -> benchmark -> training ->
-forgery -> the core. Nothing goes in a circle.
+forgery -> the core. Nothing goes in a circle. A name with an underscore stays in its module, and
+functions and files stay short.
 """
 
 import ast
@@ -32,6 +33,16 @@ DOORS = {
     "facenet_pytorch": {"detector.nets"},
     "av": {"detector.media", "detector.decoding", "detector.degrade", "explain.speed"},
 }
+MAX_FUNCTION_LINES = 50
+MAX_FILE_LINES = 450
+# Names with an underscore that other people's packages leave no way around.
+THEIRS = {"_exit", "_is_mkldnn_bf16_supported"}
+
+
+def sources() -> list[Path]:
+    """Every Python file of the repository, tests included."""
+    folders = ("detector", "explain", "docs", "tests")
+    return [ROOT / "app.py", *(path for name in folders for path in ROOT.glob(f"{name}/**/*.py"))]
 
 
 def modules() -> dict[str, ast.Module]:
@@ -145,3 +156,61 @@ def test_third_party_doors() -> None:
             if used and not any(name == d or name.startswith(d + ".") for d in doors):
                 strays.append(f"{name} imports {package}")
     assert strays == []
+
+
+def long_functions(tree: ast.Module) -> list[str]:
+    return [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    ]
+
+
+def test_functions_and_files_are_short() -> None:
+    strays = []
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        if len(text.splitlines()) > MAX_FILE_LINES:
+            strays.append(path.name)
+        strays += [f"{path.name}: {name}" for name in long_functions(ast.parse(text))]
+    assert strays == []
+
+
+def test_a_long_function_is_seen() -> None:
+    body = "    pass\n" * 49
+    assert long_functions(ast.parse(f"def fifty():\n{body}")) == []
+    assert long_functions(ast.parse(f"def longer():\n{body}    pass\n")) == ["longer"]
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def borrowed(tree: ast.Module) -> set[str]:
+    """The private names that a module uses and does not define itself."""
+    used: set[str] = set()
+    own: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            (own if of_self else used).add(node.attr)
+    return {name for name in used - own if private(name)} - THEIRS
+
+
+def test_private_names_stay_in_their_module() -> None:
+    assert {name: strays for name, tree in modules().items() if (strays := borrowed(tree))} == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["from detector.faces import _crop", "detector._judge_together(tracks)"]
+)
+def test_a_borrowed_private_name_is_seen(line: str) -> None:
+    assert borrowed(ast.parse(line)) != set()
+    assert borrowed(ast.parse("class A:\n    def _b(self):\n        return self._b()")) == set()

@@ -49,6 +49,12 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_prose_fit_a_window(page: Path) -> None:
+    lines = prose(page).splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
+
+
 def test_the_card_fits_a_window_and_five_minutes() -> None:
     text = CARD.read_text(encoding="utf-8")
     assert max(map(len, text.splitlines())) <= 120
@@ -197,7 +203,7 @@ def test_every_experiment_is_dated_and_says_what_came_of_it() -> None:
     for entry in entries:
         title, _, text = entry.partition("\n")
         assert re.fullmatch(r"\d{4}-\d\d-\d\d .+ \((shipped|negative)\)", title), title
-        assert "**What" in text, title
-        assert "**Conclusion.**" in text, title
+        parts = [text.find(f"**{part}") for part in ("What", "Result", "Conclusion.**")]
+        assert -1 < parts[0] < parts[1] < parts[2], title
     dates = [entry[:10] for entry in entries]
     assert dates == sorted(dates)
