@@ -2,8 +2,8 @@
 judgement.
 """
 
+import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -127,28 +127,65 @@ def test_a_slider_forges_the_face(page):
     fits(page)
 
 
-def test_a_gan_is_played_and_stopped(page):
+def steps_done(page, key: str) -> int:
+    found = re.search(r"After ([0-9]+) ", page.inner_text(f"#lens-{key}-about"))
+    return int(found[1]) if found else 0
+
+
+PAUSED_AFTER_MS = """key => new Promise(done => {
+  const status = document.querySelector(`#lens-${key}-status`), began = performance.now();
+  const seen = () => status.innerText.includes('Paused.') && done(performance.now() - began);
+  new MutationObserver(seen).observe(status, {subtree: true, childList: true, characterData: true});
+  document.querySelector(`#lens-${key}-pause`).click();
+})"""
+
+
+def played_and_paused(page, key: str) -> int:
+    """Play until it has moved, pause, and return the steps done; a pause halts it for good."""
+    page.click(f"#lens-{key}-play")
+    now = "key => +(/After ([0-9]+) /.exec(document.querySelector(key).innerText) || [0, 0])[1]"
+    before = steps_done(page, key)
+    page.wait_for_function(
+        f"([key, old]) => ({now})(key) > old", arg=[f"#lens-{key}-about", before]
+    )
+    assert page.evaluate(PAUSED_AFTER_MS, key) < 1000
+    page.wait_for_timeout(1500)  # what was under way has come
+    done = steps_done(page, key)
+    page.wait_for_timeout(1500)
+    assert steps_done(page, key) == done
+    return done
+
+
+def test_a_gan_is_played_paused_and_stepped(page):
     lesson(page, 1)
-    page.click("#lens-gan-steps label:has-text('1')")
-    go(page, "gan", "#lens-gan-now img")
-    assert "After 1 steps" in page.inner_text("#lens-gan-about")
-    page.click("#lens-gan-steps label:has-text('100')")
-    for _ in range(6):  # beside other work a hundred steps may end before the click
-        page.click("#lens-gan-go:enabled")
-        with suppress(sync_api.TimeoutError):
-            page.click("#lens-gan-stop:enabled", timeout=4000)
-            page.wait_for_selector("#lens-gan-status :text('Cancelled.')", timeout=4000)
-            break
-    assert "Cancelled." in page.inner_text("#lens-gan-status")
+    page.click("#lens-gan-step")
+    page.wait_for_selector("#lens-gan-now img")
+    assert "After 1 step " in page.inner_text("#lens-gan-about")
+    done = played_and_paused(page, "gan")
+    assert done > 1
+    page.click("#lens-gan-step")
+    page.wait_for_selector(f"#lens-gan-about :text('After {done + 1} steps')")
+    label = page.get_attribute("#lens-gan-losses svg", "aria-label")
+    assert label.startswith(f"loss by step, now at {done}: generator 0.")
+    page.click("#lens-gan-again")
+    page.wait_for_selector("#lens-gan-status :text('A fresh start.')")
+    assert page.inner_text("#lens-gan-about").strip() == ""
+    page.click("#lens-gan-step")
+    page.wait_for_selector("#lens-gan-about :text('After 1 step ')")
     alt_texts(page, "#lens-gan-now")
     fits(page)
 
 
-def test_an_autoencoder_is_trained(page):
+def test_an_autoencoder_is_trained_and_goes_on_after_a_pause(page):
     lesson(page, 2)
-    go(page, "ae", "#lens-ae-scores table")
+    page.click("#lens-ae-step")
+    page.wait_for_selector("#lens-ae-about :text('After 10 of 1000 steps.')")
     assert "Mean squared error on digits it was not trained on" in page.inner_text("#lens-ae-about")
     assert "a chess board" in page.inner_text("#lens-ae-scores")
+    assert played_and_paused(page, "ae") > 10
+    page.click("#lens-ae-code label:has-text('32')")  # another network begins at nothing
+    page.click("#lens-ae-step")
+    page.wait_for_selector("#lens-ae-about :text('After 10 of 1000 steps.')")
     fits(page)
 
 

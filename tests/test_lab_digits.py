@@ -6,9 +6,11 @@ import torch
 
 from detector.manifest import SHIPPED
 from explain.lab import autoencoder, gan
-from explain.lab.autoencoder import holed, noisy, not_digits, pca_error, train
+from explain.lab.autoencoder import Training, holed, noisy, not_digits, pca_error, train
+from explain.lab.charts import Line
 from explain.lab.digits import digits, split
 from explain.lab.gan import Game, recognise, variety
+from explain.tabs.curves import curves
 
 STOP = RuntimeError("stopped")
 
@@ -179,6 +181,28 @@ def test_pictures_with_near_codes_show_the_same_digit(learnt):
         nearest = learnt[32].alike(unseen.pictures[i], seen.pictures)
         hits.append((seen.labels[nearest] == unseen.labels[i]).mean())
     assert np.mean(hits) > 0.8
+
+
+def test_training_goes_on_where_it_stood_and_knows_its_end():
+    training = Training(8, total=30)
+    for _ in range(20):
+        training.step()
+    assert (training.steps, len(training.losses), training.done) == (20, 1, False)
+    early, some = training.learnt().rebuild(split()[1].pictures[:4]), split()[1].pictures[:4]
+    for _ in range(20):
+        training.step()
+    assert (training.steps, training.done) == (30, True)
+    assert np.array_equal(training.learnt().rebuild(some), train(8, steps=30).rebuild(some))
+    assert np.abs(training.learnt().rebuild(some) - early).max() > 0.01
+
+
+def test_curves_say_where_they_stand():
+    assert curves([Line("one", [1.0])], "step", "loss") == ""
+    drawn = curves([Line("one", [4.0, 2.0, 0.5]), Line("two", [1.0, 1.0, 1.0])], "step", "loss")
+    assert 'aria-label="loss by step, now at 2: one 0.5, two 1"' in drawn
+    assert drawn.count("<polyline") == 2 and ">4</text>" in drawn  # the y axis holds the highest
+    long = curves([Line("one", list(range(1, 5001)))], "step", "loss")
+    assert long.split('points="')[1].split('"')[0].count(" ") == 149
 
 
 def test_the_loss_is_a_choice():

@@ -8,6 +8,7 @@ denoising, inpainting and search for similar digits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from skimage import data
 from torch import Tensor, nn
 
-from detector.pipeline import Progress
 from explain.lab.digits import SIDE_PX, split
 
 CODE_SIZES = (2, 4, 8, 16, 32, 64)
@@ -58,7 +58,7 @@ class DenseAutoencoder(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class TrainedAutoencoder:
-    """An autoencoder after training."""
+    """An autoencoder and what it has learnt."""
 
     net: DenseAutoencoder
     losses: tuple[float, ...]  # every LOSS_EVERY steps
@@ -92,47 +92,69 @@ class TrainedAutoencoder:
         return np.argsort(apart)[:count]
 
 
-def train(
-    code: int,
-    loss: str = "MSE",
-    task: str = "rebuild",
-    seed: int = 0,
-    steps: int = STEPS,
-    progress: Progress | None = None,
-) -> TrainedAutoencoder:
-    """Train on digits from scratch; the task "denoise" rebuilds clean digits from noisy ones.
+class Training:
+    """An autoencoder while it learns digits from scratch, step by step.
 
-    Raises ValueError for an unknown loss or task and for a code outside CODE_SIZES.
+    The task "denoise" rebuilds clean digits from noisy ones. The same seed gives the same net.
     """
-    if loss not in LOSSES or task not in TASKS:
-        raise ValueError(
-            f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}"
-        )
-    report = progress or (lambda share, stage: None)
-    random = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # the layers' own initialisation takes no generator
-        net = DenseAutoencoder(code)
-    optimiser = torch.optim.Adam(net.parameters(), LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
-    measure = nn.MSELoss() if loss == "MSE" else nn.L1Loss()
-    pictures = _flat(split()[0].pictures)
-    losses = []
-    for i in range(steps):
-        batch = pictures[torch.randint(len(pictures), (BATCH,), generator=random)]
+
+    def __init__(
+        self, code: int, loss: str = "MSE", task: str = "rebuild", seed: int = 0, total: int = STEPS
+    ) -> None:
+        """total: steps after which it is done; the learning rate falls towards it.
+
+        Raises ValueError for an unknown loss or task and for a code outside CODE_SIZES.
+        """
+        if loss not in LOSSES or task not in TASKS:
+            raise ValueError(
+                f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}"
+            )
+        self.code, self.loss, self.task, self.total = code, loss, task, total
+        self.steps = 0
+        self.losses: list[float] = []  # every LOSS_EVERY steps
+        self._random = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # the layers' own initialisation takes no generator
+            self._net = DenseAutoencoder(code)
+        self._optimiser = torch.optim.Adam(self._net.parameters(), LEARNING_RATE)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, max(total, 1))
+        self._measure = nn.MSELoss() if loss == "MSE" else nn.L1Loss()
+        self._seen = _flat(split()[0].pictures)
+
+    @property
+    def done(self) -> bool:
+        return self.steps >= self.total
+
+    def learnt(self) -> TrainedAutoencoder:
+        """What it has learnt so far; it may go on learning."""
+        return TrainedAutoencoder(self._net, tuple(self.losses))
+
+    def step(self) -> None:
+        """Learn from one batch; nothing once it is done."""
+        if self.done:
+            return
+        batch = self._seen[torch.randint(len(self._seen), (BATCH,), generator=self._random)]
         given = batch
-        if task == "denoise":
-            given = (batch + NOISE * torch.randn(batch.shape, generator=random)).clamp(0, 1)
-        error = measure(net(given), batch)
-        optimiser.zero_grad()
+        if self.task == "denoise":
+            given = (batch + NOISE * torch.randn(batch.shape, generator=self._random)).clamp(0, 1)
+        error = self._measure(self._net(given), batch)
+        self._optimiser.zero_grad()
         error.backward()
-        optimiser.step()
-        schedule.step()
-        if i % LOSS_EVERY == 0:
-            report(i / steps, f"Step {i} of {steps}")
-            losses.append(float(error.detach()))
-    report(1.0, "Done")
-    return TrainedAutoencoder(net.eval().requires_grad_(False), tuple(losses))
+        self._optimiser.step()
+        self._schedule.step()
+        if self.steps % LOSS_EVERY == 0:
+            self.losses.append(float(error.detach()))
+        self.steps += 1
+
+
+def train(
+    code: int, loss: str = "MSE", task: str = "rebuild", seed: int = 0, steps: int = STEPS
+) -> TrainedAutoencoder:
+    """Train to the end; see Training."""
+    training = Training(code, loss, task, seed, steps)
+    while not training.done:
+        training.step()
+    return training.learnt()
 
 
 def _flat(pictures: Pictures) -> Tensor:
@@ -144,6 +166,7 @@ def squared_error(pictures: Pictures, rebuilt: Pictures) -> NDArray[np.float64]:
     return ((pictures.astype(np.float64) - rebuilt) ** 2).mean(axis=(1, 2))
 
 
+@lru_cache(len(CODE_SIZES))
 def pca_error(components: int) -> float:
     """Mean squared error on unseen digits of a PCA with so many components, fitted on seen ones."""
     seen, unseen = (part.pictures.reshape(-1, PIXELS).astype(np.float64) for part in split())

@@ -1,9 +1,9 @@
-"""Lessons on digits: a GAN played step by step, and what an autoencoder keeps."""
+"""Lessons on digits, played, paused and stepped: a GAN, and what an autoencoder keeps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import gradio as gr
 import numpy as np
@@ -11,21 +11,23 @@ import numpy as np
 from detector.errors import WeightsError
 from explain.figures import Rgb, stack
 from explain.lab import autoencoder, gan
-from explain.lab.autoencoder import CODE_SIZES, LOSSES, TASKS, TrainedAutoencoder
-from explain.lab.charts import Line, chart, sheet
+from explain.lab.autoencoder import CODE_SIZES, LOSSES, TASKS, TrainedAutoencoder, Training
+from explain.lab.charts import Line, sheet
 from explain.lab.digits import split
 from explain.lab.gan import Game
 from explain.server import markup
 from explain.server.service import Service
-from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
+from explain.server.widgets import Update, picture
+from explain.tabs.curves import curves
+from explain.tabs.play import player
 
 GAN_TEXT = (
     "Two networks play against each other: a **generator** draws digits from random numbers, a "
     "**discriminator** tells them from real ones. Each learns from the other's mistakes, so "
     "neither loss goes to zero when all is well.\n\n"
-    "**Try:** play 50 steps three times and watch the same 36 random inputs turn into strokes. "
-    "Then tick the collapse: only the generator goes on learning, and the discriminator stays as "
-    "it is. How different do the samples remain?"
+    "**Try:** let them play and watch the same 36 random inputs turn into strokes; pause whenever "
+    "you like, and go on step by step. Then tick the collapse: only the generator goes on "
+    "learning, and the discriminator stays as it is. How different do the samples remain?"
 )
 AUTOENCODER_TEXT = (
     "An autoencoder squeezes a picture of 784 pixels through a few numbers and rebuilds it. What "
@@ -38,52 +40,75 @@ LONGER = (
     f"The longer run drew its random inputs around {gan.CENTRES} points that it learnt, since half "
     "way between a 3 and a 7 there is no digit."
 )
+MOST_STEPS = 2000  # of a game
+AE_STEP = 10  # updates at a click: of one nothing is seen
 COLUMNS = 6
 SHOWN = 12  # digits in a row
+
+
+@dataclass(eq=False)
+class Match(Game):
+    """A game that ends, since somebody may leave the page open."""
+
+    @property
+    def done(self) -> bool:
+        return self.steps >= MOST_STEPS
+
+    def step(self) -> None:
+        self.play(1)
 
 
 def gan_lesson(service: Service) -> None:
     """Lay out and wire lesson 1."""
     gr.Markdown(GAN_TEXT)
-    steps = gr.Radio([1, 10, 50, 100], value=10, label="Steps to play", elem_id="lens-gan-steps")
-    with gr.Row():
-        fresh = gr.Checkbox(False, label="Start over", elem_id="lens-gan-fresh")
-        collapse = gr.Checkbox(False, label="Make it collapse", elem_id="lens-gan-collapse")
-    run = runner(service, "gan", "Let them play")
+    collapse = gr.Checkbox(False, label="Make it collapse", elem_id="lens-gan-collapse")
+    players = player("gan", "One step")
     about = gr.HTML(elem_id="lens-gan-about")
     with gr.Row():
         first, now, later = _three_sheets()
-    losses = picture(
-        "Losses", "lens-gan-losses", "Losses of both players at every step", chart=True
-    )
-    kept = gr.State(None, time_to_live=IDLE_SECONDS)
+    losses = gr.HTML(elem_id="lens-gan-losses")
 
-    def play(step: Any, game: Game | None, count: int, over: bool, broken: bool) -> Update:
-        if game is None or over:
-            game = Game()
-        if broken:
+    def begin(game: Match | None, broken: bool) -> Match:
+        if game is None or (game.collapsing and not broken):
+            game = Match()
+        if broken and not game.collapsing:
             game.collapse()
-        game.play(int(count), step)
-        real = gan.variety(split()[1].pictures[: gan.SHOWN])
-        sentence = (
-            f"After {game.steps} steps the samples differ by {gan.variety(game.samples()):.2f} on "
-            f"average; real digits by {real:.2f}."
-        )
-        if game.collapsing:
-            sentence += (
-                " The discriminator no longer learns: the generator repeats what it once accepted."
-            )
+        return game
+
+    def show(game: Match) -> Update:
         return {
-            kept: game,
-            about: markup.sentences([sentence, LONGER]),
-            first: sheet(Game().samples(), COLUMNS),
+            about: markup.sentences([*variety_sentences(game), LONGER]),
+            first: first_attempt(),
             now: sheet(game.samples(), COLUMNS),
             later: _longer_run(),
-            losses: losses_picture(game),
-            fresh: False,
+            losses: loss_curves(game),
         }
 
-    run.wire(play, [kept, steps, fresh, collapse], [kept, about, first, now, later, losses, fresh])
+    players.wire(begin, show, [collapse], [about, first, now, later, losses])
+
+
+def variety_sentences(game: Game) -> list[str]:
+    """How different the samples are, beside real digits."""
+    said = [
+        f"After {game.steps} step{'' if game.steps == 1 else 's'} the samples differ by "
+        f"{gan.variety(game.samples()):.2f} on average; real digits by {_real_variety():.2f}."
+    ]
+    if game.collapsing:
+        said.append(
+            "The discriminator no longer learns: the generator repeats what it once accepted."
+        )
+    return said
+
+
+@lru_cache(1)
+def _real_variety() -> float:
+    return gan.variety(split()[1].pictures[: gan.SHOWN])
+
+
+@lru_cache(1)
+def first_attempt() -> Rgb:
+    """What the game's 36 inputs give before anything is learnt."""
+    return sheet(Game().samples(), COLUMNS)
 
 
 def _three_sheets() -> tuple[gr.Image, gr.Image, gr.Image]:
@@ -97,6 +122,7 @@ def _three_sheets() -> tuple[gr.Image, gr.Image, gr.Image]:
     )
 
 
+@lru_cache(1)
 def _longer_run() -> Rgb | None:
     try:
         return sheet(gan.shipped_samples(gan.SHOWN, seed=0), COLUMNS)
@@ -104,13 +130,13 @@ def _longer_run() -> Rgb | None:
         return None  # a copy without the lesson's weights still has the game
 
 
-def losses_picture(game: Game) -> Rgb:
+def loss_curves(game: Game) -> str:
     """Both players' losses."""
     lines = [
-        Line("generator", [loss.generator for loss in game.losses], marks=False),
-        Line("discriminator", [loss.discriminator for loss in game.losses], marks=False),
+        Line("generator", [loss.generator for loss in game.losses]),
+        Line("discriminator", [loss.discriminator for loss in game.losses]),
     ]
-    return chart(lines, "step", "loss")
+    return curves(lines, "step", "loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,24 +149,27 @@ class TrainingViews:
     filled: gr.Image
     alike: gr.Image
     odd: gr.Image
-    losses: gr.Image
+    losses: gr.HTML
     scores: gr.HTML
 
-    def fill(self, learnt: TrainedAutoencoder, numbers: int, measure: str) -> Update:
-        """measure: the loss it was trained with."""
+    def fill(self, training: Training) -> Update:
+        """What it has learnt so far."""
+        learnt, numbers = training.learnt(), training.code
         some = split()[1].pictures[:SHOWN]
         grainy = autoencoder.noisy(some, np.random.default_rng(0))
         holed = autoencoder.holed(some)
         odd = autoencoder.not_digits()[0]
         steps = [float(autoencoder.LOSS_EVERY * i) for i in range(len(learnt.losses))]
         return {
-            self.about: markup.sentences(errors(learnt, numbers)),
+            self.about: markup.sentences(
+                [f"After {training.steps} of {training.total} steps.", *errors(learnt, numbers)]
+            ),
             self.rebuilt: two_rows(some, learnt.rebuild(some)),
             self.denoised: two_rows(grainy, learnt.rebuild(grainy)),
             self.filled: two_rows(holed, learnt.inpaint(holed)),
             self.alike: alike_picture(learnt),
             self.odd: two_rows(odd, learnt.rebuild(odd)),
-            self.losses: chart([Line(measure, learnt.losses, steps, marks=False)], "step", "loss"),
+            self.losses: curves([Line(training.loss, learnt.losses, steps)], "step", "loss"),
             self.scores: anomaly_table(learnt),
         }
 
@@ -159,14 +188,16 @@ def autoencoder_lesson(service: Service) -> None:
             label="What it learns",
             elem_id="lens-ae-task",
         )
-    run = runner(service, "ae", "Train it (some seconds)")
+    training = player("ae", f"{AE_STEP} steps")
     views = _training_views()
 
-    def learn(step: Any, numbers: int, measure: str, goal: str) -> Update:
-        learnt = autoencoder.train(int(numbers), measure, goal, progress=step)
-        return views.fill(learnt, int(numbers), measure)
+    def begin(kept: Training | None, numbers: int, measure: str, goal: str) -> Training:
+        asked = (int(numbers), measure, goal)
+        if kept is None or (kept.code, kept.loss, kept.task) != asked:
+            return Training(*asked)
+        return kept
 
-    run.wire(learn, [code, loss, task], list(vars(views).values()))
+    training.wire(begin, views.fill, [code, loss, task], list(vars(views).values()), AE_STEP)
 
 
 def _training_views() -> TrainingViews:
@@ -197,9 +228,7 @@ def _training_views() -> TrainingViews:
             "lens-ae-odd",
             "A face, a cross and a chess board, and rebuilt",
         )
-        losses = picture(
-            "Loss while learning", "lens-ae-losses", "The loss falls while it learns", chart=True
-        )
+        losses = gr.HTML(elem_id="lens-ae-losses")
     scores = gr.HTML(elem_id="lens-ae-scores")
     return TrainingViews(about, rebuilt, denoised, filled, alike, odd, losses, scores)
 
