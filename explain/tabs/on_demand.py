@@ -21,6 +21,8 @@ from explain.report import build_report
 from explain.server import markup
 from explain.server.service import Choice, Service, Session
 from explain.server.widgets import Runner, Update, picture, runner
+from explain.tabs.diagram import DIAGRAM_JS
+from explain.tabs.inside import INSIDE_TEXT, inside
 from explain.tabs.panel import frame_caption, frame_of, heat_over_face
 
 FIRST_METHOD = f"Grad-CAM, {RGB_STREAM}"
@@ -63,6 +65,8 @@ class OnDemand:
         ):
             self._grades()
             self._shuffle()
+        with gr.Accordion("Inside the networks", open=False, elem_id="lens-inside"):
+            self._inside()
         with gr.Accordion("Report to download", open=False, elem_id="lens-report"):
             self._report()
 
@@ -159,6 +163,20 @@ class OnDemand:
             }
 
         self._wire(run, [positive, signed, about], draw)
+
+    # ------------------------------------------------------------------------------------------
+    # the networks themselves
+
+    def _inside(self) -> None:
+        gr.Markdown(INSIDE_TEXT)
+        run = runner(self.service, "inside", "Send this face through")
+        shown = gr.HTML(js_on_load=DIAGRAM_JS, elem_id="lens-inside-shown")
+
+        def draw(step: Progress, session: Session, choice: Choice) -> Update:
+            explainer = self.service.explainer_of(session)
+            return {shown: inside(explainer, session.analysis, choice.face, choice.frame)}
+
+        self._wire(run, [shown], draw)
 
     # ------------------------------------------------------------------------------------------
     # trust
