@@ -28,7 +28,7 @@ def text_of(name: str) -> str:
         return name
     try:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a character that stands for no byte
+    except UnicodeEncodeError:  # a lone surrogate that no byte was decoded to
         return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

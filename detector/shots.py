@@ -26,7 +26,7 @@ STRUCTURE_PX = 16  # at which both are measured
 # cells: 2 at most for stills in five codecs; filmed faces exceed it in most frames of a second.
 STILL_LEVELS = 5.0
 MOST_FRAMES = 0.75  # of a track that must show the still
-STILL_SHARE = 0.98  # of the cells that may not differ more: the others are a mouth's worth
+STILL_SHARE = 0.98  # of the cells that may not differ more: the others may be a mouth that moves
 
 
 def split_at_cuts(

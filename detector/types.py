@@ -1,4 +1,4 @@
-"""What flows through the detector. Every type checks itself at birth and stays frozen.
+"""What flows through the detector. Every type checks its values when it is made and is frozen.
 
 path -> Media -> [Frame] -> [FaceTrack(FaceCrop...)] -> Evidence per crop -> Verdict -> Analysis
 """

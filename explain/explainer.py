@@ -1,4 +1,4 @@
-"""The one door to explanations: a detector, a kind of file, and every map of a crop."""
+"""All explanations of one detector for one kind of file: every map of a crop, and their tests."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _RING = (0.78, 1.2)  # the edge of the face, as shares of the face ellipse
 _FIVE_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], [0.414, 1.155]])
 
 STANDS_OUT = 2.0  # times the crop's mean heat that a part needs to be named
-ALSO_HOT = 0.5  # of the hottest part's heat: a part with so much glows, too, and is named as well
+ALSO_HOT = 0.5  # of the hottest part's heat: a part with so much is named as well
 MOSTLY = 0.5  # of all heat: what holds less is not said to hold most of it
 STREAM_LEADS = 0.65  # share of the pull above which one stream is said to carry the score
 SURE = 0.1  # within this of 0 or 1 the lean is called clear
@@ -96,9 +96,10 @@ def face_parts(crop: FaceCrop) -> dict[str, NDArray[np.bool_]]:
 def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
     """The parts of the face where a map's positive heat is densest; None where there is no heat.
 
-    Parts are named when the hottest is STANDS_OUT times as hot as the crop on average, all that
-    glow together, and alone only when they hold MOSTLY of the heat. Otherwise it is the whole
-    face, or its surroundings if they hold most of the heat and are also hotter than the face.
+    Parts are named when the hottest is STANDS_OUT times as hot as the crop on average, and with
+    it all that have ALSO_HOT of its heat; alone only when they hold MOSTLY of the heat. Otherwise
+    it is the whole face, or its surroundings if they hold most of the heat and are also hotter than
+    the face.
     """
     hot = np.maximum(heat.map, 0)
     total = float(hot.sum(dtype=np.float64))
@@ -117,9 +118,9 @@ def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
     hottest = max(density.values())
     if hottest < STANDS_OUT:
         return WHOLE
-    glowing = [name for name, own in density.items() if own >= max(1.0, ALSO_HOT * hottest)]
-    inside = np.any([parts[name] for name in glowing], axis=0)
-    named = MIDDLE if {EYES, NOSE, MOUTH} <= set(glowing) else " and ".join(glowing)
+    hot_parts = [name for name, own in density.items() if own >= max(1.0, ALSO_HOT * hottest)]
+    inside = np.any([parts[name] for name in hot_parts], axis=0)
+    named = MIDDLE if {EYES, NOSE, MOUTH} <= set(hot_parts) else " and ".join(hot_parts)
     if float(hot[inside].sum(dtype=np.float64)) >= MOSTLY * total:
         return named
     return f"{WHOLE}, most strongly on {named}"

@@ -153,7 +153,9 @@ class FileScore:
 def decision_margin(
     thresholds: Thresholds, faces: Sequence[FaceAnalysis], verdict: Verdict
 ) -> float:
-    """What a file's answer hangs on, whatever `forged_above` is: see FileScore.margin."""
+    """The score that decides, comparable between files with one face and several, or a part: see
+    FileScore.margin.
+    """
     asked = asked_thresholds(thresholds, faces, verdict).forged_above
     assert verdict.p_fake is not None
     return float(log_odds(verdict.p_fake) - log_odds(asked) + log_odds(thresholds.forged_above))

@@ -132,8 +132,8 @@ def _recipe(
     if recipe.network.embedder not in ANY_SIDE:
         recipe = recipe.with_embedder_options({"input_px": budget.side_px})
     frames = min(recipe.frames, budget.frames)
-    bereft = recipe.start != meant  # of the weights that its rates are meant for
-    stages = tuple(_gentler(s, budget) for s in recipe.stages) if bereft else recipe.stages
+    from_scratch = recipe.start != meant  # its rates are meant for pretrained weights
+    stages = tuple(_gentler(s, budget) for s in recipe.stages) if from_scratch else recipe.stages
     return replace(recipe, frames=frames, batch=max(4, budget.batch // frames), stages=stages)
 
 

@@ -59,7 +59,7 @@ class FrameConverter:
     def for_stream(cls, name: str, picture: VideoFrame, stream: VideoStream) -> FrameConverter:
         check_size(name, picture.width, picture.height)
         aspect = float(stream.sample_aspect_ratio or 1)
-        # beyond that a damaged header speaks
+        # a ratio beyond these comes from a damaged header
         width = picture.width * (aspect if 0.25 <= aspect <= 4 else 1)
         scale = min(1.0, MAX_VIDEO_SIDE_PX / max(width, picture.height))
         a, b, c, d = _display_matrix(picture)

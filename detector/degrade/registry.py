@@ -1,4 +1,4 @@
-"""Every degradation by name, with the knobs that a page or a test can turn."""
+"""Every degradation by name, with the parameters that a page or a test can set."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """One knob of an operation: a slider from `low` to `high`, or a choice if `choices` is given.
+    """One parameter of an operation: a slider from `low` to `high`, or one of `choices`.
 
     The slider's ends are what is sensible to try; the operation itself may accept more.
     """
@@ -55,8 +55,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: its function, its knobs, and a phrase with a place for each knob worth
-    telling.
+    """One operation: its function, its parameters, and a phrase with a place for each parameter
+    that it mentions.
     """
 
     function: Callable[..., Rgb]

@@ -65,7 +65,7 @@ def eye_distance(landmarks_px: Points) -> float:
 
 
 def face_shape(landmarks_px: Points) -> NDArray[np.float64]:
-    """Return (5, 2) landmarks about the eyes in eye distances: what is left of a face is its
-    pose.
+    """Return (5, 2) landmarks relative to the eyes, in eye distances: place and size are gone, the
+    pose is left.
     """
     return (landmarks_px - landmarks_px[:2].mean(0)) / eye_distance(landmarks_px)

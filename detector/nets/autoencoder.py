@@ -3,7 +3,7 @@
 Five stride-2 convolutions down to (B, latent, 7, 7) and five transposed ones back. The bottleneck
 alone gives back a picture blurrier than the compressed input, so the shipped configuration carries
 skip connections and predicts the residual. `skips=False` is the network of `compression-resilient`
-(docs/SOURCES.md) to the letter.
+(docs/SOURCES.md) unchanged.
 """
 
 from __future__ import annotations

@@ -160,7 +160,9 @@ def facenet_embedder(
     pretrained=True fetches its VGGFace2 weights, `weights` reads a file of them. Raises
     WeightsError.
     """
-    from facenet_pytorch import InceptionResnetV1  # its own imports are for few
+    from facenet_pytorch import (
+        InceptionResnetV1,
+    )  # here, since it is slow to import and seldom needed
 
     try:
         net = InceptionResnetV1(pretrained="vggface2" if pretrained and weights is None else None)
@@ -205,7 +207,7 @@ def baseline_cnn(input_px: int = CROP_PX) -> SingleStream:
 
 
 def named(timm_name: str) -> Callable[..., SingleStream]:
-    """A registry entry for one timm network; a recipe may name a smaller sister instead."""
+    """A registry entry for one timm network; a recipe may name a smaller one of its family."""
 
     def build(name: str = timm_name, **options: Any) -> SingleStream:
         return timm_embedder(name, **options)

@@ -30,7 +30,7 @@ from detector.types import CROP_PX
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # side of an all-zero residual: twice the receptive field at stride 16, so that the middle of the
-# response knows no border
+# response does not depend on the borders
 ZERO_RESIDUAL_PX = 96
 
 
@@ -223,7 +223,7 @@ def _pooled_head(channels: int, out: int) -> nn.Sequential:
 
 
 class ResilientEmbedder(nn.Module):
-    """The embedder of `compression-resilient` (docs/SOURCES.md) to the letter.
+    """The embedder of `compression-resilient` (docs/SOURCES.md), unchanged.
 
     Both streams from scratch, no map head.
     """

@@ -18,7 +18,7 @@ from detector.nets.embedder import TwoStream, build_embedder
 from detector.nets.temporal import build_temporal
 from detector.profile import Profile
 
-TOP_K = 16  # map cells behind the frame logit: 16 of 784 is a mouth's worth
+TOP_K = 16  # map cells behind the frame logit: 16 of 784 is about the area of a mouth
 # side that the low-pass view's crop is averaged down to: a face of 60 px ...
 LOW_PASS_DETAIL_PX = 80
 LOW_PASS_SIDE_PX = 176  # ... and up to again

@@ -94,8 +94,8 @@ class Journal:
         self.needed = True
 
     def finish(self) -> int:
-        """Write the table in one stroke and drop the journal; return how many rows hold an
-        error.
+        """Write the table, which appears whole or not at all, and delete the journal; return how
+        many rows hold an error.
         """
         import pyarrow as pa
         from pyarrow import parquet

@@ -24,7 +24,7 @@ from PIL import Image
 
 NAMES = ("authentic", "forged")
 COLOURS = ("#2166ac", "#b2182b")  # told apart by colour-blind readers, too
-FAKE_FROM = 0.5  # a clip counts as fake from this probability on
+FORGED_FROM = 0.5  # a clip counts as forged from this probability on
 THUMB_PX = 112
 
 
@@ -121,7 +121,7 @@ def draw_grid(
     for axes in grid:
         axes.set_axis_off()
     for axes, crop, label, p in zip(grid, crops, labels, p_fake, strict=False):
-        wrong = (p >= FAKE_FROM) != bool(label)
+        wrong = (p >= FORGED_FROM) != bool(label)
         axes.imshow(crop)
         axes.set_title(
             f"{NAMES[label]}, p {p:.2f}{' (wrong)' if wrong else ''}",
@@ -167,7 +167,7 @@ def draw_strips(
 
 def draw_clip(crops: NDArray[np.uint8], p_fake: float, frame_ms: int = 200) -> bytes:
     """The crops of a clip as an animated GIF with the predicted class written over it."""
-    text = f"{'FAKE' if p_fake >= FAKE_FROM else 'REAL'} {p_fake:.2f}"
+    text = f"looks {NAMES[p_fake >= FORGED_FROM]}, p {p_fake:.2f}"
     pages = []
     for crop in crops:
         page = np.ascontiguousarray(
@@ -175,7 +175,7 @@ def draw_clip(crops: NDArray[np.uint8], p_fake: float, frame_ms: int = 200) -> b
         )
         page[:24] //= 4
         cv2.putText(
-            page, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA
+            page, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
         )
         pages.append(Image.fromarray(page))
     buffer = BytesIO()

@@ -1,6 +1,4 @@
-"""At the server's door: what is refused before Gradio sees it, the headers of every answer, and a
-log without names.
-"""
+"""What is refused before Gradio sees it, the headers of every answer, and a log without names."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
-TOOLS = "/gradio_api/mcp"  # in the paths of the door for assistants
+TOOLS = "/gradio_api/mcp"  # in the paths of the endpoint for assistants
 # the address of an upload, as Gradio's upload tool for assistants gives it; never fetched either
 _UPLOAD = re.compile(r"https?://[^/?#]+/(?:[^?#]*/)?gradio_api/file=(/[^?#]*)")
 OWN_FILES = "/gradio_api/file="  # a visitor's: no shared cache may keep them
@@ -134,8 +132,8 @@ def _once_more(body: bytes, receive: Receive) -> Receive:
 def _checked(body: bytes, of_tools: bool) -> tuple[bytes, tuple[int, str] | None]:
     """The body with addresses of uploads as their paths, and a refusal for any other address.
 
-    of_tools: of the door for assistants, where a file's content is refused, too: Gradio would write
-    it to where nobody deletes it.
+    of_tools: of the endpoint for assistants, where a file's content is refused, too: Gradio would
+    write it to where nobody deletes it.
     """
     try:
         asked = json.loads(body or b"null")

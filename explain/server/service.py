@@ -33,7 +33,7 @@ from explain.timeline import Timeline
 
 # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
 SESSION_BYTES = 1 << 30
-OTHERS_KEPT = 2  # models besides the default that stay loaded: a tenth of a gigabyte each, some
+OTHERS_KEPT = 2  # models besides the default that stay loaded: each takes 0.1 GB or more
 GONE = "This analysis is no longer kept. Please analyse the file again."
 
 

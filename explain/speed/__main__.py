@@ -62,10 +62,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return finish(lambda: told(read_arguments(argv)))
+    return finish(lambda: reported(read_arguments(argv)))
 
 
-def told(args: argparse.Namespace) -> int:
+def reported(args: argparse.Namespace) -> int:
+    """The exit status of the command, with an error as one sentence."""
     try:
         return run(args)
     except DetectorError as err:

@@ -20,9 +20,9 @@ LARGEST = 0.5  # share of the files one group of linked people may hold before t
 def split_items(items: Sequence[Item], shares: Mapping[str, float], seed: int = 0) -> list[Item]:
     """Every file with its split; those the data set itself placed stay where they are.
 
-    People linked by a forgery (target and donor) go together. Where such links tie most of a data
-    set into one knot, as in Celeb-DF, people are divided one by one, and a forgery between the two
-    sides is left out of the answer.
+    People linked by a forgery (target and donor) go together. Where such links join most of
+    a data set into one group, as in Celeb-DF, people are divided one by one, and a forgery between
+    two splits is left out of the answer.
     """
     free = [item for item in items if not item.split]
     groups = _linked(free)
