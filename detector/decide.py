@@ -231,7 +231,8 @@ def _of_faces(faces: Sequence[FaceAnalysis]) -> Verdict:
 
 def _without_a_forged_face(faces: Sequence[FaceAnalysis]) -> Verdict:
     """The subject's verdict, and whether it stands for others as large."""
-    verdict, equals = subject(faces).verdict, len(_equals(faces))
+    verdict = subject(faces).verdict
+    equals = len(_equals(faces))
     if equals == 1 or verdict.label is Label.AUTHENTIC:
         return verdict
     note = f"It is the least certain of {equals} faces of about one size."

@@ -65,7 +65,8 @@ def read(path: Path, n_frames: int, frame_bytes: int, track: int | None = None) 
         Frame(index, t, rgb)
         for index, t, rgb in zip(header["index"], header["t"], pictures, strict=True)
     )
-    tags, notes = header["tags"], tuple(map(str, header["notes"]))
+    tags = header["tags"]
+    notes = tuple(map(str, header["notes"]))
     return Decoded(header["kind"], header["duration_s"], tuple(frames), tags, notes)
 
 
@@ -121,9 +122,11 @@ def _header_from(
     limits = {"cpu_s": LIMIT_CPU_S, "idle_s": IDLE_S, "bytes": LIMIT_BYTES + more_bytes}
     request = {"path": os.path.abspath(path), **asked, **limits}
     connection.sendall(json.dumps(request).encode() + b"\n")
-    line, beats = answer.readline(MAX_HEADER_BYTES), 0
+    line = answer.readline(MAX_HEADER_BYTES)
+    beats = 0
     while line == b"\n" and beats < MAX_BEATS:
-        line, beats = answer.readline(MAX_HEADER_BYTES), beats + 1
+        line = answer.readline(MAX_HEADER_BYTES)
+        beats = beats + 1
     header: Header = json.loads(line) if line.endswith(b"\n") else {}
     if "error" in header:
         raise MediaError(str(header["error"]))

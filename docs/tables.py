@@ -258,7 +258,8 @@ def generators() -> str:
 
 def explanations() -> str:
     def cell(row: Row, name: str) -> str:
-        value, ci = number(row[name]), number(row[f"{name}_ci"])
+        value = number(row[name])
+        ci = number(row[f"{name}_ci"])
         return f"{value} +-{ci}" if value and ci else value
 
     names = ("pixel_auc", "pointing", "iou", "deletion", "insertion", "shuffle")

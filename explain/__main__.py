@@ -83,7 +83,8 @@ def _written(args: argparse.Namespace) -> list[Path]:
         check=not args.no_check,
         seed=args.seed,
     )
-    detector, step = Detector(args.model, args.device), Stages()
+    detector = Detector(args.model, args.device)
+    step = Stages()
     analysis = detector.analyze(args.path, args.frames or DEFAULT_FRAMES, step, args.track)
     explainer = Explainer(detector, analysis.media.kind)
     report = build_report(explainer, analysis, args.path, options, step)
@@ -94,7 +95,8 @@ class Stages:
     """A progress callback that prints each stage once, on stderr, with the seconds so far."""
 
     def __init__(self) -> None:
-        self._start_s, self._last = time.perf_counter(), ""
+        self._start_s = time.perf_counter()
+        self._last = ""
 
     def __call__(self, share: float, stage: str) -> None:
         name = re.sub(r": \d+ of \d+ .*", "", stage)  # without the count of pictures

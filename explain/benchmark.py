@@ -270,7 +270,8 @@ def claims(
     lines = {str(line["map"]): line for line in summary}
     found: list[Claim] = []
     if (best := lines.get(EVIDENCE_MAP)) is not None:
-        bar, auc = BARS["evidence map pixel AUC"], float(best["pixel_auc"])
+        bar = BARS["evidence map pixel AUC"]
+        auc = float(best["pixel_auc"])
         found.append(Claim(f"evidence map pixel AUC {auc:.3f} >= {bar}", auc >= bar))
         for control in CONTROLS:
             found += _control_claims(rows, best, lines[control], control)

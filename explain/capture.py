@@ -24,7 +24,9 @@ from detector.types import CROP_PX
 
 Network = TypeVar("Network", bound=nn.Module)
 
-RGB_STREAM, NOISE_STREAM, MAP_HEAD = "rgb stream", "noise stream", "map head"
+RGB_STREAM = "rgb stream"
+NOISE_STREAM = "noise stream"
+MAP_HEAD = "map head"
 LOW_PASS_VIEW = "low-pass view"  # the rgb stream's, where a profile averages two views
 # layer name -> the part of the network whose last feature map is explained
 PARTS = {
@@ -86,7 +88,8 @@ class HookedNetwork:
     def __init__(self, network: DeepfakeNetwork, profile: Profile, device: torch.device) -> None:
         """Raises ValueError for a network that has no feature map in one of its parts."""
         self.device = device
-        self._network, self._profile = private_copy(network), profile
+        self._network = private_copy(network)
+        self._profile = profile
         self._layers = _find_layers(self._network, profile, device)
         self._kept: dict[str, Tensor] = {}  # of the pass that is under way
         # module -> names of its outputs still to come in this pass: one for each view

@@ -34,7 +34,9 @@ class Explainer:
 
     def __init__(self, detector: Detector, kind: Kind) -> None:
         """Costs nothing; the network is copied and its layers are found at the first map."""
-        self.detector, self.kind, self.profile = detector, kind, detector.profiles[kind]
+        self.detector = detector
+        self.kind = kind
+        self.profile = detector.profiles[kind]
         self.layers = layer_names(detector.network, self.profile)
         embedder = detector.network.embedder
         self.has_evidence_map = getattr(embedder, "map_head", None) is not None
@@ -188,7 +190,8 @@ class Explainer:
         sizes = [
             faithfulness.pictures_scored(len(own), steps, controls=before is None) for own in groups
         ]
-        stage, cards = "Testing the maps on this face", []
+        stage = "Testing the maps on this face"
+        cards = []
         for i, own in enumerate(groups):
             score = self.explained_score(next(iter(own)))
             score = _reporting(score, sum(sizes), stage, progress, sum(sizes[:i]))
@@ -200,7 +203,8 @@ class Explainer:
     ) -> dict[str, Shuffle]:
         """Every map before and after the weights were shuffled (arXiv:1810.03292)."""
         other = self.shuffled(methods, np.random.default_rng(seed))
-        before, after = self.heats(crop, methods), other.heats(crop, methods)
+        before = self.heats(crop, methods)
+        after = other.heats(crop, methods)
         return {
             m: Shuffle(before[m], after[m], rank_correlation(before[m].map, after[m].map))
             for m in methods

@@ -64,7 +64,9 @@ def run_map_test(
     """
     report = progress or (lambda share, stage: None)
     heats = explainer.heats(crop, explainer.default_methods)
-    names, grades, card = list(heats), [], None
+    names = list(heats)
+    grades = []
+    card = None
     for i, name in enumerate(names):
         start = 0.0 if i == 0 else FIRST_SHARE + (1 - FIRST_SHARE) * (i - 1) / (len(names) - 1)
         length = FIRST_SHARE if i == 0 else (1 - FIRST_SHARE) / (len(names) - 1)

@@ -69,7 +69,8 @@ def most_suspicious(face: FaceAnalysis) -> int:
 
     Where the verdict names a part of the clip, only frames of that part are asked.
     """
-    crops, indices = face.track.crops, list(range(len(face.p_frames)))
+    crops = face.track.crops
+    indices = list(range(len(face.p_frames)))
     if (part := face.verdict.part) is not None:
         indices = [i for i in indices if part[0] <= crops[i].t <= part[1]]
     return max(indices, key=lambda i: (crops[i].confidence > 0, face.p_frames[i]))
@@ -92,7 +93,8 @@ def explain_face(
     """
     if explainer.kind != analysis.media.kind:
         raise ValueError(f"expected an explainer of {analysis.media.kind}, got {explainer.kind}")
-    options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
+    options = options or ExplainOptions()
+    report = progress or (lambda share, stage: None)
     face = analysis.faces[face_index]
     index = most_suspicious(face) if crop_index is None else crop_index
     crop = face.track.crops[index]
@@ -201,7 +203,8 @@ def _findings(
     changes: FrameScores | None,
 ) -> Findings:
     """The numbers behind the sentences. trusted: the map that may name a place, if any may."""
-    crop, verdict = face.track.crops[index], face.verdict
+    crop = face.track.crops[index]
+    verdict = face.verdict
     return Findings(
         label=verdict.label,
         p=verdict.p_fake or 0.0,

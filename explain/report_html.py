@@ -102,7 +102,8 @@ def page(
 
 def _first_page(content: Mapping[str, Any], picture: ReportPicture | None, made: str) -> str:
     """What stands by itself: when, by what, the verdict with its picture, the file, the caveats."""
-    program, file = content["program"], content["file"]
+    program = content["program"]
+    file = content["file"]
     shown = "" if picture is None else _figure(picture)
     caveats = "".join(f"<li>{escape(text)}</li>" for text in content["limits"])
     facts = {"File": file["name"], "SHA-256 of the file": file["sha256"], "Kind": _kind(file)}
@@ -150,10 +151,12 @@ def _face(face: Mapping[str, Any], pictures: Sequence[ReportPicture]) -> str:
 
 def question_sentences(evidence: Mapping[str, float | None]) -> list[str]:
     """Each of the two questions with its own probability; none where the model asks only one."""
-    manipulated, generated = evidence["manipulated"], evidence["generated"]
+    manipulated = evidence["manipulated"]
+    generated = evidence["generated"]
     if manipulated is None or generated is None:
         return []
-    put_in, made = format_probability(manipulated), format_probability(generated)
+    put_in = format_probability(manipulated)
+    made = format_probability(generated)
     return [
         f"Each question by itself: something was put into this face, {put_in}; the picture was "
         f"generated as a whole, {made}."
@@ -215,7 +218,8 @@ def _statement(one: Statement) -> str:
 
 
 def _made(content: Mapping[str, Any]) -> dict[str, Any]:
-    model, program = content["model"], content["program"]
+    model = content["model"]
+    program = content["program"]
     settings = {f"setting: {name}": value for name, value in content["settings"].items()}
     return {
         "program": f"{program['name']} {program['version']}",

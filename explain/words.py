@@ -20,8 +20,12 @@ from explain.capture import NOISE_STREAM
 from explain.timeline import Interval
 
 CLOSING = "This is the estimate of one detector; it is not evidence against a person."
-EYES, NOSE, MOUTH, EDGE = "the eyes", "the nose", "the mouth", "the edge of the face"
-WHOLE, OUTSIDE = "the whole face", "the surroundings of the face"
+EYES = "the eyes"
+NOSE = "the nose"
+MOUTH = "the mouth"
+EDGE = "the edge of the face"
+WHOLE = "the whole face"
+OUTSIDE = "the surroundings of the face"
 MIDDLE = "the middle of the face, from the eyes to the mouth"
 
 # Ellipses (x, y, rx, ry) in the face's own frame: origin between the eyes, unit = the distance
@@ -218,7 +222,8 @@ def _steadiness(f: Findings) -> str:
     """How the explained frame's score moves, and what would change its answer."""
     if f.frame is None:
         return ""
-    p, p_resaved = f.frame.p, f.frame.p_resaved
+    p = f.frame.p
+    p_resaved = f.frame.p_resaved
     size = "hardly moves" if abs(p_resaved - p) < STEADY else "moves"
     both = f"{format_probability(p)} to {format_probability(p_resaved)}"
     parts = [f"saved once more as a JPEG, this frame's score {size} ({both})"]

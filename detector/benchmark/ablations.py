@@ -119,7 +119,8 @@ def _pairs(
     """Return fresh pairs of a PairMaker, of one family or of all: crops (2 x pairs, CROP_PX,
     CROP_PX, 3), authentic and forged in turn.
     """
-    rng, degrade = np.random.default_rng(seed), DEGRADATIONS[degradation]
+    rng = np.random.default_rng(seed)
+    degrade = DEGRADATIONS[degradation]
     crops = []
     for _ in range(pairs):
         forgery = maker.make(family or maker.draw_family(rng), STRENGTH, rng)
@@ -152,13 +153,15 @@ def residual_rows(
     evidence map's strongest tenth.
     """
 
-    rows, maker = [], PairMaker(pictures)
+    rows = []
+    maker = PairMaker(pictures)
     for degradation in ("none", "medium", "heavy"):
         crops = _pairs(maker, pairs, degradation, seed)
         predictions = detector.predict(crops, kind="image")
         features = residual_features(crops, detector.reconstruct(crops), predictions.maps)
         labels = np.tile([0, 1], pairs)
-        fitted, held = slice(0, pairs), slice(pairs, None)
+        fitted = slice(0, pairs)
+        held = slice(pairs, None)
         for name, table in (
             ("logit alone", predictions.logits[:, None]),
             ("logit and denoiser residual", np.column_stack([predictions.logits, features])),
@@ -193,7 +196,8 @@ def temporal_rows(
             head.load_state_dict(load_file(heads / f"{name}.safetensors"))
         with torch.inference_mode():
             score = head(batch.embeddings, batch.logits, batch.mask).numpy()
-        labels, model = batch.labels.numpy(), f"temporal head: {name}"
+        labels = batch.labels.numpy()
+        model = f"temporal head: {name}"
         rows.append(_row(labels, score, model, "as found", "all videos", GENUINE))
     return rows
 

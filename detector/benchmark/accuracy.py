@@ -66,8 +66,12 @@ def score_pairs(
     """Score fresh forgeries of held-back faces, `per_family` of each family, through one
     degradation.
     """
-    maker, rng = PairMaker(pictures), np.random.default_rng(seed)
-    logits, detail, truth, maps = [], [], [], []
+    maker = PairMaker(pictures)
+    rng = np.random.default_rng(seed)
+    logits = []
+    detail = []
+    truth = []
+    maps = []
     for family in maker.families:
         made = [
             maker.to_crops(
@@ -101,7 +105,8 @@ def faces_rows(
     material.
     """
     profile = detector.profiles["image"]
-    rows, pooled = [], []
+    rows = []
+    pooled = []
     for degradation in tqdm(DEGRADATIONS, desc="degradations", disable=None):
         scored = score_pairs(detector, pictures, degradation, per_family)
         families = np.array(scored.families)

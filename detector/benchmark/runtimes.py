@@ -36,7 +36,8 @@ class TensorOutputs(nn.Module):
 
     def __init__(self, network: Any, profile: Profile) -> None:
         super().__init__()
-        self.network, self.profile = network, profile
+        self.network = network
+        self.profile = profile
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         out = self.network.frames(images, self.profile)
@@ -52,7 +53,8 @@ def eager(net: nn.Module, bf16: bool) -> Forward:
 
 
 def exported(net: nn.Module, folder: Path) -> Path:
-    path, image = folder / "network.onnx", torch.zeros(2, 3, CROP_PX, CROP_PX)
+    path = folder / "network.onnx"
+    image = torch.zeros(2, 3, CROP_PX, CROP_PX)
     names: dict[str, Any] = {"input_names": ["images"], "dynamic_axes": {"images": {0: "batch"}}}
     torch.onnx.export(net, (image,), str(path), dynamo=False, opset_version=17, **names)
     return path
@@ -101,10 +103,8 @@ def crops_of(detector: Detector, count: int) -> Tensor:
 def compare_runtimes(detector: Detector) -> list[dict[str, Any]]:
     """One row per runtime that is installed: seconds to its first answer, ms per crop at each
     batch, and how far its logits lie from those of fp32 at most. The detector is one on the CPU."""
-    net, images = (
-        TensorOutputs(detector.network, detector.profiles["image"]).eval(),
-        crops_of(detector, max(BATCHES)),
-    )
+    net = TensorOutputs(detector.network, detector.profiles["image"]).eval()
+    images = crops_of(detector, max(BATCHES))
     truth = eager(net, False)(images)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

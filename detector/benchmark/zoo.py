@@ -172,14 +172,13 @@ def row_of(run: Run, test: FixedCrops) -> dict[str, Any]:
     }
     full = DeepfakeNetwork(replace(run.recipe.network, embedder_options=own_side)).eval()
     own = [row for row in run.history if "val_auc" in row]  # a denoiser's stage has another loss
-    first, end = own[0]["loss_start"], own[-1]["loss_end"]
+    first = own[0]["loss_start"]
+    end = own[-1]["loss_end"]
     if len(own) > 1:  # a quarter of a small pass is a few steps, which say little
         late = own[1:][-2:]
         images = [row["images"] for row in late]  # the time ends in the midst of the last pass
-        first, end = (
-            own[0]["loss"],
-            float(np.average([row["loss"] for row in late], weights=images)),
-        )
+        first = own[0]["loss"]
+        end = float(np.average([row["loss"] for row in late], weights=images))
     auc = float(roc_auc_score(test.labels, score(run, test)))
     return {
         "recipe": run.recipe.name,
@@ -208,7 +207,8 @@ def size_and_speed(network: nn.Module) -> dict[str, float]:
     count = sum(
         p.numel() for name, p in network.named_parameters() if not name.startswith("denoiser.")
     )
-    image, times = torch.rand(1, 3, CROP_PX, CROP_PX), []
+    image = torch.rand(1, 3, CROP_PX, CROP_PX)
+    times = []
     device = next(network.parameters()).device
     with torch.inference_mode():
         for _ in range(TIMED_IMAGES + 2):

@@ -159,10 +159,8 @@ def vignette(rgb: Rgb, amount: float) -> Rgb:
     """
     require_within("The vignette's amount", amount, 0, 1)
     height, width = rgb.shape[:2]
-    across, down = (
-        np.linspace(-1, 1, width, dtype=np.float32),
-        np.linspace(-1, 1, height, dtype=np.float32),
-    )
+    across = np.linspace(-1, 1, width, dtype=np.float32)
+    down = np.linspace(-1, 1, height, dtype=np.float32)
     light = 1 - amount * (across[None] ** 2 + down[:, None] ** 2) / 2
     return saturated(rgb * light[..., None])
 

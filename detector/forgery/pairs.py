@@ -81,7 +81,8 @@ class PairMaker:
         """video_share: how many of the authentic pictures are frames of clips; None leaves that to
         the number of pictures. augmentation_share: of families that get less of it than others.
         """
-        self.p_retouched, self.augmentation_share = p_retouched, augmentation_share
+        self.p_retouched = p_retouched
+        self.augmentation_share = augmentation_share
         authentic = [p for p in pictures if p.label == 0]
         self.by_source: dict[str, list[LabelledFace]] = {}
         for picture in authentic:
@@ -210,7 +211,8 @@ class PairMaker:
         """A genuine forgery and its partner without what tells them apart and is no trace: smooth
         skin, a palette.
         """
-        authentic, forged = forgery.authentic, forgery.forged
+        authentic = forgery.authentic
+        forged = forgery.forged
         if forgery.family == "generated" and rng.random() < P_SMOOTH_PARTNER:
             authentic = apply(authentic, (draw_smoothing(rng, 1.0),))
         if rng.random() < P_RECOLOURED:
@@ -232,7 +234,8 @@ class PairMaker:
         S/8, S/8).
         """
         side = forgery.authentic.shape[0]
-        pair, mask = [forgery.authentic, forgery.forged], forgery.mask
+        pair = [forgery.authentic, forgery.forged]
+        mask = forgery.mask
         if rng.random() < P_OCCLUDED:
             cover, opacity = draw_occluder(forgery.authentic, rng)
             left = mask * (1 - opacity)

@@ -135,7 +135,9 @@ def wide_faces(
     (T, 4), landmarks (T, 5, 2), both in the pictures' own pixels. Faces that lie are left out.
     """
     by_index = {frame.index: frame for frame in frames}
-    rgb, boxes, landmarks = [], [], []
+    rgb = []
+    boxes = []
+    landmarks = []
     for crop in track.crops if track is not None else ():
         if crop.confidence <= 0 or crop.turned_deg:
             continue
@@ -163,7 +165,9 @@ def to_crop(
     to_frame: NDArray[np.float32], box_xyxy_px: Sequence[float], landmarks_px: NDArray[np.float32]
 ) -> tuple[tuple[float, float, float, float], NDArray[np.float32]]:
     """Box and landmarks in the crop's own pixels."""
-    scale, left, top = float(to_frame[0, 0]), float(to_frame[0, 2]), float(to_frame[1, 2])
+    scale = float(to_frame[0, 0])
+    left = float(to_frame[0, 2])
+    top = float(to_frame[1, 2])
     offset = np.array([left, top])
     box = (np.array(box_xyxy_px).reshape(2, 2) - offset) / scale
     return tuple(box.ravel().tolist()), ((landmarks_px - offset) / scale).astype(np.float32)  # type: ignore[return-value]

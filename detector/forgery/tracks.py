@@ -29,7 +29,8 @@ def animated(picture: LabelledFace, n_frames: int, rng: np.random.Generator) -> 
     """
     side = MOVED_PX
     work = cut_forging_crop(picture, side, bool(rng.random() < 0.5))
-    phase, swing = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.2, 1.0, 4) * [6.0, 6.0, 0.04, 4.0]
+    phase = rng.uniform(0, 2 * np.pi, 4)
+    swing = rng.uniform(0.2, 1.0, 4) * [6.0, 6.0, 0.04, 4.0]
     pace = rng.uniform(0.7, 1.3, 4)
     out = []
     for t in np.linspace(0, np.pi, n_frames):

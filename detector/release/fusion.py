@@ -117,7 +117,9 @@ def score_devset(detector: Detector, folder: Path, cache: Path | None) -> dict[K
 
 def score_fresh(detector: Detector, held: Sequence[Any], per_family: int = 24) -> list[Scored]:
     """Fresh pairs of held-back faces under the calibration's mix of degradations."""
-    maker, rng, found = PairMaker(held), np.random.default_rng(7), []
+    maker = PairMaker(held)
+    rng = np.random.default_rng(7)
+    found = []
     for degradation in tqdm(DEGRADATION_MIX, desc="fresh pairs", disable=None):
         for family in maker.families:
             crops = []
@@ -198,7 +200,8 @@ def fit_profile(
         source_ceiling(fusion, calibration, authentic),
     )
     log_odds = calibration.scale * np.concatenate([one.authentic for one in material])
-    stretch, tail = None, upper_tail(log_odds)
+    stretch = None
+    tail = upper_tail(log_odds)
     if kind == "image":
         tail = round(GROUP_FACTOR * tail, 4)
     if kind == "video":

@@ -35,7 +35,8 @@ def reference_index(
     """
     maker = PairMaker(pictures)
     rng = np.random.default_rng(seed)
-    crops, kinds = [], []
+    crops = []
+    kinds = []
     for family in maker.families:
         for _ in range(per_family):
             forgery = maker.make(family, STRENGTH, rng)

@@ -31,7 +31,9 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
         self, network: DeepfakeNetwork, name: str, facts: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        self.network, self.name, self.facts = network, name, dict(facts or {})
+        self.network = network
+        self.name = name
+        self.facts = dict(facts or {})
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)

@@ -57,8 +57,11 @@ class Learner:
         clip: Callable[[list[nn.Parameter], float], Any] = nn.utils.clip_grad_norm_,
         decay_rises: bool = False,
     ) -> None:
-        self.net, self.optimizer, self.clip_norm = net, optimizer, clip_norm
-        self._backward, self._clip = backward, clip
+        self.net = net
+        self.optimizer = optimizer
+        self.clip_norm = clip_norm
+        self._backward = backward
+        self._clip = clip
         self._average = None
         if decay is not None:
             mean: Any = rising_average(decay) if decay_rises else get_ema_multi_avg_fn(decay)
@@ -112,8 +115,13 @@ class Loop:
         quiet: bool = False,
         agree: Callable[[bool], bool] = bool,
     ) -> None:
-        self.seconds, self.steps, self.spent_s, self.clock = seconds, steps, spent_s, clock
-        self.title, self.quiet, self.agree = title, quiet, agree
+        self.seconds = seconds
+        self.steps = steps
+        self.spent_s = spent_s
+        self.clock = clock
+        self.title = title
+        self.quiet = quiet
+        self.agree = agree
         self.done = 0  # steps
         self.losses: list[float] = []  # one per step
 
@@ -143,7 +151,8 @@ class Loop:
         """
         last_s = [self.spent_s] * len(every)
         by_time = self.seconds is not None and self.steps is None
-        stream, end = iter(batches), object()
+        stream = iter(batches)
+        end = object()
         with self._bar(by_time) as bar:
             while self.seconds is None or not self.agree(self.spent_s > self.seconds):
                 began = self.clock()
@@ -169,5 +178,5 @@ class Loop:
         if not by_time:
             return tqdm(total=self.steps, unit="step", **shown)
         form = "{l_bar}{bar}| {n:.1f}/{total:.1f} min [{elapsed}{postfix}]"
-        minutes, spent = self.seconds / 60, self.spent_s / 60  # type: ignore[operator]
-        return tqdm(total=minutes, initial=spent, bar_format=form, **shown)
+        minutes = self.seconds / 60  # type: ignore[operator]
+        return tqdm(total=minutes, initial=self.spent_s / 60, bar_format=form, **shown)

@@ -28,7 +28,8 @@ def subjects() -> tuple[Subject, ...]:
 
 def box_around(points: Points) -> tuple[float, float, float, float]:
     """A face box (x0, y0, x1, y1) from five landmarks."""
-    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    eyes = points[:2].mean(axis=0)
+    mouth = points[3:].mean(axis=0)
     height = BOX_HEIGHT * float(np.linalg.norm(mouth - eyes))
     x, y = (float(v) for v in (eyes + mouth) / 2)
     return x - 0.4 * height, y - 0.55 * height, x + 0.4 * height, y + 0.5 * height

@@ -141,7 +141,8 @@ def strip(cells: Sequence[Captioned], side_px: int = CROP_PX, columns: int | Non
     gap = 6
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * (side_px + gap) - gap, rows * (side_px + foot)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(18)
     for i, cell in enumerate(cells):
         x, y = (i % columns) * (side_px + gap), (i // columns) * (side_px + foot)
         sheet.paste(Image.fromarray(resized(cell.picture, side_px)), (x, y))

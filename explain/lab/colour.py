@@ -29,7 +29,8 @@ from explain.lab import store
 WEIGHTS = "lesson-colour.safetensors"
 SIDE_PX = 64  # of the guessed colours; the lightness keeps its full resolution
 SCALE = 50.0  # divides a and b, which brings them to about -1..1
-BATCH, LEARNING_RATE = 32, 2e-3
+BATCH = 32
+LEARNING_RATE = 2e-3
 
 
 class Colouriser(nn.Module):

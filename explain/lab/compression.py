@@ -91,11 +91,16 @@ def _sweep(
 @lru_cache(maxsize=1)
 def sweeps() -> dict[str, Sweep]:
     """Every sweep by its name."""
-    jpeg, codec = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10), "video_codec"
-    crf, crf_axis = (10, 18, 23, 28, 33, 38, 43, 48), "how compressed (CRF; larger is worse)"
-    scales, blurs = (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
-    noises, blocks = (2, 5, 10, 15, 20, 30, 40), (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
-    grey_levels, h265 = "strength of the noise (grey levels)", "H.265 video"
+    jpeg = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10)
+    codec = "video_codec"
+    crf = (10, 18, 23, 28, 33, 38, 43, 48)
+    crf_axis = "how compressed (CRF; larger is worse)"
+    scales = (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+    blurs = (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
+    noises = (2, 5, 10, 15, 20, 30, 40)
+    blocks = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+    grey_levels = "strength of the noise (grey levels)"
+    h265 = "H.265 video"
     every = (
         _sweep("JPEG", "JPEG quality", "jpeg", "quality", jpeg),
         _sweep("H.264 video", crf_axis, codec, "crf", crf, codec="h264"),

@@ -38,5 +38,6 @@ def digits() -> Digits:
 
 def split() -> tuple[Digits, Digits]:
     """(seen, unseen): the digits to train on, and those held back for testing."""
-    every, unseen = digits(), np.arange(len(digits().labels)) % UNSEEN_EVERY == 0
+    every = digits()
+    unseen = np.arange(len(digits().labels)) % UNSEEN_EVERY == 0
     return tuple(Digits(every.pictures[k], every.labels[k]) for k in (~unseen, unseen))  # type: ignore[return-value]

@@ -92,7 +92,8 @@ def clip_frames(forged_s: tuple[float, float] | None) -> Iterator[Rgb]:
     Each frame is forged by itself, with its own jitter of place, colour and outline, which gives
     the flicker of frame-wise conversion.
     """
-    source, rng = hopper(), np.random.default_rng(11)
+    source = hopper()
+    rng = np.random.default_rng(11)
     for i in range(round(CLIP_SECONDS * CLIP_FPS)):
         t = i / CLIP_FPS
         move, gain = _camera(t)
@@ -110,7 +111,8 @@ def _camera(t: float) -> tuple[NDArray[np.float64], float]:
     """Smooth pan, zoom and rotation (2, 3) picture px -> frame px, and brightness, at t seconds."""
     turn = 2 * np.pi * t / CLIP_SECONDS
     centre = HOPPER_POINTS.mean(0).astype(np.float64)
-    angle, zoom = 2.5 * np.sin(turn), 1.2 + 0.08 * np.sin(turn / 2)
+    angle = 2.5 * np.sin(turn)
+    zoom = 1.2 + 0.08 * np.sin(turn / 2)
     move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, zoom)
     move[:, 2] += (
         np.array([CLIP_SIZE[0] / 2, CLIP_SIZE[1] / 2])

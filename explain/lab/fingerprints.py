@@ -33,7 +33,8 @@ UPSAMPLERS = {
 PERIOD_PX = 4  # two up-samplings by 2
 TILE_PX = 112  # of a spectrum: half a crop, so that tiles can be averaged
 SURROUNDINGS_SIGMA = 4.5  # of the blur that a frequency is compared with, in spectrum cells
-SHOWN_LOW, SHOWN_HIGH = -0.3, 0.9  # log10 range of the spectrum's picture
+SHOWN_LOW = -0.3  # log10, the ends of the spectrum's picture
+SHOWN_HIGH = 0.9
 PROFILE_BINS = 28  # of the radial profile
 
 

@@ -169,7 +169,8 @@ def cut_subject(
         size = round(width * factor), round(height * factor)
         part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
         zoom = np.array([size[0] / width, size[1] / height])
-        points, box = (points + 0.5) * zoom - 0.5, box * np.tile(zoom, 2)
+        points = (points + 0.5) * zoom - 0.5
+        box = box * np.tile(zoom, 2)
     return Subject(part, points.astype(np.float32), (box[0], box[1], box[2], box[3]))
 
 
@@ -207,7 +208,8 @@ def _blend(subject: Subject, settings: ForgerySettings) -> Blend:
 def judge(explainer: Explainer, subject: Subject, settings: ForgerySettings) -> Result:
     """Forge the face, ask the detector, and compare the heat maps with the true mask."""
     forgery = forge(subject, settings)
-    authentic, forged = subject.crop(forgery.authentic), subject.crop(forgery.forged)
+    authentic = subject.crop(forgery.authentic)
+    forged = subject.crop(forgery.forged)
     mask = crop_mask(subject, forgery.mask)
     logits = subject.scores(explainer, [authentic, forged])
     p_authentic, p = (explainer.probability(float(logit)) for logit in logits)

@@ -102,7 +102,8 @@ class Game:
         self.random = torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)  # the layers' own initialisation takes no generator
-            self.generator, self.discriminator = generator(), discriminator()
+            self.generator = generator()
+            self.discriminator = discriminator()
         self._generator_steps, self._discriminator_steps = (
             torch.optim.Adam(player.parameters(), LEARNING_RATE, betas=(0.5, 0.999))
             for player in (self.generator, self.discriminator)
@@ -147,7 +148,8 @@ class Game:
 
     def _step(self) -> None:
         picked = torch.randint(len(self._real), (BATCH,), generator=self.random)
-        real, noise = self._real[picked], draw_noise(BATCH, self.points, self.random)
+        real = self._real[picked]
+        noise = draw_noise(BATCH, self.points, self.random)
         self.generator.train()
         self.discriminator.train()
         with torch.random.fork_rng(), torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
@@ -247,7 +249,8 @@ def recognise(samples: NDArray[np.float32]) -> Recognised:
 
 def shipped() -> tuple[nn.Module, Tensor]:
     """The generator of the longer run and the points of its noise. Raises WeightsError."""
-    net, state = generator(), store.load(WEIGHTS)
+    net = generator()
+    state = store.load(WEIGHTS)
     points = state.pop("points")
     net.load_state_dict({**net.state_dict(), **state})
     return net.eval().requires_grad_(False), points

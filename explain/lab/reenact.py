@@ -24,7 +24,9 @@ from explain.lab.swap import watermarked
 KEY_POINTS = np.vstack(
     [FIVE_POINTS, [[0, 1.02], [0, 1.3], [0, 1.86], [-1.0, 0.3], [1.0, 0.3]]]
 ).astype(np.float32)
-UPPER_LIP, LOWER_LIP, CHIN = 5, 6, 7
+UPPER_LIP = 5
+LOWER_LIP = 6
+CHIN = 7
 REACH = 0.34  # sigma of a key point's weight, in eye distances
 BACKGROUND_WEIGHT = 0.02  # of staying in place, beside the key points' weights
 FRAMES = 24
@@ -41,7 +43,8 @@ class Drive:
 
 def driving(opened: float, turned_deg: float, frames: int = FRAMES) -> Drive:
     """A face that opens its mouth by `opened` eye distances and tilts by `turned_deg`, and back."""
-    points, turns = [], []
+    points = []
+    turns = []
     for phase in np.sin(np.linspace(0, np.pi, frames)):
         moved = KEY_POINTS.copy()
         moved[LOWER_LIP, 1] += opened * phase

@@ -32,7 +32,9 @@ FACE_PX = 64  # of the aligned faces: enough to see the principle, too little to
 # in an aligned face: px per eye distance, and where the middle between the eyes is
 UNIT_PX = 21.0
 CENTRE_PX = (32.0, 21.0)
-STEPS, BATCH, LEARNING_RATE = 200, 8, 2e-3
+STEPS = 200
+BATCH = 8
+LEARNING_RATE = 2e-3
 LOSS_EVERY = 10  # steps between two kept losses
 FRAMES, FPS = 24, 12.0  # of the clip
 CLIP_PX = (320, 320)  # its width and height
@@ -62,7 +64,8 @@ def aligned(rgb: Rgb, points: Points) -> Rgb:
     shrink = float(np.hypot(move[0, 0], move[1, 0]))
     if shrink < 0.7:  # average down first: no aliasing
         small = cv2.resize(rgb, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        rgb, move = np.asarray(small, np.uint8), move @ np.diag([1 / shrink, 1 / shrink, 1.0])
+        rgb = np.asarray(small, np.uint8)
+        move = move @ np.diag([1 / shrink, 1 / shrink, 1.0])
     return np.asarray(
         cv2.warpAffine(rgb, move, (FACE_PX, FACE_PX), borderMode=cv2.BORDER_REPLICATE), np.uint8
     )
@@ -154,13 +157,15 @@ def _smaller(rgb: Rgb, points: Points) -> tuple[Rgb, Points]:
 
 def _example(rgb: Rgb, points: Points, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
     """(warped, straight) aligned face in a random pose and light."""
-    centre, unit = points.mean(axis=0), float(np.linalg.norm(points[1] - points[0]))
+    centre = points.mean(axis=0)
+    unit = float(np.linalg.norm(points[1] - points[0]))
     turn = cv2.getRotationMatrix2D(
         (0.0, 0.0), float(rng.uniform(-8, 8)), float(rng.uniform(0.95, 1.05))
     )[:, :2]
     posed = ((points - centre) @ turn.T + centre + rng.normal(0, 0.02 * unit, 2)).astype(np.float32)
     goal = aligned(rgb, posed)
-    gain, shift = rng.uniform(0.85, 1.15), rng.uniform(-12, 12)
+    gain = rng.uniform(0.85, 1.15)
+    shift = rng.uniform(-12, 12)
     goal = np.asarray(cv2.convertScaleAbs(goal, alpha=gain, beta=shift), np.uint8)
     if rng.random() < 0.5:
         goal = np.ascontiguousarray(goal[:, ::-1])
@@ -202,7 +207,8 @@ def put_back(frame: Rgb, points: Points, drawn: Rgb) -> Rgb:
 def watermarked(rgb: Rgb, text: str = WATERMARK) -> Rgb:
     """White on black along the lower edge."""
     image = Image.fromarray(rgb)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(max(9, rgb.shape[1] // 22))
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(max(9, rgb.shape[1] // 22))
     _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
     top = rgb.shape[0] - bottom - 6
     draw.rectangle((0, top, rgb.shape[1], rgb.shape[0]), fill="black")
@@ -230,7 +236,8 @@ def clip(count: int = FRAMES) -> tuple[tuple[Rgb, ...], tuple[Points, ...]]:
     """The admiral before a gently moving camera, and where her landmarks truly are."""
     rgb, points = pictures()[SECOND]
     middle = points.mean(axis=0).astype(np.float64)
-    frames, places = [], []
+    frames = []
+    places = []
     for i in range(count):
         turn = 2 * np.pi * i / FRAMES
         move = cv2.getRotationMatrix2D(

@@ -75,7 +75,8 @@ def captioned() -> Rgb:
     """The authentic astronaut with a line of text across her face, as on a meme."""
     image = Image.fromarray(astronaut())
     x, y = ASTRONAUT_POINTS.mean(0).tolist()
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(30)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(30)
     draw.text((x, y + 18), "NASA 1999", "white", font, "mm", stroke_width=3, stroke_fill="black")
     return np.asarray(image)
 

@@ -34,7 +34,8 @@ SHOWN = 18  # crops in the sample grid
 def run(args: argparse.Namespace, minutes: float | None) -> None:
     """Extract faces, train, export, draw. Raises DetectorError."""
     recipe = chosen_recipe(args)
-    cache, state = args.out / "faces", PartialState()
+    cache = args.out / "faces"
+    state = PartialState()
     part = parse_part(args.shard) if args.shard else (state.process_index, state.num_processes)
     if part[1] > 1:
         store_faces(args.data, recipe, cache, part)
@@ -128,7 +129,8 @@ def _load_listed(folder: Path) -> list[LabelledFace]:
 
 def publish(finished: Run, repository: str | None = None) -> Path:
     """Model folder, charts and samples of a finished run; returns the model folder."""
-    run, out = finished, finished.out
+    run = finished
+    out = finished.out
     logits = score(run, run.data.val)
     labels = run.data.val.labels
     calibration, thresholds = fit_calibration([CalibrationSet(logits, labels)])
@@ -171,7 +173,8 @@ def draw(run: Run, p_fake: list[float]) -> None:
     """curves.png, classes.png, samples.png, strips.png and clip.gif of a finished run's held-back
     material.
     """
-    source, out = run.data.val, run.out
+    source = run.data.val
+    out = run.out
     labels = source.labels
     (out / "curves.png").write_bytes(charts.draw_curves(run.history))
     counts = {"train": run.data.train.labels.tolist(), "validation": labels.tolist()}

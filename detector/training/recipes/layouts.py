@@ -105,7 +105,8 @@ def dfdc(folder: Path, options: Mapping[str, str]) -> list[Item]:
     """Folders with metadata.json: file -> label, split, original (and, in the preview, the ids of
     both people).
     """
-    items, splits = [], {}
+    items = []
+    splits = {}
     for table in sorted(folder.rglob("metadata.json")):
         for name, row in _json(table).items():
             path = table.parent / name
@@ -174,7 +175,8 @@ def faceforensics(folder: Path, options: Mapping[str, str]) -> list[Item]:
                 found = re.match(r"(\d+)(?:_(\d+))?(?:__([^_]+(?:_[^_]+)*))?", path.stem)
                 if not found:
                     continue
-                numbers, scene = [n for n in found.groups()[:2] if n], found.group(3)
+                numbers = [n for n in found.groups()[:2] if n]
+                scene = found.group(3)
                 people = tuple(f"actor {n}" if scene else n for n in numbers)
                 original = f"{numbers[0]}__{scene}" if scene else numbers[0]
                 split = own.get(numbers[0], "") if not scene else ""

@@ -20,7 +20,8 @@ class Objective(nn.Module):
 
     def __init__(self, network: DeepfakeNetwork, stage: Stage) -> None:
         super().__init__()
-        self.network, self.stage = network, stage
+        self.network = network
+        self.stage = stage
 
     def forward(
         self, images: Tensor, clean: Tensor, mask: Tensor, label: Tensor
@@ -30,7 +31,8 @@ class Objective(nn.Module):
         """
         # Padding is never computed; convolutions are faster with the channels last.
         seen = (images[mask].float() / 255).contiguous(memory_format=torch.channels_last)
-        loss, logit = seen.new_zeros(()), label.new_zeros(len(label))
+        loss = seen.new_zeros(())
+        logit = label.new_zeros(len(label))
         if self.stage.trains != DENOISER:
             out = self.network.frames(seen)
             frames = torch.zeros(mask.shape, device=mask.device).masked_scatter(

@@ -75,7 +75,10 @@ class Run:
     """One run of one recipe in one folder."""
 
     def __init__(self, recipe: Recipe, data: Data, out: Path, config: RunConfig) -> None:
-        self.recipe, self.data, self.out, self.config = recipe, data, out, config
+        self.recipe = recipe
+        self.data = data
+        self.out = out
+        self.config = config
         self.accelerator = Accelerator(
             mixed_precision=config.precision, log_with="tensorboard", project_dir=out
         )
@@ -100,7 +103,8 @@ class Run:
         """
         while self.state.stage < len(self.recipe.stages):
             self._train_stage(self.recipe.stages[self.state.stage])
-            following, spent_s = self.state.stage + 1, self.state.spent_s
+            following = self.state.stage + 1
+            spent_s = self.state.spent_s
             self.state = RunState(self.recipe.name, following, spent_s=spent_s)
             self.optimizer_state = None
         self.accelerator.end_training()
@@ -118,7 +122,8 @@ class Run:
             self.network.load_state_dict(stored["network"])
         except RuntimeError as err:
             raise DataError(f"The folder {self.out.name} holds a run of another network.") from err
-        self.state, self.history = RunState(**stored["progress"]), stored["history"]
+        self.state = RunState(**stored["progress"])
+        self.history = stored["history"]
         self.optimizer_state = stored["optimizer"]
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
@@ -156,7 +161,8 @@ class Run:
         optimizer = make_optimizer(stage, free(self.network, stage))
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
-        seed, batch = self.config.seed, self.recipe.batch
+        seed = self.config.seed
+        batch = self.recipe.batch
         sampler = BalancedSampler(self.data.train.labels, seed)
         clips = Clips(self.data.train, self.recipe, True, seed)
         val = Clips(self.data.val, self.recipe, False, seed)
@@ -216,7 +222,8 @@ class Run:
         return float(self.accelerator.reduce(flag, "sum")) > 0
 
     def _pass_figures(self, losses: list[float], images: int, took_s: float) -> dict[str, float]:
-        device, quarter = self.accelerator.device, max(1, len(losses) // 4)
+        device = self.accelerator.device
+        quarter = max(1, len(losses) // 4)
         parts = (losses, losses[:quarter], losses[-quarter:])
         means = torch.tensor([fmean(part) for part in parts], device=device)
         # all processes took as many steps
@@ -264,7 +271,8 @@ class Run:
         self.accelerator.print(shown, flush=True)
         score = figures.get("val_auc", -figures["val_loss"])
         if score > self.state.best or self.state.epoch == 1:
-            self.state.best, self.state.stale = score, 0
+            self.state.best = score
+            self.state.stale = 0
             if self.accelerator.is_main_process:
                 save_weights(state_copy(self.network), self.best)
         else:

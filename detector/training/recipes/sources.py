@@ -74,8 +74,11 @@ class ForgedFaces:
         augmentation: float = 0.3,
         strength: float = STRENGTH,
     ) -> None:
-        self.maker, self.n_frames, self.seed = PairMaker(pictures), n_frames, seed
-        self.augmentation, self.strength = augmentation, strength
+        self.maker = PairMaker(pictures)
+        self.n_frames = n_frames
+        self.seed = seed
+        self.augmentation = augmentation
+        self.strength = strength
         self.labels = np.tile(np.array([0, 1], np.int64), pairs)
         self.originals: Sequence[str] = [f"pair {k}" for k in range(pairs) for _ in range(2)]
 
@@ -99,7 +102,9 @@ class FixedCrops:
     def __init__(
         self, crops: NDArray[np.uint8], labels: NDArray[np.int64], originals: Sequence[str]
     ) -> None:
-        self.stack, self.labels, self.originals = crops, labels, originals
+        self.stack = crops
+        self.labels = labels
+        self.originals = originals
 
     def crops(self, index: int, epoch: int) -> NDArray[np.uint8]:
         return self.stack[index]
@@ -122,8 +127,10 @@ class Clips(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, source: FaceSource, recipe: Recipe, training: bool, seed: int = 0) -> None:
-        self.source, self.recipe = source, recipe
-        self.training, self.seed = training, seed
+        self.source = source
+        self.recipe = recipe
+        self.training = training
+        self.seed = seed
         self.epoch = 0
 
     def __len__(self) -> int:

@@ -95,7 +95,8 @@ class BalancedSampler(Sampler[int]):
     def __init__(self, labels: NDArray[np.int64], seed: int = 0) -> None:
         self.by_label = [np.flatnonzero(labels == k) for k in np.unique(labels)]
         self.size = min(len(some) for some in self.by_label)
-        self.seed, self.epoch = seed, 0
+        self.seed = seed
+        self.epoch = 0
 
     def __len__(self) -> int:
         return self.size * len(self.by_label)

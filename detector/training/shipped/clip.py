@@ -75,7 +75,9 @@ class ClipPairStream(IterableDataset[PairBatch]):
     """Endless batches of pairs, each pair of its own strength and augmentation."""
 
     def __init__(self, maker: PairMaker, pairs_per_batch: int, seed: int) -> None:
-        self.maker, self.pairs, self.seed = maker, pairs_per_batch, seed
+        self.maker = maker
+        self.pairs = pairs_per_batch
+        self.seed = seed
 
     def __iter__(self) -> Iterator[PairBatch]:
         cv2.setNumThreads(0)
@@ -107,7 +109,9 @@ class ClipTrainer:
     """One run in one folder: what it learns, how far it is, and what it needs to go on."""
 
     def __init__(self, expert: ClipExpert, config: ClipTrainConfig, out: Path) -> None:
-        self.expert, self.config, self.out = expert, config, out
+        self.expert = expert
+        self.config = config
+        self.out = out
         self.device = place(expert)
         self.tuned = Tuned(expert)
         learnt = [(k, p) for k, p in expert.named_parameters() if p.requires_grad]
@@ -130,8 +134,10 @@ class ClipTrainer:
         if state is None:
             return False
         self.learner.load_state_dict(state)
-        self.loop.spent_s, self.loop.done = state["spent_s"], state["steps"]
-        self.images, self.history = state["images"], state["history"]
+        self.loop.spent_s = state["spent_s"]
+        self.loop.done = state["steps"]
+        self.images = state["images"]
+        self.history = state["history"]
         return True
 
     def save(self) -> None:

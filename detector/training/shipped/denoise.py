@@ -50,7 +50,9 @@ class Damaged(IterableDataset):  # type: ignore[type-arg]
     """Endless batches of (damaged, clean) patches, (2, N, P, P, 3) uint8."""
 
     def __init__(self, pictures: Sequence[LabelledFace], batch: int, seed: int) -> None:
-        self.pictures, self.batch, self.seed = pictures, batch, seed
+        self.pictures = pictures
+        self.batch = batch
+        self.seed = seed
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         cv2.setNumThreads(0)
@@ -75,7 +77,8 @@ def gains_db(net: nn.Module, pictures: Sequence[LabelledFace], seed: int = 5) ->
     rng = np.random.default_rng(seed)
     gains = {}
     for severity in SEVERITIES:
-        before, after = [], []
+        before = []
+        after = []
         for picture in pictures:
             clean = clean_crop(picture, rng)
             damaged = apply_preset(clean, severity, rng)
@@ -112,7 +115,8 @@ def train_denoiser(
     optimizer = torch.optim.AdamW(
         net.parameters(), PEAK_LR, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
-    learner, loop = Learner(net, optimizer, clip_norm=1.0, decay=0.995), Loop(minutes * 60)
+    learner = Learner(net, optimizer, clip_norm=1.0, decay=0.995)
+    loop = Loop(minutes * 60)
     held = [p for p in pictures if p.split == "val"][:60]
     stream = Damaged([p for p in pictures if p.split == "train"], batch, seed)
 

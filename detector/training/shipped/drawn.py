@@ -37,10 +37,13 @@ PER_STYLE = 40
 REGULARISATION = 0.001  # C
 FOLDS = 5
 MIN_SOURCE = 20  # faces of a source whose false positives are counted
-MOST_CLEAN, MOST_DEGRADED = 0.01, 0.02  # false positives allowed
+MOST_CLEAN = 0.01  # false positives allowed on faces as they are...
+MOST_DEGRADED = 0.02  # ...and on degraded ones
 MARGIN = 0.25  # logits that the threshold lies higher still
 
-CLEAN, DEGRADED, FORGED = "as it is", "degraded", "forged"
+CLEAN = "as it is"
+DEGRADED = "degraded"
+FORGED = "forged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,9 @@ def draw_material(
     pictures: Sequence[LabelledFace], per_source: int, per_style: int, seed: int = 11
 ) -> Material:
     """Photographs of every source, and faces of the authentic ones in every style."""
-    rng, rows, authentic = np.random.default_rng(seed), [], []
+    rng = np.random.default_rng(seed)
+    rows = []
+    authentic = []
     for some in _by_source(pictures).values():
         forged = some[0].label == 1
         most = per_source // 2 if forged else per_source
@@ -90,7 +95,8 @@ def _by_source(pictures: Sequence[LabelledFace]) -> dict[tuple[str, int], list[L
 
 
 def _degraded(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    kind, strength = int(rng.integers(4)), float(rng.uniform(0.3, 1))
+    kind = int(rng.integers(4))
+    strength = float(rng.uniform(0.3, 1))
     if kind == 0:
         return apply(crop, draw_preset(str(rng.choice(["light", "medium", "heavy"])), rng))
     if kind == 1:
@@ -116,7 +122,8 @@ class Head:
 
     @classmethod
     def fit(cls, features: NDArray[np.float32], drawn: NDArray[np.bool_]) -> Head:
-        mean, spread = features.mean(0), features.std(0) + 1e-3
+        mean = features.mean(0)
+        spread = features.std(0) + 1e-3
         model = LogisticRegression(C=REGULARISATION, class_weight="balanced")
         model.fit((features - mean) / spread, drawn)
         slope = (model.coef_[0] / spread).astype(np.float32)

@@ -44,7 +44,8 @@ def draw_material(
     pictures: Sequence[Any], pairs: int, others: int, seed: int = SEED
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]:
     """Crops (N, S, S, 3), labels (N,), 1 generated, and weights (N,)."""
-    maker, rng = PairMaker(pictures), np.random.default_rng(seed)
+    maker = PairMaker(pictures)
+    rng = np.random.default_rng(seed)
     crops = [
         maker.to_crops(maker.make("generated", 0.5, rng), _draw_degradation(rng), CROP_PX, rng)[0]
         for _ in range(pairs)
@@ -77,7 +78,8 @@ def fit_head(
     features: NDArray[np.float32], labels: NDArray, weights: NDArray
 ) -> tuple[Tensor, Tensor]:
     """Weight (1, D) and bias (1,) of a logistic regression, its standardisation folded in."""
-    mean, spread = features.mean(0), features.std(0) + 1e-6
+    mean = features.mean(0)
+    spread = features.std(0) + 1e-6
     model = LogisticRegression(C=REGULARISATION, max_iter=200)
     model.fit((features - mean) / spread, labels, sample_weight=weights)
     slope = model.coef_[0] / spread
@@ -102,14 +104,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--pairs", type=int, default=PAIRS)
     args = parser.parse_args(argv)
-    expert, tuned = new_clip(args.base, tower=args.tower), load_file(args.tuned)
+    expert = new_clip(args.base, tower=args.tower)
+    tuned = load_file(args.tuned)
     expert.load_state_dict(
         {k: v for k, v in tuned.items() if not k.startswith("generated.")}, strict=False
     )
     place(expert)
     expert.eval()
     pictures = load_all(args.data, args.cache, None, splits=("train",))
-    features, labels, weights = [], [], []
+    features = []
+    labels = []
+    weights = []
     for portion, start in enumerate(range(0, args.pairs, PORTION)):
         pairs = min(PORTION, args.pairs - start)
         others = OTHERS * pairs // PORTION

@@ -31,7 +31,8 @@ def visible_change(images: Tensor, masks: Tensor) -> Tensor:
     """
     change = 255 * (images[1::2] - images[0::2]).abs().mean(1, keepdim=True)
     change = F.interpolate(change, size=masks.shape[-2:], mode="area")[:, 0]
-    inside, outside = masks[1::2], 1 - masks[1::2]
+    inside = masks[1::2]
+    outside = 1 - masks[1::2]
 
     def mean(share: Tensor) -> Tensor:
         return (change * share).sum((1, 2)) / share.sum((1, 2)).clamp(min=1e-3)

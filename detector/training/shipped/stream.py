@@ -55,7 +55,9 @@ class PairStream(IterableDataset[PairBatch]):
     def __init__(
         self, maker: PairMaker, pairs_per_batch: int, seed: int, difficulty: SharedDifficulty
     ) -> None:
-        self.maker, self.pairs, self.seed = maker, pairs_per_batch, seed
+        self.maker = maker
+        self.pairs = pairs_per_batch
+        self.seed = seed
         self.difficulty = difficulty
 
     def __iter__(self) -> Iterator[PairBatch]:

@@ -34,13 +34,15 @@ def _grain(rgb: Rgb, size_px: float, rng: np.random.Generator) -> NDArray[np.flo
 
 def stylised(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """Flat regions inside dark edges (Gastal and Oliveira 2011)."""
-    spatial, tonal = float(rng.uniform(20, 90)), float(rng.uniform(0.25, 0.6))
+    spatial = float(rng.uniform(20, 90))
+    tonal = float(rng.uniform(0.25, 0.6))
     return np.asarray(cv2.stylization(rgb, sigma_s=spatial, sigma_r=tonal), np.uint8)
 
 
 def poster(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """Smoothed along edges, then few levels of each colour."""
-    spatial, tonal = float(rng.uniform(30, 80)), float(rng.uniform(0.25, 0.5))
+    spatial = float(rng.uniform(30, 80))
+    tonal = float(rng.uniform(0.25, 0.5))
     smooth = cv2.edgePreservingFilter(rgb, flags=1, sigma_s=spatial, sigma_r=tonal)
     step = 255 / (int(rng.integers(4, 9)) - 1)
     return _u8(np.round(smooth / step) * step)
@@ -48,7 +50,8 @@ def poster(rgb: Rgb, rng: np.random.Generator) -> Rgb:
 
 def _pencil(rgb: Rgb, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
     shade = float(rng.uniform(0.02, 0.08))
-    spatial, tonal = float(rng.uniform(30, 90)), float(rng.uniform(0.05, 0.12))
+    spatial = float(rng.uniform(30, 90))
+    tonal = float(rng.uniform(0.05, 0.12))
     grey, colour = cv2.pencilSketch(rgb, sigma_s=spatial, sigma_r=tonal, shade_factor=shade)
     return np.asarray(grey, np.uint8), np.asarray(colour, np.uint8)
 
@@ -65,7 +68,8 @@ def kuwahara(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """Each pixel the mean of the calmest of the four squares that it is a corner of."""
     reach = int(rng.integers(3, 7))
     padded = np.pad(rgb, [(reach, reach), (reach, reach), (0, 0)], "symmetric").astype(np.float32)
-    grey, window = cv2.cvtColor(padded, cv2.COLOR_RGB2GRAY), (reach + 1, reach + 1)
+    grey = cv2.cvtColor(padded, cv2.COLOR_RGB2GRAY)
+    window = (reach + 1, reach + 1)
     means = cv2.blur(padded, window)
     spread = cv2.blur(grey * grey, window) - cv2.blur(grey, window) ** 2
     (height, width), near, far = rgb.shape[:2], reach // 2, reach + (reach + 1) // 2
@@ -80,9 +84,11 @@ def kuwahara(rgb: Rgb, rng: np.random.Generator) -> Rgb:
 
 def oil(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """Each pixel the mean colour of the commonest brightness around it."""
-    levels, side = int(rng.integers(6, 12)), 2 * int(rng.integers(2, 6)) + 1
+    levels = int(rng.integers(6, 12))
+    side = 2 * int(rng.integers(2, 6)) + 1
     level = _grey(rgb).astype(np.int64) * levels // 256
-    most, out = np.zeros(level.shape, np.float32), np.zeros(rgb.shape, np.float32)
+    most = np.zeros(level.shape, np.float32)
+    out = np.zeros(rgb.shape, np.float32)
     for number in range(levels):
         inside = (level == number).astype(np.float32)
         count = cv2.boxFilter(inside, -1, (side, side), normalize=False)
@@ -95,7 +101,8 @@ def oil(rgb: Rgb, rng: np.random.Generator) -> Rgb:
 
 def few_colours(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """The colours of k means."""
-    smooth, cluster = cv2.medianBlur(rgb, 5), (cv2.TERM_CRITERIA_COUNT, 10, 0.0)
+    smooth = cv2.medianBlur(rgb, 5)
+    cluster = (cv2.TERM_CRITERIA_COUNT, 10, 0.0)
     colours = smooth.reshape(-1, 3).astype(np.float32)
     cv2.setRNGSeed(int(rng.integers(1 << 20)))
     count = int(rng.integers(4, 10))
@@ -110,7 +117,8 @@ def cartoon(rgb: Rgb, rng: np.random.Generator) -> Rgb:
         smooth = np.asarray(cv2.bilateralFilter(smooth, 9, float(rng.uniform(30, 70)), 7), np.uint8)
     hsv = cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV).astype(np.float32)
     hsv[..., 1] *= rng.uniform(1, 1.6)
-    mean, bias = cv2.ADAPTIVE_THRESH_MEAN_C, float(rng.uniform(2, 6))
+    mean = cv2.ADAPTIVE_THRESH_MEAN_C
+    bias = float(rng.uniform(2, 6))
     soft = cv2.medianBlur(_grey(rgb), 5)
     lines = cv2.adaptiveThreshold(soft, 255, mean, cv2.THRESH_BINARY, 9, bias)
     return np.asarray(cv2.cvtColor(_u8(hsv), cv2.COLOR_HSV2RGB) & lines[..., None], np.uint8)
@@ -130,9 +138,11 @@ def marble(rgb: Rgb, rng: np.random.Generator) -> Rgb:
 
 def watercolour(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """Washes of one colour each on rough paper."""
-    space, colour = int(rng.integers(8, 16)), int(rng.integers(20, 40))
+    space = int(rng.integers(8, 16))
+    colour = int(rng.integers(20, 40))
     washes = cv2.pyrMeanShiftFiltering(rgb, space, colour).astype(np.float32)
-    paper, grain = rng.uniform(0.1, 0.35), _grain(rgb, 1.2, rng) * rng.uniform(2, 6)
+    paper = rng.uniform(0.1, 0.35)
+    grain = _grain(rgb, 1.2, rng) * rng.uniform(2, 6)
     return _u8(washes * (1 - paper) + 255 * paper + grain[..., None])
 
 
@@ -143,11 +153,10 @@ def brush(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     along = np.arctan2(cv2.Sobel(light, -1, 0, 1), cv2.Sobel(light, -1, 1, 0)) + np.pi / 2
     canvas = cv2.GaussianBlur(rgb, (0, 0), 8)
     for broad, blur in STROKES:
-        wide, source = (
-            max(1, int(broad * rng.uniform(0.7, 1.3))),
-            cv2.GaussianBlur(rgb, (0, 0), blur),
-        )
-        count, length = int(1.3 * height * width / wide**2), wide * rng.uniform(1.5, 3)
+        wide = max(1, int(broad * rng.uniform(0.7, 1.3)))
+        source = cv2.GaussianBlur(rgb, (0, 0), blur)
+        count = int(1.3 * height * width / wide**2)
+        length = wide * rng.uniform(1.5, 3)
         wrong = np.abs(source.astype(int) - canvas).sum(2)
         for y, x in zip(rng.integers(0, height, count), rng.integers(0, width, count), strict=True):
             if wrong[y, x] < 40:
@@ -172,7 +181,8 @@ def engraving(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """Black lines that swell with the shadows."""
     light = cv2.GaussianBlur(_grey(rgb), (0, 0), 1).astype(np.float32) / 255
     y, x = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
-    angle, fine = rng.uniform(0, np.pi), rng.uniform(1.2, 2)
+    angle = rng.uniform(0, np.pi)
+    fine = rng.uniform(1.2, 2)
     wave = 0.5 + 0.5 * np.sin((x * np.cos(angle) + y * np.sin(angle)) * fine + 4 * light)
     ink = 255 / (1 + np.exp(-12 * (light - 0.8 * wave - 0.05)))
     return np.repeat(_u8(ink)[..., None], 3, axis=2)

@@ -114,7 +114,8 @@ def train_head(
     rng = np.random.default_rng(seed)
     head = build_temporal(name, tracks[0].embeddings.shape[1], **TEMPORAL_HEADS[name])
     optimizer = torch.optim.AdamW(head.parameters(), 1e-3, weight_decay=0.05)
-    learner, loop = Learner(head, optimizer), Loop(steps=steps, title=name)
+    learner = Learner(head, optimizer)
+    loop = Loop(steps=steps, title=name)
 
     def step(batch: TrackBatch) -> float:
         logits = head(batch.embeddings, batch.logits, batch.mask)

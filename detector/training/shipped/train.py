@@ -100,7 +100,8 @@ class Trainer:
     def __init__(self, net: DeepfakeNetwork, config: TrainConfig, out: Path) -> None:
         self.device = learning_device()
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.config, self.out = config, out
+        self.config = config
+        self.out = out
         groups = split_parameters(net, config.lr_scale)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
         self.learner = Learner(net, optimizer, CLIP_NORM, config.ema_decay)
@@ -118,7 +119,8 @@ class Trainer:
         if state is None:
             return False
         self.learner.load_state_dict(state)
-        self.loop.spent_s, self.images = state["spent_s"], state["images"]
+        self.loop.spent_s = state["spent_s"]
+        self.images = state["images"]
         self.history = state["history"]
         self.errors.update(state["errors"])
         self.shared.set(self.difficulty())

@@ -38,7 +38,9 @@ def make_validation(
     """Return pairs of pictures of the `val` split, under the full augmentation of training."""
     maker = PairMaker([p for p in pictures if p.split == "val"], family_weights)
     rng = np.random.default_rng(seed)
-    crops, masks, families = [], [], []
+    crops = []
+    masks = []
+    families = []
     for _ in range(pairs):
         family = maker.draw_family(rng)
         forgery = maker.make(family, STRENGTH, rng)
@@ -54,7 +56,8 @@ def predict(net: Any, crops: NDArray[np.uint8], batch: int = 32) -> tuple[NDArra
     """Return frame logits (N,) and map logits (N, MAP_SIZE, MAP_SIZE) of crops (N, S, S, 3); maps
     of zeros from a network without a map.
     """
-    logits, maps = [], []
+    logits = []
+    maps = []
     device = next(net.parameters()).device
     for start in range(0, len(crops), batch):
         some = torch.from_numpy(crops[start : start + batch]).to(device)
