@@ -28,11 +28,12 @@ def encoded(
     codec: str = "libx264",
     start_ms: int = 0,
     pts_ms: Sequence[int] | None = None,
+    muxer: dict[str, str] | None = None,
     **options: str,
 ) -> bytes:
     """Grey levels, one every 40 ms from a time on, or at given times."""
     file = BytesIO()
-    with av.open(file, "w", format=kind) as container:
+    with av.open(file, "w", format=kind, options=muxer or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         if not codec.startswith("mpeg"):  # which know a few rates only
@@ -82,6 +83,52 @@ def test_joined_streams_are_one_clip(
     assert found.duration_s == pytest.approx(0.8, abs=0.05)
     assert times_ms(found) == pytest.approx([40 * i for i in range(20)], abs=45)
     assert clips.JOINED in found.notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [
+        ("mp4", "libx264"),
+        ("mov", "libx264"),
+        ("fragments", "libx264"),
+        ("flv", "flv"),
+        ("asf", "wmv2"),
+        ("ivf", "libvpx"),
+        ("mxf", "mpeg2video"),
+    ],
+)
+def test_recordings_joined_byte_by_byte_are_one_clip(tmp_path: Path, kind: str, codec: str) -> None:
+    """Containers that end by themselves: a demuxer stops at the first, or mixes the two up."""
+    path = tmp_path / "joined"
+    flags = {"movflags": "frag_keyframe+empty_moov"} if kind == "fragments" else {}
+    of_kind = "mp4" if kind == "fragments" else kind
+    parts = [encoded(of_kind, range(k, k + 10), codec, muxer=flags) for k in (0, 10)]
+    path.write_bytes(b"".join(parts))
+    found = decode(path, 32)
+    assert numbers(found) == list(range(20))
+    assert levels(found) == list(range(20))
+    assert times_ms(found) == pytest.approx([40 * i for i in range(20)], abs=10)
+    assert found.notes == (
+        "This file holds 2 recordings one after another: seconds are counted on.",
+    )
+    assert levels(decode(path, 4)) == [2, 7, 12, 17]
+
+
+def test_a_joined_recording_that_breaks_off_is_told(tmp_path: Path) -> None:
+    whole, other = encoded("mp4", range(10)), encoded("mp4", range(10, 20))
+    half = other[: other.index(b"moov") - 4]  # ends before its tables
+    for name, parts in {"a.mp4": (whole, half), "b.mp4": (half, whole)}.items():
+        (tmp_path / name).write_bytes(b"".join(parts))
+        found = decode(tmp_path / name, 32)
+        assert levels(found) == list(range(10))
+        assert found.notes[0].endswith("seconds are counted on. Only 1 of them can be read.")
+
+
+def test_what_follows_a_recording_is_none_without_a_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(encoded("mp4", range(10)) + bytes(50) + b"ftyp" + bytes(500))
+    found = decode(path, 32)
+    assert (levels(found), found.notes) == (list(range(10)), ())
 
 
 def test_segments_recorded_again_and_again(tmp_path: Path) -> None:
@@ -169,9 +216,10 @@ def test_a_picture_that_stands_for_half_a_minute_is_no_leap(tmp_path: Path) -> N
     assert clips.JOINED not in found.notes
 
 
-def test_the_preview_of_joined_streams_shows_all(tmp_path: Path) -> None:
-    path = tmp_path / "joined.ts"
-    path.write_bytes(b"".join(encoded("mpegts", range(k, k + 10)) for k in (0, 10)))
+@pytest.mark.parametrize("kind", ["mpegts", "mp4"])
+def test_the_preview_of_joined_streams_shows_all(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join(encoded(kind, range(k, k + 10)) for k in (0, 10)))
     preview = make_preview(path)
     (tmp_path / "preview.mp4").write_bytes(preview.mp4)
     found = decode(tmp_path / "preview.mp4", 32)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import dropwhile
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,6 +21,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from PIL import ContainerIO
 
 from detector.decoding.common import (
     Decoded,
@@ -30,8 +32,10 @@ from detector.decoding.common import (
     shown_tags,
     unreadable,
 )
+from detector.decoding.recordings import Recording, recordings
 from detector.decoding.timeline import (
     FrameTimeline,
+    check_frames,
     choose_track,
     list_tracks,
     renumbered,
@@ -59,8 +63,9 @@ JOINED = "The time stamps restart or leap: seconds are counted on from where the
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """What a clip holds, before a frame of it is decoded."""
+    """What a recording holds, before a frame of it is decoded."""
 
+    recording: Recording
     timeline: FrameTimeline  # of the track that is looked at
     tags: dict[str, str]
     tracks: int  # video tracks there are
@@ -71,30 +76,86 @@ def decode_clip(path: Path, n_frames: int, track: int | None = None) -> Decoded:
     """Return the clip; track: the number of its video track, chosen without it. Raises MediaError
     for what is none, or is beyond a limit.
     """
-    try:
-        listing = list_clip(path, track)
-        timeline = listing.timeline
-        check_seconds(path.name, timeline.duration_s)
-        wanted = _choose(timeline, n_frames)
-        frames = list(_decode(path, timeline, wanted, seek=_can_seek(timeline)))
-        if _can_seek(timeline) and len(frames) <= len(wanted) // 2:
-            # In some files seeking goes astray; reading through does not.
-            frames = list(_decode(path, timeline, wanted, seek=False)) or frames
-    except av.FFmpegError as err:
-        raise unreadable(path.name) from err
+    listings = list_clip(path, track)
+    starts_s = np.cumsum([0.0, *(listing.timeline.duration_s for listing in listings)])
+    firsts = np.cumsum([0, *(len(listing.timeline.ticks) for listing in listings)])
+    times = np.concatenate(
+        [x.timeline.times_s + s for x, s in zip(listings, starts_s, strict=False)]
+    )
+    wanted = middles(times, float(starts_s[-1]), n_frames)
+    frames: list[Frame] = []
+    for listing, start_s, first in zip(listings, starts_s, firsts, strict=False):
+        own = [
+            index - int(first)
+            for index in wanted
+            if 0 <= index - first < len(listing.timeline.ticks)
+        ]
+        frames += (
+            Frame(frame.index + int(first), frame.t + float(start_s), frame.rgb)
+            for frame in _of_recording(listing, own, SNAP * float(starts_s[-1]) / n_frames)
+        )
     if not frames:
         raise MediaError(f"{path.name} holds no frame that can be decoded.")
-    sampled = sampled_note(len(frames), len(timeline.ticks), timeline.duration_s)
-    notes = (*sampled, *listing.notes)
-    return Decoded("video", timeline.duration_s, tuple(frames), listing.tags, notes)
+    sampled = sampled_note(len(frames), len(times), float(starts_s[-1]))
+    notes = dict.fromkeys(note for listing in listings for note in listing.notes)
+    return Decoded(
+        "video", float(starts_s[-1]), tuple(frames), listings[0].tags, (*sampled, *notes)
+    )
 
 
-def list_clip(path: Path, track: int | None = None) -> Listing:
-    """List the frames of a clip's track, and what else it holds. Raises MediaError, FFmpegError."""
-    with opened(path) as container:
-        tracks = list_tracks(path.name, container)
-        chosen = choose_track(path.name, tracks, track)
-        check_size(path.name, *chosen.size)
+def _of_recording(listing: Listing, wanted: list[int], slack_s: float) -> list[Frame]:
+    """The wanted frames of a recording, which may move by slack_s where exactness costs much."""
+    recording, timeline = listing.recording, listing.timeline
+    if not wanted:
+        return []
+    wanted = _near_keyframes(timeline, wanted, slack_s)
+    try:
+        frames = list(_decode(recording, timeline, wanted, seek=_can_seek(timeline)))
+        if _can_seek(timeline) and len(frames) <= len(wanted) // 2:
+            # In some files seeking goes astray; reading through does not.
+            frames = list(_decode(recording, timeline, wanted, seek=False)) or frames
+    except av.FFmpegError as err:
+        raise unreadable(recording.path.name) from err
+    return frames
+
+
+def list_clip(path: Path, track: int | None = None) -> list[Listing]:
+    """List the frames of a clip's track, and what else it holds: of each of its recordings that can
+    be read. Raises MediaError.
+    """
+    parts = recordings(path)
+    found: list[Listing] = []
+    broken: MediaError | None = None
+    for part in parts:
+        try:
+            found.append(_list_recording(part, track))
+        except av.FFmpegError:
+            broken = broken or unreadable(path.name)
+        except MediaError as err:
+            broken = broken or err
+        check_seconds(path.name, sum(listing.timeline.duration_s for listing in found))
+        check_frames(path.name, sum(len(listing.timeline.ticks) for listing in found))
+    if not found:
+        raise broken or unreadable(path.name)
+    if len(parts) > 1:
+        found[0] = replace(found[0], notes=(_joined_note(len(parts), len(found)), *found[0].notes))
+    return found
+
+
+def _joined_note(parts: int, readable: int) -> str:
+    note = f"This file holds {parts} recordings one after another: seconds are counted on."
+    if readable < parts:
+        note += f" Only {readable} of them can be read."
+    return note
+
+
+def _list_recording(recording: Recording, track: int | None) -> Listing:
+    """Raises MediaError, FFmpegError."""
+    name = recording.path.name
+    with opened(recording) as container:
+        tracks = list_tracks(name, container)
+        chosen = choose_track(name, tracks, track)
+        check_size(name, *chosen.size)
         stream = container.streams[chosen.index]
         codec = stream.codec_context.codec.long_name
         tags = {"Format": container.format.long_name, "Codec": codec}
@@ -105,45 +166,49 @@ def list_clip(path: Path, track: int | None = None) -> Listing:
             *[UNHEARD] * bool(container.streams.audio),
         ]
         tags |= container.metadata | stream.metadata
-        return Listing(timeline, shown_tags(tags.items()), len(tracks), tuple(notes))
+        return Listing(recording, timeline, shown_tags(tags.items()), len(tracks), tuple(notes))
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
-    """A clip's container. Raises FFmpegError for what is none."""
+def opened(recording: Recording) -> Iterator[InputContainer]:
+    """A recording's container. Raises FFmpegError for what is none."""
     options = {
         "format_whitelist": _CLIP_FORMATS,
         "protocol_whitelist": "file",
         "merge_pmt_versions": "1",  # of joined transport streams, each with numbers of its own
     }
-    with av.open(os.path.abspath(path), options=options, metadata_errors="replace") as container:
-        yield container
+    with ExitStack() as stack:
+        source: Any = os.path.abspath(recording.path)
+        if recording.size is not None:
+            file = stack.enter_context(recording.path.open("rb"))
+            source = ContainerIO.ContainerIO(file, recording.start, recording.size)
+        yield stack.enter_context(av.open(source, options=options, metadata_errors="replace"))
 
 
 @contextmanager
-def opened_at(path: Path, timeline: FrameTimeline) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A clip's container and the stream of its timeline, ready to decode."""
-    with opened(path) as container:
+def opened_at(
+    recording: Recording, timeline: FrameTimeline
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A recording's container and the stream of its timeline, ready to decode."""
+    with opened(recording) as container:
         stream = container.streams[timeline.stream]
         assert isinstance(stream, VideoStream)
         stream.codec_context.thread_type = ThreadType.AUTO
         yield container, stream
 
 
-def _choose(timeline: FrameTimeline, n: int) -> list[int]:
-    """Return the ascending indices to decode: the middles of n slices, near a keyframe where
-    exactness costs much.
+def _near_keyframes(timeline: FrameTimeline, wanted: list[int], slack_s: float) -> list[int]:
+    """Return the ascending indices to decode: the wanted ones, or within slack_s of them those near
+    a keyframe where exactness costs much.
     """
     times = timeline.times_s
-    wanted = middles(times, timeline.duration_s, n)
     starts = np.maximum(timeline.keyframe[wanted], [0, *(index + 1 for index in wanted[:-1])])
     if not timeline.exact or int(np.sum(np.array(wanted) + 1 - starts)) <= MAX_DECODED:
         return wanted
-    slack = SNAP * timeline.duration_s / n
     near = set()
     for index in wanted:
         low, high = np.searchsorted(
-            times, (times[index] - slack, times[index] + slack), side="right"
+            times, (times[index] - slack_s, times[index] + slack_s), side="right"
         )
         window = np.arange(min(low, index), max(high, index + 1))
         cost = window - timeline.keyframe[window]
@@ -156,13 +221,15 @@ def _can_seek(timeline: FrameTimeline) -> bool:
     return timeline.exact and timeline.joints == 0
 
 
-def _decode(path: Path, timeline: FrameTimeline, wanted: list[int], seek: bool) -> Iterator[Frame]:
+def _decode(
+    recording: Recording, timeline: FrameTimeline, wanted: list[int], seek: bool
+) -> Iterator[Frame]:
     """Yield the wanted frames; one that does not decode is replaced by the next that does."""
     converter: FrameConverter | None = None
-    with opened_at(path, timeline) as (container, stream):
+    with opened_at(recording, timeline) as (container, stream):
         find = _by_seeking if seek else _by_reading
         for index, picture in find(container, stream, timeline, wanted):
-            converter = converter or FrameConverter.for_stream(path.name, picture, stream)
+            converter = converter or FrameConverter.for_stream(recording.path.name, picture, stream)
             yield Frame(index, float(timeline.times_s[index]), converter.rgb(picture))
 
 
@@ -226,12 +293,11 @@ def _from(numbered: Iterator[tuple[int, Packet]], start: int) -> Iterator[tuple[
     return dropwhile(lambda found: found[0] < start, numbered)
 
 
-def pictures(
-    path: Path, timeline: FrameTimeline
-) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
+def pictures(listing: Listing) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
     """Yield (seconds from the first frame, picture, stream) of every frame that decodes."""
+    timeline = listing.timeline
     times, everything = timeline.times_s, range(len(timeline.ticks))
-    with opened_at(path, timeline) as (container, stream):
+    with opened_at(listing.recording, timeline) as (container, stream):
         packets = (packet for _, packet in renumbered(container.demux(stream), timeline))
         for index, picture in _pictures(packets, stream, timeline, everything):
             yield float(times[index]), picture, stream

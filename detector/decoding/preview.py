@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
@@ -14,9 +14,9 @@ import av
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from detector.decoding.clips import list_clip, opened_at, pictures
+from detector.decoding.clips import Listing, list_clip, opened_at, pictures
+from detector.decoding.common import unreadable
 from detector.decoding.pictures import is_animated_picture
-from detector.decoding.timeline import FrameTimeline
 from detector.decoding.view import FrameConverter
 from detector.errors import MediaError
 
@@ -58,33 +58,34 @@ def make_preview(path: Path) -> Preview:
     if is_animated_picture(path):
         return Preview("as a picture")
     try:
-        listing = list_clip(path)
-        if listing.tracks == 1 and _playable(path, listing.timeline):
+        listings = list_clip(path)
+        if len(listings) == 1 and _playable(path, listings[0]):
             return Preview("as it is")
-        mp4 = _encoded(path, listing.timeline)
+        mp4 = _encoded(path, listings)
     except av.FFmpegError as err:
-        raise MediaError(f"{path.name} is not a clip that can be read.") from err
+        raise unreadable(path.name) from err
     if not mp4:
         raise MediaError(f"{path.name} holds no frame that can be decoded.")
     return Preview("encoded", mp4)
 
 
-def _playable(path: Path, timeline: FrameTimeline) -> bool:
-    with opened_at(path, timeline) as (container, stream):
+def _playable(path: Path, listing: Listing) -> bool:
+    with opened_at(listing.recording, listing.timeline) as (container, stream):
         codec = stream.codec_context
         return (
-            timeline.joints == 0
+            listing.tracks == 1
+            and listing.timeline.joints == 0
             and codec.name in _PLAYABLE.get(path.suffix.lower(), ())
             and codec.pix_fmt in _PLAYABLE_PIXELS
             and not container.metadata.get("major_brand", "").startswith("qt")
         )
 
 
-def _encoded(path: Path, timeline: FrameTimeline) -> bytes:
+def _encoded(path: Path, listings: Sequence[Listing]) -> bytes:
     """The clip as MP4; empty where nothing decodes."""
     memory, out, converter = BytesIO(), None, None
     with av.open(memory, "w", format="mp4") as target:
-        for t, picture, stream in _timed(path, timeline):
+        for t, picture, stream in _timed(listings):
             if converter is None or out is None:
                 converter = _small(FrameConverter.for_stream(path.name, picture, stream))
                 rgb = converter.rgb(picture)
@@ -110,22 +111,31 @@ def _small(converter: FrameConverter) -> FrameConverter:
     """The same at a size within PREVIEW_PX; sides of at least two pixels, for yuv420p."""
     scale = min(1.0, PREVIEW_PX / max(converter.width, converter.height))
     return replace(
-        converter,
-        width=max(2, round(converter.width * scale)),
-        height=max(2, round(converter.height * scale)),
+        converter, width=max(2, round(converter.width * scale)), height=max(2, round(converter.height * scale))
     )
 
 
-def _timed(path: Path, timeline: FrameTimeline) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
+def _timed(listings: Sequence[Listing]) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
     """Yield (seconds from the first frame, picture, stream), at most PREVIEW_FPS of them a second.
 
     Ends after PREVIEW_S, after BUDGET_S of processor time, and where the file breaks off.
     """
     end, last = time.process_time() + BUDGET_S, -1.0
-    for t, picture, stream in pictures(path, timeline):
+    for t, picture, stream in _one_after_another(listings):
         if t > PREVIEW_S or time.process_time() > end:
             return
         if last >= 0 and t - last < 0.9 / PREVIEW_FPS:
             continue
         last = t
         yield t, picture, stream
+
+
+def _one_after_another(
+    listings: Sequence[Listing],
+) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
+    """Yield (seconds from the first frame of the first recording, picture, stream)."""
+    start_s = 0.0
+    for listing in listings:
+        for t, picture, stream in pictures(listing):
+            yield start_s + t, picture, stream
+        start_s += listing.timeline.duration_s

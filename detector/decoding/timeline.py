@@ -100,13 +100,16 @@ def list_tracks(name: str, container: InputContainer) -> list[Track]:
                 continue
             packets = tracks[packet.stream.index].packets
             packets.append((packet.pts, packet.dts, packet.is_keyframe))
-            if len(packets) > MAX_CLIP_FRAMES:
-                raise MediaError(
-                    f"{name} has more than {MAX_CLIP_FRAMES} frames, which is too much."
-                )
+            check_frames(name, len(packets))
     except av.FFmpegError:
         pass  # cut off in the middle: what was listed can still be decoded
     return list(tracks.values())
+
+
+def check_frames(name: str, count: int) -> None:
+    """Raise MediaError for a clip of too many frames."""
+    if count > MAX_CLIP_FRAMES:
+        raise MediaError(f"{name} has more than {MAX_CLIP_FRAMES} frames, which is too much.")
 
 
 def is_frame(packet: Packet) -> bool:
