@@ -94,7 +94,7 @@ def run_scan(args: argparse.Namespace) -> int:
     from detector.pipeline import DEFAULT_FRAMES
     from detector.scan import Job, run
 
-    job = Job(args.model, args.device, args.frames or DEFAULT_FRAMES)
+    job = Job(args.model, args.device, args.frames or DEFAULT_FRAMES, args.track)
     return run(args.inputs, args.out, job, args.engine, args.workers)
 
 
@@ -125,6 +125,7 @@ def add_commands(commands: Any) -> None:
         help="one per core without it",
     )
     add_detector_options(command)
+    add_track_option(command)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -155,7 +155,7 @@ def add_version(parser: argparse.ArgumentParser) -> None:
 
 
 def add_track_option(command: argparse.ArgumentParser) -> None:
-    """--track, for commands on single files."""
+    """--track: of every clip that is read."""
     command.add_argument(
         "--track", type=at_least_one, metavar="N", help="which of a clip's video tracks, from 1 on"
     )

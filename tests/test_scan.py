@@ -17,6 +17,7 @@ import psutil
 import pytest
 from explain_faces import analysis_of, astronaut
 from PIL import Image
+from test_tracks import with_tracks
 
 pytest.importorskip("pyarrow", reason="tables need the extra 'scan'")
 
@@ -28,7 +29,8 @@ from detector.pipeline import Detector
 from detector.scan import Job, scan
 from detector.scan.engines import local, on_ray
 from detector.scan.files import find_files
-from detector.scan.rows import FIELDS, Row, scan_file
+from detector.scan.rows import FIELDS, Row, blank_row, scan_file
+from detector.weights import load_model
 
 COMMAND = [sys.executable, "-m", "detector", "scan"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +88,7 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
     (dot,) = dots(tmp_path / "dots", 1).iterdir()
     (tmp_path / "notes.txt").write_text("no picture")
     detector = Detector.untrained()
-    row = scan_file(detector, str(dot), 5)
+    row = scan_file(detector, str(dot), Job(frames=5))
     assert list(row) == list(FIELDS)
     assert (row["path"], row["file"], row["kind"], row["label"]) == (
         str(dot),
@@ -100,7 +102,7 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
         None,
         "untrained",
     )
-    row = scan_file(detector, str(tmp_path / "notes.txt"), 5)
+    row = scan_file(detector, str(tmp_path / "notes.txt"), Job(frames=5))
     assert (row["error_type"], row["label"], row["sha256"]) == ("MediaError", None, None)
     told = "notes.txt is not a picture or a clip that can be read; what can be read is JPEG, PNG, "
     assert row["error_message"].startswith(told)
@@ -114,20 +116,45 @@ def test_a_row_names_the_part_and_the_question_that_was_answered(
     face = replace(whole.faces[0], verdict=part, manipulated=0.8, generated=0.1)
     told = replace(whole, faces=(face,), verdict=part)
     detector = Detector.untrained()
-    monkeypatch.setattr(detector, "analyze", lambda path, n_frames: told)
-    row = scan_file(detector, "clip.mp4", 5)
+    monkeypatch.setattr(detector, "analyze", lambda *_: told)
+    row = scan_file(detector, "clip.mp4", Job(frames=5))
     assert row["headline"] == "Part of this clip looks forged: 0.0-2.0 s"
     assert (row["part_from_s"], row["part_to_s"]) == (0.0, 2.0)
     assert (row["manipulated"], row["generated"], row["faces"]) == (0.8, 0.1, 1)
     assert list(row) == list(FIELDS)
 
 
+def test_a_track_is_chosen_of_every_clip(tmp_path: Path) -> None:
+    path = with_tracks(tmp_path / "a.mkv", (64, 5, 1), (128, 5, 2))
+    detector = Detector.untrained()
+    chosen, first, third = (scan_file(detector, str(path), Job(track=n)) for n in (None, 1, 3))
+    assert (chosen["track"], first["track"], third["track"]) == (None, 1, 3)
+    assert chosen["notes"].startswith("Of 2 video tracks, track 2 was looked at")
+    assert first["notes"].startswith("Of 2 video tracks, track 1 was looked at")
+    assert third["error_message"] == "a.mkv has 2 video tracks; track 3 cannot be read."
+
+
+def test_a_table_is_of_one_track(tmp_path: Path) -> None:
+    folder, out = dots(tmp_path / "dots", 2), tmp_path / "out.parquet"
+
+    def of_the_model(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+        sha256 = load_model(None).info.sha256
+        return (blank_row(path, job, "model", sha256) for path in paths)
+
+    scan([str(folder)], out, Job(track=2), of_the_model, 1)
+    assert [row["track"] for row in table(out)] == [2, 2]
+    scan([str(folder)], out, Job(track=2), of_the_model, 1)
+    for track in (None, 1):
+        with pytest.raises(ScanError, match="--frames or --track; name another --out"):
+            scan([str(folder)], out, Job(track=track), of_the_model, 1)
+
+
 def test_what_nobody_thought_of_is_a_row_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector = Detector.untrained()
-    monkeypatch.setattr(detector, "analyze", lambda path, n_frames: 1 / 0)
-    row = scan_file(detector, str(tmp_path / "odd.jpg"), 5)
+    monkeypatch.setattr(detector, "analyze", lambda *_: 1 / 0)
+    row = scan_file(detector, str(tmp_path / "odd.jpg"), Job(frames=5))
     assert (row["error_type"], row["error_message"]) == (
         "ZeroDivisionError",
         "odd.jpg could not be analysed.",
@@ -173,10 +200,10 @@ def test_what_cannot_be_scanned_is_one_sentence(
 
     def here(paths: Iterator[str], job: Job, workers: int = 1) -> Iterator[Row]:
         detector = Detector()
-        return (scan_file(detector, path, job.frames) for path in paths)
+        return (scan_file(detector, path, job) for path in paths)
 
     assert scan([str(folder)], out, Job(frames=4), rival, 1) == 0
-    with pytest.raises(ScanError, match="begun with another model or --frames"):
+    with pytest.raises(ScanError, match="begun with another model, --frames or --track"):
         scan([str(folder)], out, Job(frames=5), here, 1)
     out.write_text("not a table")
     with pytest.raises(

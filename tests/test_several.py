@@ -16,7 +16,7 @@ from page_tools import built
 from pyarrow import parquet
 
 from detector.errors import MediaError
-from detector.scan.rows import FIELDS, blank_row
+from detector.scan.rows import FIELDS, Job, blank_row
 from detector.scan.tables import csv_bytes, parquet_bytes
 from explain.server.service import Service
 from explain.tabs import listing, several
@@ -27,7 +27,7 @@ ME = SimpleNamespace(session_hash="me")
 
 def row(file: str, p: float | None = None, **more: object) -> dict:
     answer = {} if p is None else {"label": "forged", "headline": "forged-looking", "p_fake": p}
-    return blank_row(f"/secret/{file}", 24) | answer | more
+    return blank_row(f"/secret/{file}", Job(frames=24)) | answer | more
 
 
 # --------------------------------------------------------------------------------------------------

@@ -29,13 +29,13 @@ def scan(inputs: Sequence[str], out: Path, job: Job, engine: Engine, workers: in
     """Analyse every file that the inputs name and write the table; return the number of its rows
     with an error.
 
-    Raises ScanError when there is nothing to scan, when the table belongs to another model or
-    number of frames, or while another scan writes it; WeightsError for the model.
+    Raises ScanError when there is nothing to scan, when the table belongs to another model,
+    number of frames or track, or while another scan writes it; WeightsError for the model.
     """
     info = load_model(job.model).info
     journal = Journal(out)
     try:
-        journal.expect(info.sha256, job.frames)
+        journal.expect(info.sha256, job)
         apart = {str(path.absolute()) for path in journal.files}
         total = todo = 0
         for path in find_files(inputs, apart):

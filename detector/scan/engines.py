@@ -44,7 +44,7 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
                 except (EOFError, OSError):
                     if worker.path is None:
                         raise ScanError("A worker process could not be started.") from None
-                    row = _lost_row(worker.path, job.frames)
+                    row = _lost_row(worker.path, job)
                     team.pop(connection).stop()
                     worker = _Worker(job)
                     team[worker.connection] = busy[worker.connection] = worker
@@ -60,9 +60,9 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
             worker.stop()
 
 
-def _lost_row(path: str, frames: int) -> Row:
+def _lost_row(path: str, job: Job) -> Row:
     """The row of a file that took its worker down."""
-    row = blank_row(path, frames)
+    row = blank_row(path, job)
     message = f"{row['file']} ended the process that was reading it."
     return row | {"error_type": "WorkerError", "error_message": message}
 
@@ -90,7 +90,7 @@ def _work(connection: Connection, job: Job) -> None:
     try:
         connection.send(None)
         while True:
-            connection.send(scan_file(detector, connection.recv(), job.frames))
+            connection.send(scan_file(detector, connection.recv(), job))
     except (EOFError, OSError):
         return  # nobody is listening any more
 
@@ -162,10 +162,10 @@ class _RayWorker:
 
     def __init__(self, job: Job) -> None:
         self.detector = Detector(job.model, job.device)
-        self.frames = job.frames
+        self.job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        rows = [scan_file(self.detector, str(path), self.frames) for path in batch["path"]]
+        rows = [scan_file(self.detector, str(path), self.job) for path in batch["path"]]
         return {name: [row[name] for row in rows] for name in FIELDS}
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from detector.errors import ScanError, text_of
-from detector.scan.rows import FIELDS, Row
+from detector.scan.rows import FIELDS, Job, Row
 from detector.scan.tables import schema
 
 ROWS = 10_000  # of the journal read at a time when the table is written
@@ -67,16 +67,17 @@ class Journal:
                 f"{self.out.name} is there already and is not a table of this version's scan."
             ) from err
 
-    def expect(self, model_sha256: str, frames: int) -> None:
-        """Raises ScanError when there are rows of another model or number of frames: the two cannot
-        be compared.
+    def expect(self, model_sha256: str, job: Job) -> None:
+        """Raises ScanError when there are rows of another model, number of frames or track: the two
+        cannot be compared.
         """
-        strangers = "model_sha256 IS NOT NULL AND (model_sha256 != ? OR frames != ?)"
+        strangers = "model_sha256 IS NOT NULL AND (model_sha256, frames, track) IS NOT (?, ?, ?)"
         if self.db.execute(
-            f"SELECT 1 FROM rows WHERE {strangers} LIMIT 1", (model_sha256, frames)
+            f"SELECT 1 FROM rows WHERE {strangers} LIMIT 1", (model_sha256, job.frames, job.track)
         ).fetchone():
             raise ScanError(
-                f"{self.out.name} was begun with another model or --frames; name another --out."
+                f"{self.out.name} was begun with another model, --frames or --track; name "
+                "another --out."
             )
 
     def has(self, path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from detector.contract import analysis_json
 from detector.decide import deciding_face
 from detector.errors import DetectorError, text_of
-from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.pipeline import DEFAULT_FRAMES, Detector, Progress
 from detector.types import Analysis
 
 Row = dict[str, Any]
@@ -37,6 +37,7 @@ FIELDS = {
     "model_name": "TEXT",
     "model_sha256": "TEXT",
     "frames": "INTEGER",  # asked for of a clip
+    "track": "INTEGER",  # asked for of a clip; empty where it was chosen
     "seconds": "REAL",
 }
 
@@ -48,19 +49,22 @@ class Job:
     model: str | None = None
     device: str = "auto"
     frames: int = DEFAULT_FRAMES
+    track: int | None = None  # of every clip; None: the one that is chosen
 
 
-def scan_file(detector: Detector, path: str, frames: int) -> Row:
+def scan_file(detector: Detector, path: str, job: Job) -> Row:
     """Analyse one file and return its row; whatever goes wrong with it is in the row."""
-    return scanned(detector, path, frames)[0]
+    return scanned(detector, path, job)[0]
 
 
-def scanned(detector: Detector, path: str, frames: int, **more: Any) -> tuple[Row, Analysis | None]:
-    """The same with the analysis, if there is one. more: arguments of Detector.analyze."""
+def scanned(
+    detector: Detector, path: str, job: Job, progress: Progress | None = None
+) -> tuple[Row, Analysis | None]:
+    """The same with the analysis, if there is one. progress: see Detector.analyze."""
     start, analysis = time.perf_counter(), None
-    row = blank_row(path, frames, detector.info.name, detector.info.sha256)
+    row = blank_row(path, job, detector.info.name, detector.info.sha256)
     try:
-        analysis = detector.analyze(path, frames, **more)
+        analysis = detector.analyze(path, job.frames, progress, job.track)
         row |= _answer(analysis)
     except DetectorError as err:
         row |= {"error_type": type(err).__name__, "error_message": str(err)}
@@ -88,8 +92,10 @@ def _answer(analysis: Analysis) -> Row:
 
 
 def blank_row(
-    path: str, frames: int, model_name: str | None = None, model_sha256: str | None = None
+    path: str, job: Job, model_name: str | None = None, model_sha256: str | None = None
 ) -> Row:
     """A row of a file that has not been analysed."""
-    facts = {"path": text_of(path), "file": text_of(os.path.basename(path)), "frames": frames}
-    return dict.fromkeys(FIELDS) | facts | {"model_name": model_name, "model_sha256": model_sha256}
+    file = {"path": text_of(path), "file": text_of(os.path.basename(path))}
+    asked = {"frames": job.frames, "track": job.track}
+    model = {"model_name": model_name, "model_sha256": model_sha256}
+    return dict.fromkeys(FIELDS) | file | asked | model

@@ -11,8 +11,8 @@ import gradio as gr
 
 from detector.decide import deciding_face
 from detector.errors import DetectorError
-from detector.pipeline import DEFAULT_FRAMES, Progress
-from detector.scan.rows import scanned
+from detector.pipeline import Progress
+from detector.scan.rows import Job, scanned
 from detector.types import Analysis
 from explain import figures
 from explain.pipeline import most_suspicious
@@ -137,7 +137,7 @@ class SeveralTab:
             step((n + share) / count, f"{name}: {stage}")
 
         part(0.0, "Loading the detector")
-        row, analysis = scanned(self.service.detector(), str(path), DEFAULT_FRAMES, progress=part)
+        row, analysis = scanned(self.service.detector(), str(path), Job(), part)
         part(1.0, "Done")  # raises where a stop became the row of an error
         row["path"] = row["file"]  # where the server keeps it is nobody's business
         return Looked(row) if analysis is None else Looked(row, *pictures(analysis))
