@@ -4,8 +4,6 @@ beside the score, never part of it.
 
 from __future__ import annotations
 
-import importlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,6 @@ _SIGNATURE = {
     "Valid": "intact; who signed is not verified",
     "Invalid": "broken, or the file was changed after signing",
 }
-# Nothing may be fetched from addresses that an uploaded file names.
-_OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
 ENOUGH_GAPS = 3  # frequencies: none was found in pictures saved once, most in those saved twice
 # IPTC's digital source types, the frequent ones
@@ -54,11 +50,10 @@ def traces_of(path: Path | None) -> Traces | None:
         return None
 
 
-def statements(
-    traces: Traces | None, tags: Mapping[str, str], credentials: Mapping[str, Any] | None
-) -> list[Statement]:
-    """What a file says about itself. tags: Media.metadata; credentials: of c2pa_manifest."""
-    stated = {name: str(value) for name, value in (credentials or {}).items() if value}
+def statements(traces: Traces | None, tags: Mapping[str, str]) -> list[Statement]:
+    """What a file says about itself. tags: Media.metadata."""
+    credentials = credentials_of(traces) or {}
+    stated = {name: str(value) for name, value in credentials.items() if value}
     png = traces.error_levels if traces is not None else b""
     return [
         Statement(
@@ -157,40 +152,9 @@ def _levels(png: bytes) -> str:
     )
 
 
-def c2pa_manifest(path: Path | None) -> dict[str, Any] | None:
-    """The file's Content Credentials in short; None without a readable manifest or without the c2pa
-    package.
-    """
-    if path is None:
+def credentials_of(traces: Traces | None) -> dict[str, Any] | None:
+    """The file's Content Credentials in short; None where the c2pa package read none."""
+    if traces is None or not traces.credentials:
         return None
-    try:
-        c2pa = importlib.import_module("c2pa")
-        reader = c2pa.Reader.try_create(str(path), context=c2pa.Context.from_dict(_OFFLINE))
-        if reader is None:
-            return None
-        with reader:
-            return _summary(json.loads(reader.json()), reader.get_validation_state())
-    # a foreign library on untrusted bytes: whatever goes wrong, the report goes on without it
-    except Exception:
-        return None
-
-
-def _summary(store: dict[str, Any], state: str | None) -> dict[str, Any]:
-    """Who says what about the file, from the active manifest."""
-    active = store["manifests"][store["active_manifest"]]
-    signature = active.get("signature_info") or {}
-    actions = [
-        {k: action[k] for k in ("action", "digitalSourceType") if k in action}
-        for assertion in active.get("assertions", [])
-        if str(assertion.get("label", "")).startswith("c2pa.actions")
-        for action in assertion.get("data", {}).get("actions", [])
-    ]
-    generators = active.get("claim_generator_info") or [{"name": active.get("claim_generator")}]
-    return {
-        "signature": _SIGNATURE.get(state or "", "not checked"),
-        "title": active.get("title"),
-        "made_with": [str(g.get("name")) for g in generators],
-        "issuer": signature.get("issuer"),
-        "signed_at": signature.get("time"),
-        "actions": actions,
-    }
+    said = dict(traces.credentials)
+    return {"signature": _SIGNATURE.get(said.pop("state", None) or "", "not checked"), **said}

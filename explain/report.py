@@ -23,7 +23,7 @@ from explain.cam import Heat
 from explain.explainer import Explainer
 from explain.faithfulness import CONTROLS, ReportCard
 from explain.pipeline import ExplainOptions, Explanation, explain_face, timelines_of
-from explain.provenance import Statement, c2pa_manifest, statements, traces_of
+from explain.provenance import Statement, statements, traces_of
 from explain.regions import METHOD as LIME
 from explain.report_html import ReportPicture, page
 from explain.report_json import content_of
@@ -91,9 +91,9 @@ def build_report(
         )
         for i in range(count)
     ]
-    traces, c2pa = traces_of(path), c2pa_manifest(path)
-    content = content_of(analysis, timelines, explained, options, traces, c2pa)
-    stated = statements(traces, analysis.media.metadata, c2pa)
+    traces = traces_of(path)
+    content = content_of(analysis, timelines, explained, options, traces)
+    stated = statements(traces, analysis.media.metadata)
     return Report(content, _pictures(explained) or [[_file_picture(analysis.media)]], stated)
 
 

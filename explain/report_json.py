@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from detector import __version__
@@ -11,6 +11,7 @@ from detector.types import Analysis, FaceAnalysis, Verdict
 from explain.cam import Heat
 from explain.faithfulness import ReportCard
 from explain.pipeline import ExplainOptions, Explanation
+from explain.provenance import credentials_of
 from explain.timeline import Timeline
 from explain.words import CLOSING
 
@@ -35,7 +36,6 @@ def content_of(
     explained: Sequence[Explanation],
     options: ExplainOptions,
     traces: Traces | None,
-    c2pa: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The JSON of a report: no times, no dates, floats rounded.
 
@@ -62,7 +62,7 @@ def content_of(
             for i, face in enumerate(analysis.faces)
         ],
         "metadata": dict(sorted(media.metadata.items())),
-        "content_credentials": c2pa,
+        "content_credentials": credentials_of(traces),
         "traces": None if traces is None else _traces(traces),
         "limits": [*LIMITS[:-1], *media.notes, LIMITS[-1]],
     }

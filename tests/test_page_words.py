@@ -256,7 +256,7 @@ def test_names_from_outside_are_escaped():
 
 def test_what_the_file_says_about_itself_is_listed():
     found = Traces(True, "<i>Studio", (), "PNG", error_levels=figures.png(astronaut()))
-    said = statements(found, {"Software": "<b>"}, {"issuer": "A & B", "title": None})
+    said = statements(replace(found, credentials={"issuer": "A & B"}), {"Software": "<b>"})
     listed = cards.about_file(said)
     assert "<td>&lt;b&gt;</td>" in listed and "&lt;i&gt;Studio" in listed
     assert '<th scope="row">issuer</th><td>A &amp; B</td>' in listed and "title" not in listed

@@ -1,6 +1,7 @@
 """What a file's bytes tell of its past: JPEG saved once and twice, its grid, C2PA manifests."""
 
 import struct
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_saved_twice_the_first_time_more_strongly(
 ) -> None:
     found = traces_of_bytes(tmp_path, jpeg(image_of(jpeg(photo, first)), second))
     assert found.gaps is not None and found.gaps[0] >= 6
-    said = " ".join(statements(found, {}, None)[2].found)
+    said = " ".join(statements(found, {})[2].found)
     assert "Saved at least twice, before with a lower quality" in said
 
 
@@ -82,7 +83,7 @@ def test_the_grid_tells_of_a_jpeg_before_a_png_and_of_a_crop(
         return traces_of_bytes(tmp_path, memory.getvalue())
 
     def words(found: Traces) -> str:
-        return statements(found, {}, None)[2].found[-1]
+        return statements(found, {})[2].found[-1]
 
     assert stored(photo).grid is None
     assert words(stored(photo)) == "No grid of 8 x 8 blocks stands out."
@@ -131,9 +132,7 @@ def test_turned_grey_and_deep_pictures_are_read(tmp_path: Path) -> None:
     Image.fromarray(astronaut()).save(tmp_path / "f.webp")
     webp = find_traces(tmp_path / "f.webp")
     assert (webp.format, webp.grid, webp.jpeg_quality) == ("WEBP", None, None)
-    assert statements(webp, {}, None)[2].found == (
-        "Grids of 8 x 8 blocks are not looked for in a WEBP.",
-    )
+    assert statements(webp, {})[2].found == ("Grids of 8 x 8 blocks are not looked for in a WEBP.",)
     Image.fromarray(np.full((9, 9), 60_000, np.uint16)).save(tmp_path / "d.png")
     assert find_traces(tmp_path / "d.png").format == "PNG"
 
@@ -159,6 +158,8 @@ def test_in_the_sandbox(photo: Image.Image, tmp_path: Path) -> None:
         {"gaps": (1,)},
         {"jpeg_quality": "high"},
         {"c2pa": "<b>"},
+        {"credentials": ["a"]},
+        {"credentials": {"title": "a" * 30_000}},
     ],
 )
 def test_an_answer_of_another_kind_is_not_taken(wrong: dict) -> None:
@@ -259,7 +260,7 @@ def test_what_is_found_is_said_with_what_it_is_worth() -> None:
     found = Traces(
         True, "<b>Studio", ("trainedAlgorithmicMedia",), "JPEG", 85, "4:2:0", (0, 0), (0, 9)
     )
-    tags, c2pa, history, levels = statements(found, {"Software": "Q"}, None)
+    tags, c2pa, history, levels = statements(found, {"Software": "Q"})
     assert c2pa.found == (
         "Present: this file carries a C2PA manifest.",
         "It says that it was written by: <b>Studio.",
@@ -268,13 +269,14 @@ def test_what_is_found_is_said_with_what_it_is_worth() -> None:
     )
     assert history.found[0] == "Stored as a JPEG of about quality 85, colours 4:2:0."
     assert tags.rows == {"Software": "Q"} and "proves nothing by itself" in levels.worth
-    checked = statements(found, {}, {"signature": "intact", "title": None})[1]
-    assert checked.rows == {"signature": "intact"}
+    read = replace(found, credentials={"state": "Valid", "title": None})
+    checked = statements(read, {})[1]
+    assert checked.rows == {"signature": "intact; who signed is not verified"}
     assert "The signature was not checked." not in checked.found
-    clip = statements(Traces(False, "", ()), {}, None)
+    clip = statements(Traces(False, "", ()), {})
     assert clip[0].found == ("This file carries no metadata.",)
     assert clip[1].found == ("None: this file carries no C2PA manifest.",)
     assert clip[2].found == clip[3].found
     assert clip[2].found == ("Not measured: this is done for pictures, not for clips.",)
-    unread = statements(None, {}, None)[1]
+    unread = statements(None, {})[1]
     assert unread.found == ("Not looked for in this kind of file.",)

@@ -5,7 +5,9 @@ Shown beside the score, never part of it. What each finding is worth is said in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, JpegImagePlugin
 
 from detector.decoding.common import DAMAGE
-from detector.decoding.credentials import claim_generator, manifest_store, source_types
+from detector.decoding.credentials import (
+    claim_generator,
+    manifest_store,
+    source_types,
+    validated,
+)
 from detector.decoding.pictures import JPEGS, decode_picture
 from detector.decoding.raw import is_raw
 
@@ -35,6 +42,7 @@ RESAVE_QUALITY = 90  # of the error level analysis
 AMPLIFIED = 15  # how many times its differences are shown
 LEVELS_PX = 720  # longer side of its picture
 LOSSLESS = ("PNG", "BMP", "TIFF", "GIF")  # these have no grid of their own
+MAX_CREDENTIALS_CHARS = 20_000  # as JSON
 _MAX_BIN = 255
 
 # (8, 8) float32: the orthonormal DCT-II
@@ -58,6 +66,8 @@ class Traces:
     # of the frequencies measured, how many have gaps: found, measured
     gaps: tuple[int, int] | None = None
     error_levels: bytes = b""  # PNG; empty for a clip
+    # of the active C2PA manifest in short, where the package c2pa is installed and reads it
+    credentials: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         texts = [self.format, self.claim_generator, self.jpeg_subsampling, *self.source_types]
@@ -70,6 +80,9 @@ class Traces:
             raise ValueError(f"expected a quality, but got {self.jpeg_quality}")
         if self.c2pa not in (True, False, None):
             raise ValueError(f"expected yes, no or None, but got {self.c2pa}")
+        told = self.credentials
+        if not isinstance(told, dict) or len(json.dumps(told)) > MAX_CREDENTIALS_CHARS:
+            raise ValueError("expected credentials in short")
 
 
 def find_traces(path: Path) -> Traces:
@@ -78,24 +91,25 @@ def find_traces(path: Path) -> Traces:
     Raises MediaError for a damaged picture or one beyond a limit, OSError.
     """
     store = manifest_store(path)
-    stated = (
-        None if store is None else bool(store),
-        claim_generator(store or b""),
-        source_types(store or b""),
-    )
+    stated: dict[str, Any] = {
+        "c2pa": None if store is None else bool(store),
+        "claim_generator": claim_generator(store or b""),
+        "source_types": source_types(store or b""),
+        "credentials": {} if store == b"" else validated(path),
+    }
     decoded = decode_picture(path, 1)
     if decoded is None or decoded.kind != "image":
-        return Traces(*stated)
+        return Traces(**stated)
     rgb = Image.fromarray(decoded.frames[0].rgb)
     levels = error_levels(rgb)
     if is_raw(path):  # the JPEG inside it is the camera's
-        return Traces(*stated, "raw photo", error_levels=levels)
+        return Traces(**stated, format="raw photo", error_levels=levels)
     name = decoded.tags.get("Format", "")
     if name in JPEGS:
-        return Traces(*stated, "JPEG", **_of_jpeg(path), error_levels=levels)
+        return Traces(**stated, format="JPEG", **_of_jpeg(path), error_levels=levels)
     # other formats that lose something have a grid of their own, of other sizes
     grid = grid_of(np.asarray(rgb.convert("L"), np.float32)) if name in LOSSLESS else None
-    return Traces(*stated, name, grid=grid, error_levels=levels)
+    return Traces(**stated, format=name, grid=grid, error_levels=levels)
 
 
 def _of_jpeg(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from explain.provenance import c2pa_manifest, statements, traces_of
+from explain.provenance import statements, traces_of
 from explain.server.widgets import Update
 from explain.tabs import cards
 
@@ -41,5 +41,5 @@ class AboutFile:
     def _read(self, path: str | None, tags: Mapping[str, str] | None) -> Update:
         if path is None or tags is None:  # nothing was analysed, and the status says why
             return self.cleared()
-        said = statements(traces_of(Path(path)), tags, c2pa_manifest(Path(path)))
+        said = statements(traces_of(Path(path)), tags)
         return {self.fold: gr.Accordion(visible=True), self.text: cards.about_file(said)}
