@@ -19,7 +19,7 @@ MAX_PIXELS = 80_000_000
 # half an hour: with frames a minute apart nothing can be said about the time between them
 MAX_SECONDS = 1800.0
 # pixels x frames of a GIF: these cannot be skipped, so 10-20 s of decoding
-MAX_ANIMATION_PIXELS = 2_000_000_000
+MAX_ANIMATION_PIXELS = 1_000_000_000
 # longer side of a kept video frame: beyond it, 32 frames of 4K would take 0.8 GB
 MAX_VIDEO_SIDE_PX = 1920
 # metadata is shown to people; nobody reads more, and a file may hold megabytes
