@@ -111,7 +111,9 @@ def _small(converter: FrameConverter) -> FrameConverter:
     """The same at a size within PREVIEW_PX; sides of at least two pixels, for yuv420p."""
     scale = min(1.0, PREVIEW_PX / max(converter.width, converter.height))
     return replace(
-        converter, width=max(2, round(converter.width * scale)), height=max(2, round(converter.height * scale))
+        converter,
+        width=max(2, round(converter.width * scale)),
+        height=max(2, round(converter.height * scale)),
     )
 
 
