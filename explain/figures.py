@@ -398,8 +398,8 @@ def png(rgb: Rgb) -> bytes:
     return buffer.getvalue()
 
 
-def jpeg(rgb: Rgb) -> bytes:
-    """The picture as a small JPEG, for tables of many."""
+def jpeg(rgb: Rgb, quality: int = 82) -> bytes:
+    """The picture as a JPEG, by default a small one for tables of many."""
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, format="JPEG", quality=82)
+    Image.fromarray(rgb).save(buffer, format="JPEG", quality=quality)
     return buffer.getvalue()

@@ -20,9 +20,11 @@ from explain.restore import Restoration
 from explain.server import markup
 from explain.server.service import Choice, Service, Session
 from explain.server.widgets import Update, picture
+from explain.tabs import whole
 from explain.words import format_probability
 
 PREVIEW_PX = 640  # longer side of the frame while the clip plays: small pictures keep up
+LAYER_PX = 640  # of the map over the frame, which is smooth
 
 
 class FramePanel:
@@ -32,11 +34,12 @@ class FramePanel:
         self.service = service
         self.caption = gr.HTML(elem_id="lens-caption")
         with gr.Row():
-            self.frame = picture(
-                "The frame",
-                "lens-frame",
-                "The frame, each face in a box with its number and verdict",
-            )
+            with gr.Column(min_width=140):
+                gr.HTML('<p class="lens-title">The whole picture</p>')
+                self.frame = gr.HTML(elem_id="lens-frame")
+                self.strength = gr.HTML(
+                    whole.STRENGTH, elem_id="lens-strength", js_on_load=whole.STRENGTH_JS
+                )
             with gr.Column(min_width=160):
                 self.badge = gr.HTML(elem_id="lens-badge")
                 self.evidence = picture(
@@ -61,13 +64,15 @@ class FramePanel:
                     "Fine noise of the face, amplified eight times",
                 )
             self.restored = gr.HTML(elem_id="lens-restored")
-        self.tested = [self.badge, self.evidence, self.words]  # what `test` fills
-        found = [self.caption, self.frame, *self.tested]
+        # what `test` fills
+        self.tested = [self.badge, self.frame, self.evidence, self.words]
+        found = [self.caption, self.strength, *self.tested]
         self.outputs = [*found, self.slider, self.error, self.residual, self.restored]
 
     def cleared(self) -> Update:
         """Nothing shown: the last file's pictures must not stand beside the next one's verdict."""
-        return {c: "" if isinstance(c, gr.HTML) else None for c in self.outputs}
+        emptied = {c: "" if isinstance(c, gr.HTML) else None for c in self.outputs}
+        return {**emptied, self.strength: gr.HTML(visible=False)}
 
     def preview(self, session: Session, choice: Choice) -> Update:
         """Frame and evidence map only, for a playing clip."""
@@ -98,8 +103,10 @@ class FramePanel:
             self.words: markup.sentences(session.tested_words[choice]),
         }
         if found.passed and found.heat.method != EVIDENCE_MAP:
-            shown = heat_over_face(frame_of(session, crop).rgb, crop, found.heat)
-            update[self.evidence] = gr.Image(shown, label=found.heat.method, visible=True)
+            rgb, scale = frame_of(session, crop).rgb, figures.shared_scale([found.heat])
+            laid = heat_over_face(rgb, crop, found.heat, scale)
+            update[self.evidence] = gr.Image(laid, label=found.heat.method, visible=True)
+            update[self.frame] = self._whole(session, choice, figures.FRAME_PX, (found.heat, scale))
         return update
 
     def _seen(self, session: Session, choice: Choice, most_px: int) -> Update:
@@ -108,21 +115,43 @@ class FramePanel:
         face = session.analysis.faces[choice.face]
         answer = f"Face {face.track.track}: {face.verdict.headline}"
         shown: Any = gr.Image(visible=False)  # some models say nothing about where
+        mapped = None
         if self.service.explainer_of(session).has_evidence_map:
             map_logits = face.evidence[choice.frame].map
             heat = evidence_heat(map_logits, crop.rgb.shape[0])
-            laid = heat_over_face(rgb, crop, heat, evidence_scale(session, choice.face))
+            mapped = heat, evidence_scale(session, choice.face)
+            laid = heat_over_face(rgb, crop, *mapped)
             alt = f"{answer}. The face, places that speak for a forgery coloured"
             shown = gr.Image(laid, label="Evidence map", visible=True, alt_text=alt)
+        return {
+            self.caption: markup.sentences([frame_caption(session, choice)]),
+            self.frame: self._whole(session, choice, most_px, mapped),
+            self.strength: gr.HTML(visible=mapped is not None),
+            self.evidence: shown,
+        }
+
+    def _whole(
+        self,
+        session: Session,
+        choice: Choice,
+        most_px: int,
+        mapped: tuple[Heat, Scale] | None,
+    ) -> str:
+        """The frame with its boxes, and the map as a layer that the slider lays over it."""
+        crop = session.crop(choice)
+        rgb = frame_of(session, crop).rgb
         boxed = figures.annotate(
             figures.view_frame(rgb, most_px), labels_in(session, crop.frame_index)
         )
-        alt = f"{answer}. The frame, each face in a box with its number and verdict"
-        return {
-            self.caption: markup.sentences([frame_caption(session, choice)]),
-            self.frame: gr.Image(boxed, alt_text=alt),
-            self.evidence: shown,
-        }
+        said = session.analysis.faces[choice.face]
+        alt = (
+            f"Face {said.track.track}: {said.verdict.headline}. The frame, each face in a box "
+            "with its number and verdict"
+        )
+        layer = None
+        if mapped is not None:
+            layer = figures.heat_layer(figures.view_frame(rgb, LAYER_PX), crop, *mapped)
+        return whole.picture(boxed, layer, alt)
 
     def _restored(self, restored: Restoration | None) -> Update:
         if restored is None:
