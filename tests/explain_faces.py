@@ -5,6 +5,7 @@ decoded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -85,3 +86,19 @@ def analysis_of(
         metadata={"Software": "a <b>test</b>"},
     )
     return Analysis(media, (face,), verdict, net.info, {"total": 1.0})
+
+
+def crowd(name: str = "crowd.png", count: int = 64) -> Analysis:
+    """Many faces in rows of eight, most forged-looking first as in every analysis: here the last
+    of the last row.
+    """
+    one = analysis_of([astronaut()], name=name)
+    (face,) = one.faces
+    (crop,) = face.track.crops
+    people = []
+    for i in reversed(range(count)):
+        x, y = 60.0 * (i % 8), 60.0 * (i // 8)
+        moved = replace(crop, box_xyxy_px=(x, y + i % 3, x + 48, y + 52 + i % 3))
+        verdict = Verdict(Label.UNCERTAIN, f"Reason number {i}.", i / count)
+        people.append(replace(face, track=FaceTrack(i, (moved,)), verdict=verdict))
+    return replace(one, faces=tuple(people))

@@ -1,14 +1,15 @@
 """Serves the page for tests, in a process of its own: python page_server.py prints its address and
 ends with its stdin.
 
-The detector has random weights. Three kinds of file names make it act: NN.png is judged with p = NN
-/ 100 without being looked at, slow.png takes half a minute in small steps, fault.png hits a
-programming error.
+The detector has random weights. Some file names make it act: NN.png is judged with p = NN / 100
+without being looked at, crowd.png holds 64 faces, slow.png takes half a minute in small steps,
+fault.png hits a programming error.
 """
 
 import socket
 import sys
 import time
+from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from explain_faces import analysis_of, astronaut  # noqa: E402
+from explain_faces import analysis_of, astronaut, crowd  # noqa: E402
 
 from detector.pipeline import DEFAULT_FRAMES, Detector, Progress  # noqa: E402
 from detector.types import Analysis  # noqa: E402
@@ -38,6 +39,8 @@ class Staged(Detector):
                     progress(i / 300, "Taking its time")
         if name == "fault.png":
             raise ZeroDivisionError(name)
+        if name == "crowd.png":
+            return crowd(name)
         if Path(name).stem.isdecimal():
             time.sleep(0.05)
             return analysis_of([astronaut()], p_fake=int(Path(name).stem) / 100, name=name)
@@ -54,7 +57,8 @@ if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         service = Service(Path(folder), lru_cache(maxsize=1)(Staged.untrained))
         where = {"server_name": "127.0.0.1", "server_port": free_port()}
-        page = launch(service, **where, prevent_thread_lock=True, quiet=True)
+        with redirect_stdout(sys.stderr):  # Gradio tells of its door for assistants
+            page = launch(service, **where, prevent_thread_lock=True, quiet=True)
         print(page.local_url, flush=True)
         sys.stdin.read()
         page.close(verbose=False)

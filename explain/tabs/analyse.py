@@ -69,7 +69,7 @@ class Answer:
     status: gr.HTML
     welcome: gr.HTML  # until something is asked
     verdict: gr.HTML
-    face: gr.Radio
+    face: gr.HTML
     player: gr.HTML
     timeline: gr.HTML
     body: gr.Column
@@ -136,7 +136,7 @@ def _lay_out_answer() -> Answer:
     with gr.Row(elem_id="lens-top"):  # side by side where there is room
         verdict = gr.HTML(elem_id="lens-verdict")
         player = gr.HTML(visible=False, elem_id="lens-player")
-    face = gr.Radio([], label="Face", visible=False, elem_id="lens-face")
+    face = gr.HTML(visible=False, elem_id="lens-face")
     timeline = gr.HTML(visible=False, elem_id="lens-line")
     body = gr.Column(visible=False, elem_id="lens-body", render=False)
     tags = gr.State(None)
@@ -228,7 +228,7 @@ class AnalyseTab:
             self.answer.welcome: gr.HTML(visible=path is None),
             self.answer.verdict: "",
             self.answer.player: gr.HTML("", visible=False),
-            self.answer.face: gr.Radio(visible=False),
+            self.answer.face: gr.HTML("", visible=False),
             self.answer.timeline: gr.HTML("", visible=False),
             self.answer.body: gr.Column(visible=False),
             self.answer.tags: None,
@@ -292,11 +292,12 @@ class AnalyseTab:
         }
         if not analysis.faces:
             return update
-        names = [(cards.face_name(face), i) for i, face in enumerate(analysis.faces)]
+        several = len(analysis.faces) > 1
+        faces = cards.faces(analysis.faces) if several else ""
         is_clip = analysis.media.kind == "video"
         return {
             **update,
-            answer.face: gr.Radio(names, value=0, visible=len(names) > 1),
+            answer.face: gr.HTML(faces, visible=several),
             answer.player: gr.HTML(clip.player(session.path) if is_clip else "", visible=is_clip),
             answer.body: gr.Column(visible=True),
             answer.token: self.service.sessions.keep(session),
@@ -310,9 +311,10 @@ class AnalyseTab:
         """Choosing a face, or a frame on the timeline, fills the panel with it."""
         answer = self.answer
         safe = spoken(answer.status)
-        picked = answer.face.input(
+        which = gr.HTML(visible="hidden", js_on_load=cards.FACES_JS)
+        picked = which.select(
             safe(self._choose_face),
-            [answer.token, answer.face],
+            [answer.token, which],
             [answer.status, answer.timeline, answer.chosen, *self.on_demand.outputs],
             trigger_mode="always_last",
             **QUIET,
@@ -328,8 +330,10 @@ class AnalyseTab:
         )
         self._test_after(shown.success, choice)
 
-    def _choose_face(self, token: str, position: int) -> Update:
+    def _choose_face(self, token: str, asked: str) -> Update:
+        """asked: the position of a face, as FACES_JS sends it."""
         session = self.service.sessions.get(token)
+        position = int(np.clip(int(asked), 0, len(session.analysis.faces) - 1))
         return {**self._face(session, position), **self.on_demand.cleared()}
 
     def _choose_frame(self, token: str, chosen: Choice, asked_json: str) -> Update:

@@ -15,6 +15,9 @@ from typing import Any
 
 from detector.profile import Thresholds
 from detector.types import FaceAnalysis, Label, Media, ModelInfo, Verdict
+from explain import figures
+from explain.figures import Rgb
+from explain.pipeline import most_suspicious
 from explain.provenance import Statement
 from explain.server import markup
 from explain.words import format_probability
@@ -38,6 +41,16 @@ element.addEventListener('click', e => {
   trigger('select', {index: Number(button.dataset.index)});
 });
 """
+# Choosing a face calls the Python listener `select` of a hidden component whose value is the
+# choice; an event's data Gradio would repeat as it first came, where the event had to wait.
+FACES_JS = """
+document.addEventListener('change', e => {
+  if (!e.target.matches('#lens-face input')) return;
+  props.value = e.target.value;
+  trigger('select');
+});
+"""
+THUMBNAIL_PX = 72
 WHAT = (
     '<ul class="lens-what">'
     "<li><b>Whether</b>: forged-looking, authentic-looking, or cannot say, always with the "
@@ -196,6 +209,45 @@ def face_name(face: FaceAnalysis) -> str:
     return f"Face {face.track.track}: {face.verdict.headline}{chance}"
 
 
+def faces(people: Sequence[FaceAnalysis]) -> str:
+    """A choice of people as they stand in the picture, the first of `people` chosen: each with a
+    picture, label and reason. FACES_JS tells the page which was chosen, by position in `people`.
+    """
+    entries = "".join(
+        f'<label><input type="radio" name="lens-face" value="{i}"{" checked" if i == 0 else ""}>'
+        f'<img alt="" src="{_data(figures.jpeg(_thumbnail(people[i])), "jpeg")}">'
+        f"<span><b>{escape(face_name(people[i]))}</b> {escape(people[i].verdict.reason)}</span>"
+        "</label>"
+        for i in reading_order(people)
+    )
+    many = f"{len(people)} faces, as they stand in the picture. Choose one to see its pictures."
+    return (
+        f'<p class="lens-small">{many}</p><div class="lens-faces" role="radiogroup" '
+        f'aria-label="Face">{entries}</div>'
+    )
+
+
+def reading_order(people: Sequence[FaceAnalysis]) -> list[int]:
+    """Positions of people in rows from top to bottom, each row from left to right, by where they
+    are first seen. Two stand in one row when neither's middle lies below or above the other's box.
+    """
+    boxes = [face.track.crops[0].box_xyxy_px for face in people]
+    rows: list[list[int]] = []
+    for i in sorted(range(len(boxes)), key=lambda i: boxes[i][1] + boxes[i][3]):
+        middle = (boxes[i][1] + boxes[i][3]) / 2
+        first = boxes[rows[-1][0]] if rows else None
+        if first is not None and first[1] <= middle <= first[3]:
+            rows[-1].append(i)
+        else:
+            rows.append([i])
+    return [i for row in rows for i in sorted(row, key=lambda i: boxes[i][0])]
+
+
+def _thumbnail(face: FaceAnalysis) -> Rgb:
+    shown = face.track.crops[most_suspicious(face)].shown
+    return figures.view_frame(shown, THUMBNAIL_PX).rgb
+
+
 @dataclass(frozen=True, eq=False)
 class ExampleButton:
     """A button that starts an example."""
@@ -217,8 +269,8 @@ def examples(buttons: Sequence[ExampleButton]) -> str:
     return f'<div class="lens-examples">{shown}</div>'
 
 
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"
+def _data(content: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{b64encode(content).decode()}"
 
 
 def about_file(said: Sequence[Statement]) -> str:
