@@ -67,7 +67,8 @@ def analyze(
             line = json.dumps(analysis_json(analysis)) if as_json else one_line(in_words(analysis))
         except DetectorError as err:
             status = 1
-            name, kind = text_of(path.name), type(err).__name__
+            name = text_of(path.name)
+            kind = type(err).__name__
             error = {"file": name, "error": {"type": kind, "message": str(err)}}
             line = json.dumps(error) if as_json else one_line(f"{name}: {err}")
         print(line, flush=True)

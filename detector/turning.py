@@ -86,7 +86,8 @@ def _turn_back(quarters: int, height: int, width: int) -> NDArray[np.float64]:
 
 
 def _crop_turned_back(crop: FaceCrop, back: NDArray[np.float64]) -> FaceCrop:
-    linear, shift = back[:, :2], back[:, 2]
+    linear = back[:, :2]
+    shift = back[:, 2]
     to_frame = np.column_stack(
         [linear @ crop.to_frame[:, :2], linear @ crop.to_frame[:, 2] + shift]
     )

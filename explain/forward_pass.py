@@ -53,14 +53,17 @@ def forward_pass(detector: Detector, crop: FaceCrop, *, kind: Kind) -> ForwardPa
     network = private_copy(detector.network)
     embedder = network.embedder
     two = isinstance(embedder, TwoStream)
-    views, stages, blocks = _Kept(network.frame_head), _Kept(), _Kept()
+    views = _Kept(network.frame_head)
+    stages = _Kept()
+    blocks = _Kept()
     if isinstance(embedder, TwoStream):
         stages = _Kept(embedder.rgb.net)
         blocks = _Kept(*(embedder.noise.blocks if embedder.noise is not None else ()))
     side = crop.rgb.shape[0]
     out = network.frames(detector.tensor(crop.rgb[None]), profile)
     logit = float(out.logit[0])
-    clip, fused = None, logit
+    clip = None
+    fused = logit
     if profile.fusion is not None:
         clip = _clip_answers(detector, crop)
         logits = (

@@ -76,7 +76,8 @@ def build_report(
     path: the file itself, for what its bytes tell. `progress(share, stage)` is called along the
     way; raising in it cancels. Raises ValueError as explain_face does.
     """
-    options, report = options or ExplainOptions(), progress or (lambda share, stage: None)
+    options = options or ExplainOptions()
+    report = progress or (lambda share, stage: None)
     count = min(MAX_FACES, len(analysis.faces))
     timelines = timelines_of(explainer, analysis)
 

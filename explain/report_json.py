@@ -70,7 +70,8 @@ def content_of(
 
 def _traces(traces: Traces) -> dict[str, Any]:
     """What the file's bytes tell; None: not looked for, or not measured."""
-    grid, gaps = traces.grid, traces.gaps
+    grid = traces.grid
+    gaps = traces.gaps
     return {
         "c2pa_present": traces.c2pa,
         "c2pa_claim_generator": traces.claim_generator or None,
@@ -116,7 +117,8 @@ def _face(
 
 
 def _explanation(e: Explanation) -> dict[str, Any]:
-    findings, scores = e.findings, e.findings.frame
+    findings = e.findings
+    scores = e.findings.frame
     return {
         "frame": {
             "index": e.frame.index,

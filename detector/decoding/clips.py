@@ -105,7 +105,8 @@ def decode_clip(path: Path, n_frames: int, track: int | None = None) -> Decoded:
 
 def _of_recording(listing: Listing, wanted: list[int], slack_s: float) -> list[Frame]:
     """The wanted frames of a recording, which may move by slack_s where exactness costs much."""
-    recording, timeline = listing.recording, listing.timeline
+    recording = listing.recording
+    timeline = listing.timeline
     if not wanted:
         return []
     wanted = _near_keyframes(timeline, wanted, slack_s)
@@ -266,7 +267,8 @@ def _by_reading(
     """
     numbered = renumbered(container.demux(stream), timeline)
     starts = timeline.packet[timeline.keyframe] if timeline.exact else np.zeros_like(timeline.ticks)
-    left, read = list(wanted), -1
+    left = list(wanted)
+    read = -1
 
     def packets() -> Iterator[Packet]:
         nonlocal read
@@ -296,7 +298,8 @@ def _from(numbered: Iterator[tuple[int, Packet]], start: int) -> Iterator[tuple[
 def pictures(listing: Listing) -> Iterator[tuple[float, VideoFrame, VideoStream]]:
     """Yield (seconds from the first frame, picture, stream) of every frame that decodes."""
     timeline = listing.timeline
-    times, everything = timeline.times_s, range(len(timeline.ticks))
+    times = timeline.times_s
+    everything = range(len(timeline.ticks))
     with opened_at(listing.recording, timeline) as (container, stream):
         packets = (packet for _, packet in renumbered(container.demux(stream), timeline))
         for index, picture in _pictures(packets, stream, timeline, everything):

@@ -196,9 +196,11 @@ def _of_bmff(file: BinaryIO) -> Iterator[bytes]:
         head = file.read(8)
         if len(head) < 8:
             return
-        size, used = int.from_bytes(head[:4], "big"), 8
+        size = int.from_bytes(head[:4], "big")
+        used = 8
         if size == 1:
-            size, used = int.from_bytes(file.read(8), "big"), 16
+            size = int.from_bytes(file.read(8), "big")
+            used = 16
         if head[4:] == b"uuid" and file.read(16) == _BMFF_UUID:
             wanted = size - used - 16 if size else MAX_STORE_BYTES
             yield file.read(max(0, min(wanted, MAX_STORE_BYTES)))

@@ -83,7 +83,9 @@ def _playable(path: Path, listing: Listing) -> bool:
 
 def _encoded(path: Path, listings: Sequence[Listing]) -> bytes:
     """The clip as MP4; empty where nothing decodes."""
-    memory, out, converter = BytesIO(), None, None
+    memory = BytesIO()
+    out = None
+    converter = None
     with av.open(memory, "w", format="mp4") as target:
         for t, picture, stream in _timed(listings):
             if converter is None or out is None:
@@ -100,7 +102,8 @@ def _encoded(path: Path, listings: Sequence[Listing]) -> bytes:
             frame = VideoFrame.from_ndarray(
                 converter.rgb(picture)[: out.height, : out.width].copy(), format="rgb24"
             )
-            frame.pts, frame.time_base = round(t * TICKS_PER_S), Fraction(1, TICKS_PER_S)
+            frame.pts = round(t * TICKS_PER_S)
+            frame.time_base = Fraction(1, TICKS_PER_S)
             target.mux(out.encode(frame))
         if out is not None:
             target.mux(out.encode(None))
@@ -122,7 +125,8 @@ def _timed(listings: Sequence[Listing]) -> Iterator[tuple[float, VideoFrame, Vid
 
     Ends after PREVIEW_S, after BUDGET_S of processor time, and where the file breaks off.
     """
-    end, last = time.process_time() + BUDGET_S, -1.0
+    end = time.process_time() + BUDGET_S
+    last = -1.0
     for t, picture, stream in _one_after_another(listings):
         if t > PREVIEW_S or time.process_time() > end:
             return

@@ -22,7 +22,10 @@ MAX_JPEGS = 200
 MIN_SIDE_PX = 320
 # of the raw data's longer side: below that detail is lost that a face is judged by
 MIN_SHARE = 0.25
-_SUBFILE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
+_SUBFILE = 254
+_PHOTOMETRIC = 262
+_SUB_IFDS = 330
+_DNG_VERSION = 50706
 _SENSOR = (32803, 34892)  # photometric: colour filter array, linear raw
 _REDUCED = 1  # of the subfile type: a smaller copy of another picture of the file
 

@@ -200,7 +200,8 @@ def _restarts(packets: Sequence[Listed], decoded: Sequence[int | None], tick_s: 
     decoded: their decoding times; where there are none, the keyframes' presentation times tell.
     """
     known = any(when is not None for when in decoded)
-    found, last = [], None
+    found = []
+    last = None
     for number, ((shown, _, key), when) in enumerate(zip(packets, decoded, strict=True)):
         if not known and key:
             when = shown
@@ -220,7 +221,10 @@ def _joined(
     """The ticks with each part behind the one before and leaps of more than so many ticks left
     out; and the number of joints.
     """
-    joined, step, end, joints = [], 1, int(ticks.min()), len(restarts)
+    joined = []
+    step = 1
+    end = int(ticks.min())
+    joints = len(restarts)
     for here in np.split(ticks, restarts):
         order = np.argsort(here, kind="stable")
         gaps = np.diff(here[order])
@@ -240,7 +244,8 @@ def _step(ticks: NDArray[np.int64]) -> float:
 
 def renumbered(packets: Iterator[Packet], timeline: FrameTimeline) -> Iterator[tuple[int, Packet]]:
     """Yield (number of the packet, packet with its time on the timeline), in the order stored."""
-    ticks, number = timeline.ticks_as_stored, 0
+    ticks = timeline.ticks_as_stored
+    number = 0
     for packet in packets:
         here = min(number, len(ticks) - 1)
         if is_frame(packet):

@@ -158,7 +158,8 @@ def _subsampling(image: JpegImagePlugin.JpegImageFile) -> str:
 
 def _coefficients(luma: Luma, top: int = 0, left: int = 0) -> NDArray[np.float32]:
     """(rows, columns, 8, 8) DCT of the 8 x 8 blocks whose grid begins at (top, left)."""
-    rows, columns = (luma.shape[0] - top) // 8, (luma.shape[1] - left) // 8
+    rows = (luma.shape[0] - top) // 8
+    columns = (luma.shape[1] - left) // 8
     cut = luma[top : top + 8 * rows, left : left + 8 * columns] - 128
     blocks = cut.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3)
     return _DCT @ blocks @ _DCT.T

@@ -21,7 +21,9 @@ END = b"\xff\xd9"
 # data of no picture: changes every block that is decoded from it. Without 0xff, so no marker
 NOISE = bytes(Random(0).choices(range(255), k=4096))
 LAST_BYTES = 32
-_END, _START_OF_SCAN, _PROGRESSIVE = 0xD9, 0xDA, 0xC2
+_END = 0xD9
+_START_OF_SCAN = 0xDA
+_PROGRESSIVE = 0xC2
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # none of these is within a scan's data
 
@@ -63,7 +65,8 @@ def _scans_are_complete(content: bytes) -> bool:
     of every component came down to its last bit.
     """
     components: list[int] = []
-    progressive, kind = False, 0
+    progressive = False
+    kind = 0
     lowest: dict[tuple[int, int], int] = {}  # (component, coefficient) -> bits still missing
     for kind, body in _segments(content):
         if kind in _FRAMES:
@@ -71,7 +74,9 @@ def _scans_are_complete(content: bytes) -> bool:
             progressive = kind == _PROGRESSIVE
         elif kind == _START_OF_SCAN:
             count = body[0]
-            first, last, bits = body[1 + 2 * count], body[2 + 2 * count], body[3 + 2 * count] & 15
+            first = body[1 + 2 * count]
+            last = body[2 + 2 * count]
+            bits = body[3 + 2 * count] & 15
             for component in body[1 : 1 + 2 * count : 2]:
                 lowest |= {(component, k): bits for k in range(first, last + 1)}
     if kind != _START_OF_SCAN or not progressive:
@@ -84,7 +89,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     at = 2
     while (found := _MARKER.search(content, at)) is not None:
         at = found.end()
-        kind, length = content[at - 1], int.from_bytes(content[at : at + 2], "big")
+        kind = content[at - 1]
+        length = int.from_bytes(content[at : at + 2], "big")
         yield kind, content[at + 2 : at + length]
         if kind == _END:
             return

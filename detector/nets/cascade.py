@@ -62,7 +62,8 @@ class Cascade:
     def _proposed(self, sums: NDArray[np.int32], min_px: float) -> Tensor:
         """Squares (K, 5) in which the first network sees a face, and their scores."""
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
-        scale, found = WINDOW_PX / min_px, []
+        scale = WINDOW_PX / min_px
+        found = []
         while min(height, width) * scale >= WINDOW_PX:
             shifts, probabilities = self._slid(
                 sums, int(height * scale + 1), int(width * scale + 1)
@@ -99,7 +100,8 @@ class Cascade:
         shifts, probabilities = self._answers(self.networks.rnet, SIFT_PX, sums, rows, owners)
         good = probabilities[:, 1] > THRESHOLDS[1]
         rows = torch.cat([rows[good, :4], probabilities[good, 1:]], dim=1)
-        owners, shifts = owners[good], shifts[good]
+        owners = owners[good]
+        shifts = shifts[good]
         kept = _distinct(rows, owners, SAME)
         return mtcnn.rerec(mtcnn.bbreg(rows[kept], shifts[kept])), owners[kept]
 
@@ -109,7 +111,9 @@ class Cascade:
         shifts, shares, probabilities = self._answers(onet, REFINE_PX, sums, rows, owners)
         good = probabilities[:, 1] > THRESHOLDS[2]
         rows = torch.cat([rows[good, :4], probabilities[good, 1:]], dim=1)
-        owners, shifts, shares = owners[good], shifts[good], shares[good].unflatten(1, (2, 5))
+        owners = owners[good]
+        shifts = shifts[good]
+        shares = shares[good].unflatten(1, (2, 5))
         sides = rows[:, 2:4] - rows[:, :2] + 1
         points = (shares * sides[..., None] + rows[:, :2, None] - 1).transpose(1, 2)
         rows = mtcnn.bbreg(rows, shifts)
@@ -158,7 +162,8 @@ def _cut(sums: Sums, rows: Tensor, owners: NDArray[np.int64], side_px: int) -> M
     shares = _shares(bottom - top, right - left)
     # the corners of every part in the pictures' sums, laid out in one row
     height, width = sums.shape[1:3]
-    flat, first = sums.reshape(-1, 3), (owners * height + above)[:, None]
+    flat = sums.reshape(-1, 3)
+    first = (owners * height + above)[:, None]
     top, bottom = ((first + part) * width for part in (top, bottom))
     left, right = (before[:, None] + part for part in (left, right))
     corners = [

@@ -101,7 +101,8 @@ class Journal:
         import pyarrow as pa
         from pyarrow import parquet
 
-        columns, partial = schema(), self.files[-1]
+        columns = schema()
+        partial = self.files[-1]
         cursor = self.db.execute("SELECT * FROM rows ORDER BY path")
         with parquet.ParquetWriter(partial, columns) as writer:
             while rows := cursor.fetchmany(ROWS):

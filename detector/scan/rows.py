@@ -61,7 +61,8 @@ def scanned(
     detector: Detector, path: str, job: Job, progress: Progress | None = None
 ) -> tuple[Row, Analysis | None]:
     """The same with the analysis, if there is one. progress: see Detector.analyze."""
-    start, analysis = time.perf_counter(), None
+    start = time.perf_counter()
+    analysis = None
     row = blank_row(path, job, detector.info.name, detector.info.sha256)
     try:
         analysis = detector.analyze(path, job.frames, progress, job.track)

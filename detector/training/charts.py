@@ -167,7 +167,7 @@ def draw_strips(
 
 def draw_clip(crops: NDArray[np.uint8], p_fake: float, frame_ms: int = 200) -> bytes:
     """The crops of a clip as an animated GIF with the predicted class written over it."""
-    text = f"looks {NAMES[p_fake >= FORGED_FROM]}, p {p_fake:.2f}"
+    text = f"looks {NAMES[int(p_fake >= FORGED_FROM)]}, p {p_fake:.2f}"
     pages = []
     for crop in crops:
         page = np.ascontiguousarray(

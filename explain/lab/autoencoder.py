@@ -22,7 +22,9 @@ from explain.lab.digits import SIDE_PX, split
 CODE_SIZES = (2, 4, 8, 16, 32, 64)
 LOSSES = ("MSE", "L1")
 TASKS = ("rebuild", "denoise")
-STEPS, BATCH, LEARNING_RATE = 1000, 128, 2e-3
+STEPS = 1000
+BATCH = 128
+LEARNING_RATE = 2e-3
 NOISE = 0.35  # standard deviation, of a full range of 1
 HOLE = slice(10, 18)  # rows and columns of the hole, px
 FILL_ROUNDS = 12
@@ -109,7 +111,10 @@ class Training:
             raise ValueError(
                 f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}"
             )
-        self.code, self.loss, self.task, self.total = code, loss, task, total
+        self.code = code
+        self.loss = loss
+        self.task = task
+        self.total = total
         self.steps = 0
         self.losses: list[float] = []  # every LOSS_EVERY steps
         self._random = torch.Generator().manual_seed(seed)

@@ -16,7 +16,8 @@ from explain.server.faults import UNEXPECTED, log_fault
 from explain.server.service import Service
 
 # for which a Space asks for a card: several times what a clip takes on one
-ANALYZE_S, EXPLAIN_S = 30, 60
+ANALYZE_S = 30
+EXPLAIN_S = 60
 EXAMPLE = "photo.jpg"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -83,7 +84,8 @@ def endpoint(
     list.
     """
     # Going through a file component, so that only files uploaded by the caller can be named.
-    file, result = gr.File(label="file", visible=False), gr.JSON(label=name, visible=False)
+    file = gr.File(label="file", visible=False)
+    result = gr.JSON(label=name, visible=False)
     # shown on Gradio's page about the API instead of a PDF of theirs; a subclass of gr.File would
     # have Gradio write a stub beside this module
     shown = {"payload": {"path": EXAMPLE, "meta": {"_type": "gradio.FileData"}}, "value": EXAMPLE}

@@ -61,8 +61,11 @@ class Guard:
         waiting: Callable[[], int],
     ) -> None:
         """most_mb: of an upload. waiting: how many requests are in line."""
-        self.app, self.service, self.most_mb = app, service, most_mb
-        self.most_waiting, self.waiting = most_waiting, waiting
+        self.app = app
+        self.service = service
+        self.most_mb = most_mb
+        self.most_waiting = most_waiting
+        self.waiting = waiting
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -185,7 +188,8 @@ class Nameless:
     """
 
     def __init__(self, stream: TextIO, folder: str) -> None:
-        self._stream, self._path = stream, re.compile(re.escape(folder) + r"[^\n]*")
+        self._stream = stream
+        self._path = re.compile(re.escape(folder) + r"[^\n]*")
 
     def write(self, text: str) -> int:
         return self._stream.write(self._path.sub("<a file>", text))

@@ -249,7 +249,8 @@ class Service:
         """folder: where the examples are written; its maker removes it. models: see
         offered_models.
         """
-        self.folder, self.models = folder, dict(models or {})
+        self.folder = folder
+        self.models = dict(models or {})
         self._default = lru_cache(1)(lambda: _explainers(detector()))
         self._other = lru_cache(OTHERS_KEPT)(lambda source: _explainers(Detector(source)))
         self._loading = threading.Lock()

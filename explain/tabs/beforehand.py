@@ -54,8 +54,10 @@ def shown_first(session: Session, position: int) -> Choice:
 
 def finished(service: Service, session: Session) -> str:
     """A finished answer about a built-in clip, as HTML."""
-    analysis, choice = session.analysis, shown_first(session, 0)
-    face, crop = analysis.faces[0], session.crop(choice)
+    analysis = session.analysis
+    choice = shown_first(session, 0)
+    face = analysis.faces[0]
+    crop = session.crop(choice)
     shown = frame_of(session, crop).rgb
     if service.explainer_of(session).has_evidence_map:
         heat = evidence_heat(face.evidence[choice.frame].map, crop.rgb.shape[0])

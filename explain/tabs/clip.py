@@ -113,7 +113,8 @@ def _scores(line: Timeline, end: float, chosen: int) -> str:
 
 
 def _interval(interval: Interval, end: float) -> str:
-    start, length = interval.start_s / end, (interval.end_s - interval.start_s) / end
+    start = interval.start_s / end
+    length = (interval.end_s - interval.start_s) / end
     return f'<div class="lens-interval" style="left:{start:.2%};width:{length:.2%}"></div>'
 
 
@@ -121,7 +122,8 @@ def _seconds(line: Timeline, end: float) -> str:
     """The suspicious seconds above their stretches. One that would run into the label before it is
     left out: the sentence below names all.
     """
-    labels, last = [], -LABEL_SHARE
+    labels = []
+    last = -LABEL_SHARE
     for i in line.intervals:
         middle = (i.start_s + i.end_s) / 2 / end
         middle = min(max(middle, LABEL_SHARE / 2), 1 - LABEL_SHARE / 2)

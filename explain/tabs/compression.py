@@ -83,7 +83,8 @@ def build(service: Service) -> None:
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
 
     def work(step: Any, example: str, uploaded: str | None, name: str) -> Update:
-        detector, sweep = service.detector(), sweeps()[name]
+        detector = service.detector()
+        sweep = sweeps()[name]
         media = open_media(path_of(service, example, uploaded), compression.CLIP_FRAMES)
         found = FinishedSweep(
             sweep,

@@ -27,7 +27,8 @@ class Axes:
     step: float  # from mark to mark of the y axis
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+        wide = WIDTH - LEFT - RIGHT
+        high = HEIGHT - TOP - BOTTOM
         return LEFT + wide * x / self.most_x, TOP + high * (1 - y / self.most_y)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-BOX_W, BOX_H = 108, 74
+BOX_W = 108
+BOX_H = 74
 Place = tuple[int, int]  # left and top of a box
 # box -> where it stands when the drawing lies, and when it stands
 LYING: Mapping[str, Place] = {
@@ -137,7 +138,8 @@ def _path(start: Place, end: Place, lying: bool) -> str:
     """A curve between two boxes: sideways, down, or round the box between them."""
     (x0, y0), (x1, y1) = start, end
     right, down = x1 - x0 - BOX_W, y1 - y0 - BOX_H  # the room between them
-    side0, side1 = y0 + BOX_H // 2, y1 + BOX_H // 2
+    side0 = y0 + BOX_H // 2
+    side1 = y1 + BOX_H // 2
     if down < 0 and right < 0:  # to the left, in one row
         return f"M{x0} {side0}H{x1 + BOX_W}"
     if right >= 0 and (lying or down < 0):

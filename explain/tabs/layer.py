@@ -39,7 +39,8 @@ def layer_of(service: Service, session: Session, position: int) -> str:
     box, and the map as a picture with its place. Lengths are shares of the frame's width and
     height, so that a small copy of the clip serves as well.
     """
-    face, media = session.analysis.faces[position], session.analysis.media
+    face = session.analysis.faces[position]
+    media = session.analysis.media
     shows_map = service.explainer_of(session).has_evidence_map
     scale = evidence_scale(session, position) if shows_map else None
     frames = []
@@ -68,8 +69,10 @@ def place_of(crop: FaceCrop, frame_px: tuple[int, int]) -> list[float]:
     side, (width, height) = crop.rgb.shape[0], frame_px
     (a, c, e), (b, d, f) = crop.to_frame.astype(np.float64)
     # pixel centres at integers: the crop reaches from -0.5 to side - 0.5
-    e, f = e - (a + c) / 2 + 0.5, f - (b + d) / 2 + 0.5
-    along_x, along_y = (side * a, side * c, e), (side * b, side * d, f)
+    e = e - (a + c) / 2 + 0.5
+    f = f - (b + d) / 2 + 0.5
+    along_x = (side * a, side * c, e)
+    along_y = (side * b, side * d, f)
     pairs = zip(along_x, along_y, strict=True)
     return [round(float(n), 6) for x, y in pairs for n in (x / width, y / height)]
 

@@ -154,7 +154,8 @@ class TrainingViews:
 
     def fill(self, training: Training) -> Update:
         """What it has learnt so far."""
-        learnt, numbers = training.learnt(), training.code
+        learnt = training.learnt()
+        numbers = training.code
         some = split()[1].pictures[:SHOWN]
         grainy = autoencoder.noisy(some, np.random.default_rng(0))
         holed = autoencoder.holed(some)
@@ -235,7 +236,8 @@ def _training_views() -> TrainingViews:
 
 def errors(learnt: TrainedAutoencoder, numbers: int) -> list[str]:
     """How well unseen digits are rebuilt, against the best linear code of the same size."""
-    mse, linear = learnt.error(split()[1].pictures).mean(), autoencoder.pca_error(numbers)
+    mse = learnt.error(split()[1].pictures).mean()
+    linear = autoencoder.pca_error(numbers)
     return [
         f"Mean squared error on digits it was not trained on: {mse:.4f}. The best linear code "
         f"(PCA) of {numbers} numbers has {linear:.4f}.",

@@ -98,7 +98,8 @@ def _half(one: Looked) -> str:
     told = "".join(
         f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value
     )
-    shown, name = "", escape(row["file"])
+    shown = ""
+    name = escape(row["file"])
     if one.picture:
         shown = f'<img alt="{name}" src="{_data("image/jpeg", one.picture)}">'
     label = row["label"] or Label.NO_FACE

@@ -21,7 +21,10 @@ from explain.server.service import Service
 from explain.server.widgets import Update, path_of, picture, runner, source
 from explain.tabs import dots
 
-CARD, ACCURACY, AUTHENTIC, ZOO = "MODEL_CARD.md", "accuracy.csv", "authentic.csv", "zoo.csv"
+CARD = "MODEL_CARD.md"
+ACCURACY = "accuracy.csv"
+AUTHENTIC = "authentic.csv"
+ZOO = "zoo.csv"
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,8 @@ def _map(service: Service) -> None:
                 visible=False,
                 chart=True,
             )
-            about, table = gr.HTML(elem_id="lens-map-about"), gr.HTML(elem_id="lens-map-table")
+            about = gr.HTML(elem_id="lens-map-about")
+            table = gr.HTML(elem_id="lens-map-table")
 
     def place(step: Any, example: str, uploaded: str | None) -> Update:
         detector = service.detector()

@@ -27,7 +27,8 @@ from explain.tabs.panel import frame_caption, frame_of, heat_over_face
 
 FIRST_METHOD = f"Grad-CAM, {RGB_STREAM}"
 # rank correlation of two halves of LIME's samples from which on they are called that
-STEADY, FAIRLY_STEADY = 0.7, 0.4
+STEADY = 0.7
+FAIRLY_STEADY = 0.4
 LIME_SHARE = 0.75  # of the progress: 192 pictures before the 60 of its map's test
 TRUST_TEXT = (
     "A map is only worth something if taking away what it marks moves the score **more** than "
@@ -53,8 +54,10 @@ class OnDemand:
         self, service: Service, token: gr.State, chosen: gr.State, status: gr.HTML, words: gr.HTML
     ) -> None:
         self.service = service
-        self.token, self.chosen = token, chosen
-        self.status, self.words = status, words
+        self.token = token
+        self.chosen = chosen
+        self.status = status
+        self.words = words
         self.outputs: list[Any] = []
         with gr.Accordion("Grad-CAM and other heat maps", open=False, elem_id="lens-cam"):
             self._heat_maps()
@@ -150,7 +153,8 @@ class OnDemand:
         about = gr.HTML(elem_id="lens-lime-about")
 
         def draw(step: Progress, session: Session, choice: Choice) -> Update:
-            crop, explainer = session.crop(choice), self.service.explainer_of(session, choice)
+            crop = session.crop(choice)
+            explainer = self.service.explainer_of(session, choice)
             regions = explainer.explain_regions(crop.rgb, progress=within(step, 0.0, LIME_SHARE))
             card = explainer.report_card(
                 crop.rgb, {LIME: regions.heat()}, progress=within(step, LIME_SHARE, 1.0)

@@ -20,7 +20,8 @@ from explain.server.faults import spoken
 from explain.server.widgets import IDLE_SECONDS, QUIET, Update
 
 MOMENT_S = 0.3  # of training between two pictures; a pause waits for no more, and one step
-PAUSED, PLAYING = "Paused. Play goes on where it stood.", "Playing…"
+PAUSED = "Paused. Play goes on where it stood."
+PLAYING = "Playing…"
 IN_LINE: dict[str, Any] = {"concurrency_id": "lab", **QUIET}
 
 
@@ -89,7 +90,8 @@ class Player:
             return answer
 
         moved = list(self._played(False, ""))
-        given, changed = [self.kept, *inputs], [self.kept, *moved, *outputs]
+        given = [self.kept, *inputs]
+        changed = [self.kept, *moved, *outputs]
         for button, playing, words in ((self.play, True, PLAYING), (self.pause, False, PAUSED)):
             button.click(None, None, moved, js=_in_the_page(self._played(playing, words)), **QUIET)
         self.timer.tick(safe(moment), given, changed, **IN_LINE)
