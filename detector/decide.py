@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -186,12 +186,11 @@ def judge_file(
         where = "" if frames is None else f" in the {frames} frames looked at"
         reason = f"No face was found{where}, and this detector judges faces only."
         return Verdict(Label.NO_FACE, reason)
-    small = sum(_size(face.track) < MIN_JUDGED_FACE_PX for face in faces)
-    cut = sum(
-        _missing(face.track.crops) > MAX_MISSING and _size(face.track) >= MIN_JUDGED_FACE_PX
-        for face in faces
-    )
-    verdict = _with_unjudged(_of_faces(faces), len(faces), small, cut, left_out)
+    small = [face for face in faces if _size(face.track) < MIN_JUDGED_FACE_PX]
+    cut = [face for face in faces if face not in small and _is_cut(face)]
+    verdict = _with_unjudged(_of_faces(faces), len(faces), len(small), len(cut), left_out)
+    judged = [face for face in faces if face not in small and face not in cut]
+    verdict = _with_no_say(verdict, judged, faces)
     if verdict.label is Label.AUTHENTIC and frames is not None:
         return replace(verdict, reason=f"{verdict.reason} {frames} frames were looked at.")
     return verdict
@@ -211,12 +210,39 @@ def _with_unjudged(
     }
     if judged == 0 or not any(unjudged.values()):
         return verdict
-    why = [f"{n} {'is' if n == 1 else 'are'} {what}" for what, n in unjudged.items() if n]
-    count = f"{judged} of {looked_at + left_out} faces were judged: {' and '.join(why)}."
+    count = f"{judged} of {looked_at + left_out} faces were judged: {_counted(unjudged)}."
     if verdict.label is not Label.AUTHENTIC:
         return replace(verdict, reason=f"{verdict.reason} Only {count}")
     reason = f"No trace was found, but only {count}"
     return replace(verdict, label=Label.UNCERTAIN, reason=reason)
+
+
+def _with_no_say(
+    verdict: Verdict, judged: Sequence[FaceAnalysis], faces: Sequence[FaceAnalysis]
+) -> Verdict:
+    """The verdict on a file, and how many of its judged faces had no say in it, and why."""
+    main, enough = main_faces(faces), _long_enough([face.track for face in faces])
+    others = [face for face in judged if face not in main]
+    if not others:
+        return verdict
+    brief = sum(face.track not in enough for face in others)
+    why = {f"smaller than {MAIN_FACE:.0%} of the largest": len(others) - brief}
+    why |= {"seen too briefly": brief}
+    forged = sum(face.verdict.label is Label.FORGED for face in others)
+    told = f"Of {len(faces)} faces, {len(others)} had no say: {_counted(why)}."
+    if forged:
+        told += f" By {'itself, one' if forged == 1 else f'themselves, {forged}'} of these would"
+        told += " be called forged."
+    return replace(verdict, reason=f"{verdict.reason} {told}")
+
+
+def _counted(parts: Mapping[str, int]) -> str:
+    """How many are what, of what there is any."""
+    return " and ".join(f"{n} {'is' if n == 1 else 'are'} {what}" for what, n in parts.items() if n)
+
+
+def _is_cut(face: FaceAnalysis) -> bool:
+    return _missing(face.track.crops) > MAX_MISSING
 
 
 def _of_faces(faces: Sequence[FaceAnalysis]) -> Verdict:

@@ -84,6 +84,25 @@ def test_a_forged_face_stays_one_and_the_others_are_said() -> None:
     )
 
 
+def test_judged_faces_that_have_no_say_are_counted() -> None:
+    """Faces in the background, and one that passes through a clip."""
+    large = analysis(0.1, Label.AUTHENTIC, side=300, frames=9)
+    behind = [
+        analysis(p, Label(label), 60, 9) for p, label in ((0.2, "authentic"), (0.9, "forged"))
+    ]
+    passing = analysis(0.5, Label.UNCERTAIN, 300, frames=2)
+    verdict = judge_file([large, *behind, passing])
+    assert (verdict.label, verdict.p_fake) == (Label.AUTHENTIC, 0.1)
+    assert verdict.reason == (
+        "because Of 4 faces, 3 had no say: 2 are smaller than 40% of the largest and 1 is seen too "
+        "briefly. By itself, one of these would be called forged."
+    )
+    assert judge_file([large, passing]).reason == (
+        "because Of 2 faces, 1 had no say: 1 is seen too briefly."
+    )
+    assert judge_file([large, large]).reason == "because"
+
+
 def test_a_face_between_the_frames_searched_whole_is_found(untrained: Detector) -> None:
     """Half a second of ten: of 24 samples, 4 and 5, where every third is searched first."""
     nobody = np.full((512, 512, 3), 90, np.uint8)

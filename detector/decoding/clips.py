@@ -230,7 +230,8 @@ def _decode(
     with opened_at(recording, timeline) as (container, stream):
         find = _by_seeking if seek else _by_reading
         for index, picture in find(container, stream, timeline, wanted):
-            converter = converter or FrameConverter.for_stream(recording.path.name, picture, stream)
+            if converter is None or not converter.suits(picture):
+                converter = FrameConverter.for_stream(recording.path.name, picture, stream)
             yield Frame(index, float(timeline.times_s[index]), converter.rgb(picture))
 
 

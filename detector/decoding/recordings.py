@@ -23,8 +23,8 @@ _KLV = bytes.fromhex("060e2b34")
 _MXF = bytes.fromhex("060e2b34020501010d01020101")
 _HEADER_PARTITION = 2
 
-# Where a part begins -> whether a recording begins there, and its size; None at the end
-Step = Callable[[BinaryIO, int], tuple[bool, int] | None]
+# At a part -> whether a recording begins with it, and the part's size; None at the end
+Step = Callable[[BinaryIO], tuple[bool, int] | None]
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,26 @@ def _step_of(head: bytes) -> Step | None:
     """How to walk through a kind of container; None for one that is read through."""
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         return _box
-    known = {b"FLV": _flv, _ASF: _asf, b"DKIF": _ivf, _MXF: _mxf}
+    known = {b"FLV": _flv, _ASF: _asf, b"DKIF": _ivf, _MXF: _mxf, b"OggS": _ogg}
     return next((step for magic, step in known.items() if head.startswith(magic)), None)
 
 
 def _starts(file: BinaryIO, step: Step) -> Iterator[int]:
     """Yield where recordings begin, the first at 0."""
     at = 0
+    began = False
     for _ in range(MAX_PARTS):
         file.seek(at)
-        found = step(file, at)
-        begins, size = found or (False, 0)
-        if begins or at == 0:
+        begins, size = step(file) or (False, 0)
+        if at == 0 or (begins and not began):
             yield at
+        began = begins
         if size <= 0:
             return
         at += size
 
 
-def _box(file: BinaryIO, at: int) -> tuple[bool, int] | None:
+def _box(file: BinaryIO) -> tuple[bool, int] | None:
     """MP4 and MOV (ISO/IEC 14496-12): boxes; each recording begins with a file type."""
     head = file.read(16)
     if len(head) < 8:
@@ -81,7 +82,7 @@ def _box(file: BinaryIO, at: int) -> tuple[bool, int] | None:
     return head[4:8] == b"ftyp", size
 
 
-def _flv(file: BinaryIO, at: int) -> tuple[bool, int] | None:
+def _flv(file: BinaryIO) -> tuple[bool, int] | None:
     """FLV: tags, each with its own size behind it."""
     head = file.read(11)
     if head[:4] == b"FLV\x01":
@@ -91,7 +92,7 @@ def _flv(file: BinaryIO, at: int) -> tuple[bool, int] | None:
     return False, 11 + int.from_bytes(head[1:4], "big") + 4
 
 
-def _asf(file: BinaryIO, at: int) -> tuple[bool, int] | None:
+def _asf(file: BinaryIO) -> tuple[bool, int] | None:
     """ASF, which WMV is: objects, the first of which is the header."""
     head = file.read(24)
     if len(head) < 24:
@@ -99,7 +100,7 @@ def _asf(file: BinaryIO, at: int) -> tuple[bool, int] | None:
     return head.startswith(_ASF), int.from_bytes(head[16:], "little")
 
 
-def _ivf(file: BinaryIO, at: int) -> tuple[bool, int] | None:
+def _ivf(file: BinaryIO) -> tuple[bool, int] | None:
     """IVF: a header of a stated length, then frames."""
     head = file.read(12)
     if head[:4] == b"DKIF":
@@ -107,7 +108,15 @@ def _ivf(file: BinaryIO, at: int) -> tuple[bool, int] | None:
     return None if len(head) < 12 else (False, 12 + int.from_bytes(head[:4], "little"))
 
 
-def _mxf(file: BinaryIO, at: int) -> tuple[bool, int] | None:
+def _ogg(file: BinaryIO) -> tuple[bool, int] | None:
+    """Ogg (RFC 3533): pages; a recording begins with the first page of each of its streams."""
+    head = file.read(27)
+    if len(head) < 27 or head[:4] != b"OggS":
+        return None
+    return bool(head[5] & 2), 27 + head[26] + sum(file.read(head[26]))
+
+
+def _mxf(file: BinaryIO) -> tuple[bool, int] | None:
     """MXF: a key, a length, a value (SMPTE 336); each recording begins with a header partition."""
     head = file.read(25)
     if len(head) < 17 or not head.startswith(_KLV):

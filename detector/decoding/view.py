@@ -17,6 +17,7 @@ from detector.decoding.common import MAX_VIDEO_SIDE_PX, check_size
 _UNSPECIFIED = 2
 # beyond the sizes of standard definition; a player takes BT.709 for what such a clip leaves unsaid
 SD_WIDTH, SD_HEIGHT = 1280, 576
+SAME_SHAPE = 0.05  # by which the ratio of the sides may differ: rounding, rows of padding
 
 
 def _matrix(picture: VideoFrame) -> int | None:
@@ -46,7 +47,7 @@ def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:
 @dataclass(frozen=True, eq=False)
 class FrameConverter:
     """How a clip's decoded frames become upright RGB of one size, even if the stream changes its
-    size on the way.
+    resolution on the way; frames of another shape need another converter.
     """
 
     width: int  # px as stored, with square pixels, within MAX_VIDEO_SIDE_PX
@@ -54,6 +55,7 @@ class FrameConverter:
     turn: tuple[int, int, int, int]  # the signs of the display matrix
     transfer: int  # of the stream, by the numbers of ITU-T H.273
     primaries: int
+    stored: tuple[int, int]  # width and height of the frame that it was made for
 
     @classmethod
     def for_stream(cls, name: str, picture: VideoFrame, stream: VideoStream) -> FrameConverter:
@@ -68,7 +70,13 @@ class FrameConverter:
         signs = (a > 0) - (a < 0), (b > 0) - (b < 0), (c > 0) - (c < 0), (d > 0) - (d < 0)
         size = max(1, round(width * scale)), max(1, round(picture.height * scale))
         codec = stream.codec_context
-        return cls(*size, signs, int(codec.color_trc), int(codec.color_primaries))
+        stored = picture.width, picture.height
+        return cls(*size, signs, int(codec.color_trc), int(codec.color_primaries), stored)
+
+    def suits(self, picture: VideoFrame) -> bool:
+        """Whether a frame has the shape that this was made for, at whatever size."""
+        width, height = self.stored
+        return abs(picture.width * height / (picture.height * width) - 1) < SAME_SHAPE
 
     def rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
         same = (picture.width, picture.height) == (self.width, self.height)
