@@ -115,6 +115,8 @@ def open_traces(path: str | Path) -> Traces:
 
 
 def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise MediaError(f"{path.name} is a folder, not a file.")
     size = path.stat().st_size if path.is_file() else -1
     if size < 0:
         raise MediaError(f"{path.name} is not a file that exists.")

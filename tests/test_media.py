@@ -95,9 +95,10 @@ def test_garbage_gives_a_media_error(
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
-    for path in (tmp_path / "nowhere.mp4", tmp_path):
-        with pytest.raises(MediaError, match=f"^{path.name} is not a file that exists.$"):
-            open_media(path)
+    with pytest.raises(MediaError, match=r"^nowhere\.mp4 is not a file that exists\.$"):
+        open_media(tmp_path / "nowhere.mp4")
+    with pytest.raises(MediaError, match=f"^{tmp_path.name} is a folder, not a file.$"):
+        open_media(tmp_path)
 
 
 def test_sound_alone_is_no_clip(tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_more_pictures_in_a_heic_are_told(tmp_path: Path) -> None:
     assert found.notes == ("Only one of the 2 pictures in this file was looked at.",)
 
 
+@pytest.mark.parametrize("brand", [b"hevc", b"msf1"])
+def test_a_sequence_of_heic_is_a_clip(tmp_path: Path, brand: bytes) -> None:
+    content = clip("mp4", "libx264", n=5)
+    found = opened(tmp_path / "live.heics", content[:8] + brand + content[12:])
+    assert (found.kind, len(found.frames)) == ("video", 5)
+
+
 def test_a_damaged_heic_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"^half\.heic is a damaged or incomplete picture\.$"):
         opened(tmp_path / "half.heic", heic()[:-100])

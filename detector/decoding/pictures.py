@@ -46,6 +46,7 @@ _IMAGE_FORMATS = tuple(  # never EPS and the like, which run code; older builds 
 )
 JPEGS = ("JPEG", "MPO")
 _HEIC_BRANDS = (b"hei", b"hev", b"mif", b"msf")
+_SEQUENCE_BRANDS = (b"hevc", b"hevx", b"msf1")
 # a TIFF's or MPO's further pages are no animation
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 _UPRIGHT = {
@@ -132,9 +133,11 @@ def _damaged(name: str) -> MediaError:
 
 
 def _is_heic(path: Path) -> bool:
+    """Whether a file is HEIC by its name, and no sequence, which libav reads as a clip."""
     with path.open("rb") as file:
         head = file.read(12)
-    return head[4:8] == b"ftyp" and head[8:].startswith(_HEIC_BRANDS)
+    is_heic = head[4:8] == b"ftyp" and head[8:].startswith(_HEIC_BRANDS)
+    return is_heic and not (head[8:] in _SEQUENCE_BRANDS and b"moov" in path.read_bytes())
 
 
 def _go_to_photo(image: Image.Image) -> None:
