@@ -82,6 +82,18 @@ def test_interpolated_boxes_across_a_cut_are_dropped() -> None:
     assert [sorted(shot) for shot in shots] == [[0, 1], [3, 4]]
 
 
+def test_a_frame_in_which_people_fade_into_each_other_ends_a_track() -> None:
+    box, points = (0.0, 0.0, 50.0, 50.0), np.zeros((5, 2), np.float32)
+    a, b, c = (
+        np.random.default_rng(i).integers(0, 60, (28, 28, 3)) + np.array(add)
+        for i, add in enumerate(([190, 0, 0], [0, 0, 190], [0, 190, 0]))
+    )
+    pictures = [a, a, a, (a + b) / 2, b, b, b, (b + c) / 2, c, c]
+    thumbs = {i: picture.astype(np.uint8) for i, picture in enumerate(pictures)}
+    shots = split_at_cuts(dict.fromkeys(thumbs, Detection(box, points, 1.0)), thumbs)
+    assert [sorted(shot) for shot in shots] == [[0, 1, 2], [4, 5, 6], [8, 9]]
+
+
 @pytest.mark.parametrize(("codec", "name"), [("libx264", "still.mp4"), ("mpeg4", "still.avi")])
 def test_a_still_shown_as_a_clip_is_judged_as_the_photo_is(
     tmp_path: Path, codec: str, name: str
