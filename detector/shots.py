@@ -26,10 +26,10 @@ STRUCTURE_PX = 16  # at which both are measured
 # cells: 2 at most for stills in five codecs; filmed faces exceed it in most frames of a second.
 STILL_LEVELS = 5.0
 MOST_FRAMES = 0.75  # of a track that must show the still
+STILL_SHARE = 0.98  # of the cells that may not differ more: the others may be a mouth that moves
 # of the distance between two people's thumbnails: from there on to the nearer of both, a frame
 # between them is a blend. Measured .47 to .55 in the middle of a fade, .39 at most in others
 BLEND_SHARE = 0.42
-STILL_SHARE = 0.98  # of the cells that may not differ more: the others may be a mouth that moves
 
 
 def split_at_cuts(
