@@ -36,11 +36,13 @@ PRIVACY = (
     "them."
 )
 # On a phone progress and answer lie below the fold; where they are in sight, nothing moves. Once
-# more when what stands above has its final height.
+# more when what stands above has its final height. A long list of faces is at the chosen one.
 SCROLL_JS = """() => [100, 1000].forEach(wait => setTimeout(() => {
+  const face = document.querySelector('.lens-faces label:has(:checked)');
+  if (face) face.parentElement.scrollTop = face.offsetTop - face.parentElement.offsetTop;
   const shown = document.getElementById('lens-verdict'), box = shown.getBoundingClientRect();
   if (box.top < 0 || (box.bottom > innerHeight && box.top > 24))
-    shown.scrollIntoView({block: 'start', behavior: 'smooth'});
+    shown.scrollIntoView({block: 'start'});
 }, wait))"""
 FIRST_WAIT_S = 300.0  # for the finished example, at the page's first start; later it is there
 # the listeners that fill the panel: only the last one that waits is answered
