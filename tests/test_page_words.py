@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -14,14 +15,14 @@ from detector.decoding import Traces
 from detector.profile import Thresholds
 from detector.types import Label, ModelInfo, Verdict
 from explain import figures
-from explain.cam import EVIDENCE_MAP
+from explain.cam import EVIDENCE_MAP, Heat
 from explain.faithfulness import Curves, Grade, ReportCard
 from explain.provenance import statements
 from explain.server import markup, widgets
 from explain.server.service import (
     Choice,
 )
-from explain.tabs import analyse, cards, clip, dots, links, on_demand, panel
+from explain.tabs import analyse, beforehand, cards, clip, dots, links, on_demand, panel
 from explain.timeline import Interval, Timeline
 
 BAND = Thresholds(authentic_below=0.3, forged_above=0.7)
@@ -327,3 +328,19 @@ def test_results_are_marked_stale_once_a_setting_is_changed():
 
     # a slider, a menu and a box by their input, a file by its coming and going, a state never
     assert len(built(inputs)) == 5
+
+
+def test_the_map_of_the_finished_example_bears_its_badge() -> None:
+    heat = Heat(np.zeros((4, 4), np.float32), EVIDENCE_MAP, "t")
+    other = Heat(np.zeros((4, 4), np.float32), "occlusion", "t")
+
+    def badge(heat: Heat, passed: bool) -> str:
+        found = SimpleNamespace(heat=heat, passed=passed)
+        return beforehand._badge_of_evidence_map(found)  # type: ignore[arg-type]
+
+    assert "Not tested yet" in beforehand._badge_of_evidence_map(None)
+    assert "Tested on this face" in badge(heat, True)
+    for found in (badge(heat, False), badge(other, True)):  # another map passed, which is not shown
+        assert "Do not rely on this map" in found
+    html = cards.finished("c", "h", "r", b"", "", badge(heat, False))
+    assert html.index("lens-badge-failed") < html.index("<img")

@@ -9,9 +9,12 @@ from pathlib import Path
 from detector.pipeline import Progress
 from detector.types import Analysis
 from explain import figures
-from explain.cam import evidence_heat
+from explain.cam import EVIDENCE_MAP, evidence_heat
+from explain.faithfulness import BADGE
 from explain.lab.examples import EXAMPLES
+from explain.map_test import TESTED, MapTest
 from explain.pipeline import most_suspicious, timelines_of
+from explain.server import markup
 from explain.server.service import Choice, Service, Session
 from explain.tabs import cards, clip
 from explain.tabs.panel import (
@@ -58,10 +61,11 @@ def finished(service: Service, session: Session) -> str:
     choice = shown_first(session, 0)
     face = analysis.faces[0]
     crop = session.crop(choice)
-    shown = frame_of(session, crop).rgb
+    shown, badge = frame_of(session, crop).rgb, ""
     if service.explainer_of(session).has_evidence_map:
         heat = evidence_heat(face.evidence[choice.frame].map, crop.rgb.shape[0])
         shown = heat_over_face(shown, crop, heat, evidence_scale(session, 0))
+        badge = _badge_of_evidence_map(session.map_tests.get(choice))
     seconds = clip.suspicious_seconds(session.timelines, analysis.verdict)
     return cards.finished(
         next(e.caption for e in EXAMPLES if e.name == analysis.media.name),
@@ -69,7 +73,17 @@ def finished(service: Service, session: Session) -> str:
         f"{analysis.verdict.reason} {seconds}",
         figures.png(shown),
         clip.timeline(session.timelines[0], analysis.media.duration_s, choice.frame),
+        badge,
     )
+
+
+def _badge_of_evidence_map(found: MapTest | None) -> str:
+    """Whether the evidence map passed its test, as far as that is known by now."""
+    if found is None:
+        return markup.badge("Not tested yet", "")
+    if found.passed and found.heat.method == EVIDENCE_MAP:
+        return markup.badge(TESTED, "", True)
+    return markup.badge(BADGE, "", False)
 
 
 def headline(analysis: Analysis) -> str:

@@ -57,8 +57,8 @@ WHAT = (
     "reason.</li>"
     "<li><b>Where</b>: the places on the face that speak for it, drawn over the picture.</li>"
     "<li><b>When</b>: in a clip, the score through time and the suspicious seconds.</li>"
-    "<li><b>How far to trust it</b>: every map can be tested against maps that know nothing of "
-    "the detector.</li></ul>"
+    "<li><b>How far to trust it</b>: the map shown is tested on the face itself, against maps "
+    "that know nothing of the detector.</li></ul>"
 )
 
 
@@ -73,13 +73,16 @@ def welcome(finished: str = WHAT) -> str:
     )
 
 
-def finished(caption: str, headline: str, reason: str, png: bytes, timeline: str) -> str:
-    """A finished answer to look at: the picture with its map, the words, and a clip's timeline,
-    which cannot be moved here.
+def finished(
+    caption: str, headline: str, reason: str, png: bytes, timeline: str, badge: str = ""
+) -> str:
+    """A finished answer to look at: the picture with its map and the map's badge, the words, and a
+    clip's timeline, which cannot be moved here.
     """
     alt = f"The face with its evidence map; the answer: {headline}"
     return (
-        f'<div class="lens-finished"><img alt="{escape(alt)}" src="{_data(png)}"><div>'
+        f'<div class="lens-finished"><div>{badge}<img alt="{escape(alt)}" src="{_data(png)}">'
+        "</div><div>"
         f'<p class="lens-small">A finished example: {escape(caption)}</p>'
         f'<p class="lens-answer">{escape(headline)}</p><p>{escape(reason)}</p>{WHAT}</div></div>'
         f"<div inert>{timeline}</div>"
