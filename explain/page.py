@@ -24,14 +24,30 @@ from starlette.middleware import Middleware
 
 from explain.report_json import PROGRAM
 from explain.server import api, style
-from explain.server.files import ForgetfulBlocks, own_names
+from explain.server.files import own_names
 from explain.server.guard import Guard, Nameless
+from explain.server.language import (
+    LocalBlocks,
+    PageLanguage,
+    translate_labels,
+    translate_later,
+)
 from explain.server.service import Service, offered_models
-from explain.tabs import analyse, beforehand, compression, forgery, learn, links, model, several
+from explain.tabs import (
+    analyse,
+    beforehand,
+    compression,
+    forgery,
+    glossary,
+    learn,
+    links,
+    model,
+    several,
+)
 
 TITLE = PROGRAM
 LEAD = (
-    f"# {TITLE}\nSee **whether** a face looks forged, **where**, **when** and **why**, and how far "
+    "See <b>whether</b> a face looks forged, <b>where</b>, <b>when</b> and <b>why</b>, and how far "
     "that may be trusted. A statistical impression, never proof."
 )
 # name in the address, name on the page
@@ -53,10 +69,14 @@ M_ARENA_MAX = -8  # glibc's number for it
 DRAIN_S = 4
 
 
-def build_app(service: Service) -> ForgetfulBlocks:
+def build_app(service: Service) -> LocalBlocks:
     """The whole page. No model is loaded before somebody asks for an answer."""
-    with ForgetfulBlocks(title=TITLE, analytics_enabled=False) as page:
-        gr.Markdown(f"{LEAD} {links.PROJECTOR}", elem_classes="lens-lead")
+    with LocalBlocks(title=TITLE, analytics_enabled=False) as page:
+        gr.HTML(
+            f"<h1>{TITLE}</h1><p>{LEAD} {links.PROJECTOR} {links.languages()}</p>",
+            elem_classes="lens-lead",
+            padding=False,
+        )
         # a menu would hide tabs on a phone
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             by_name = {name: gr.Tab(label, id=name) for name, label in TABS.items()}
@@ -72,7 +92,9 @@ def build_app(service: Service) -> ForgetfulBlocks:
             lessons = learn.build(service)
         with by_name["model"]:
             model.build(service)
+        glossary.build()
         links.wire(page, service, tabs, by_name, lessons, file)
+        translate_later(page)
         api.build(service)
         page.unload(service.left)
         page.unload(page.left)
@@ -80,10 +102,11 @@ def build_app(service: Service) -> ForgetfulBlocks:
     return page
 
 
-def launch(service: Service, **options: Any) -> ForgetfulBlocks:
+def launch(service: Service, **options: Any) -> LocalBlocks:
     """Serve the page with everything that belongs to serving it: look, limits, what may be read."""
     own_names()
     page = build_app(service)
+    i18n = translate_labels(page)
     limits: dict[str, Any] = {
         "most_mb": MAX_UPLOAD_MB,
         "most_waiting": MAX_WAITING,
@@ -104,7 +127,13 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
         run_history=False,
         # Gradio would ask its own page, and give up where a busy machine takes three seconds
         _frontend=False,
-        app_kwargs={"middleware": [Middleware(Guard, service=service, **limits)]},
+        app_kwargs={
+            "middleware": [
+                Middleware(Guard, service=service, **limits),
+                Middleware(PageLanguage),
+            ]
+        },
+        i18n=i18n,
         footer_links=["api", "settings"],
         **options,
     )
@@ -116,7 +145,7 @@ def launch(service: Service, **options: Any) -> ForgetfulBlocks:
     return page
 
 
-def drain(page: ForgetfulBlocks, service: Service) -> None:
+def drain(page: LocalBlocks, service: Service) -> None:
     """End serving: nothing new is begun, answers under way get DRAIN_S, and the rest is stopped."""
     service.closing.set()
     end = time.monotonic() + DRAIN_S

@@ -316,7 +316,7 @@ def test_marks_say_whether_to_rely_on_a_map():
 
 
 def test_results_are_marked_stale_once_a_setting_is_changed():
-    done = markup.note("Done.")
+    done = markup.done("Done.")
     assert "The results below are of the settings before." in widgets.marked_stale(done)
     for other in (markup.note(" "), markup.note("Cancelled."), markup.alert("No."), ""):
         assert not isinstance(widgets.marked_stale(other), str)  # nothing is changed

@@ -13,6 +13,16 @@ def note(text: str) -> str:
     return f'<p class="lens-note" role="status">{escape(text)}</p>'
 
 
+def done(text: str) -> str:
+    """The same after work that was finished, in whatever language: see `is_done`."""
+    return note(text).replace("<p ", "<p data-done ", 1)
+
+
+def is_done(shown: str) -> bool:
+    """Whether a status says so."""
+    return "<p data-done " in shown
+
+
 def stale(text: str) -> str:
     """The same, seen at a glance: results stand below that belong to something else."""
     return f'<p class="lens-note lens-stale" role="status">{escape(text)}</p>'

@@ -15,6 +15,7 @@ import gradio as gr
 from explain.lab.examples import EXAMPLES
 from explain.server import markup
 from explain.server.faults import spoken
+from explain.server.language import told_progress
 from explain.server.service import Service
 
 IDLE_SECONDS = 3600  # what a visitor made is dropped when it was not used for this long
@@ -103,11 +104,9 @@ class Runner:
 
         @spoken(self.status)
         def run(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> Update:  # noqa: B008
-            step = self.service.runs.progress(
-                visitor(request), lambda share, stage: progress(share, desc=stage)
-            )
+            step = self.service.runs.progress(visitor(request), told_progress(progress))
             step(0.0, "Starting")
-            return {self.status: markup.note(DONE), **work(step, *values)}
+            return {self.status: markup.done(DONE), **work(step, *values)}
 
         def end() -> Update:
             return {
@@ -136,7 +135,7 @@ def touches(inputs: Sequence[Any]) -> list[Any]:
 
 def marked_stale(shown: str) -> Any:
     """A runner's status after a setting was changed: what is shown below is of the old ones."""
-    return markup.stale(STALE) if shown == markup.note(DONE) else gr.skip()
+    return markup.stale(STALE) if markup.is_done(shown) else gr.skip()
 
 
 def runner(service: Service, key: str, verb: str) -> Runner:

@@ -22,6 +22,7 @@ from explain.lab.examples import EXAMPLES, thumbnail
 from explain.server import markup
 from explain.server.address import address_js
 from explain.server.faults import spoken
+from explain.server.language import told_progress
 from explain.server.service import Cancelled, Choice, Service, Session
 from explain.server.widgets import QUIET, Update
 from explain.tabs import cards, clip, layer, preview
@@ -248,9 +249,7 @@ class AnalyseTab:
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Update:
         visitor = str(request.session_hash)
-        with self.service.runs.running(
-            visitor, lambda share, stage: progress(share, desc=stage)
-        ) as step:
+        with self.service.runs.running(visitor, told_progress(progress)) as step:
             if path is None:
                 return {self.answer.status: markup.note(HELLO)}
             step(0.0, "Loading the detector")
@@ -396,9 +395,7 @@ class AnalyseTab:
         session = self.service.sessions.get(token)
         visitor = f"{request.session_hash} map"
         self.service.runs.start(visitor)
-        with self.service.runs.running(
-            visitor, lambda share, stage: progress(share, desc=stage)
-        ) as step:
+        with self.service.runs.running(visitor, told_progress(progress)) as step:
             try:
                 return self.panel.test(session, chosen, step)
             except Cancelled:  # another frame was chosen

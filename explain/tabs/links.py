@@ -10,17 +10,21 @@ from typing import Any
 import gradio as gr
 
 from explain.server.address import OPENED_JS, address_js
+from explain.server.language import PARAMETER
 from explain.server.ready import example_named
 from explain.server.service import Service
 from explain.server.widgets import QUIET
+from explain.tabs import glossary
+from explain.texts import LANGUAGES
 
-PROJECTOR = '<a id="lens-projector" href="?projector=1">For a projector: big type</a>'
+OFF, ON = "For a projector: big type", "Normal type"  # where the link leads to
+PROJECTOR = f'<a id="lens-projector" href="?projector=1" data-off="{OFF}" data-on="{ON}">{OFF}</a>'
 # The link turns it on and off, and keeps the rest of the address as it is when it is clicked.
 PROJECTOR_JS = """() => {
   const link = document.getElementById('lens-projector'), name = 'lens-projector-mode';
   const show = on => {
     document.body.classList.toggle(name, on);
-    link.textContent = on ? 'Normal type' : 'For a projector: big type';
+    link.textContent = on ? link.dataset.on : link.dataset.off;
   };
   show(new URL(location).searchParams.get('projector') === '1');
   link.onclick = event => {
@@ -32,6 +36,28 @@ PROJECTOR_JS = """() => {
     show(on);
   };
 }"""
+
+# The page in another language, at the same place.
+LANGUAGES_JS = """() => {
+  for (const link of document.querySelectorAll('.lens-languages a')) {
+    if (document.documentElement.lang.startsWith(link.lang)) link.ariaCurrent = 'true';
+    link.onclick = event => {
+      event.preventDefault();
+      const address = new URL(location), named = new URL(link.href);
+      address.searchParams.set('lang', named.searchParams.get('lang'));
+      location.assign(address);
+    };
+  }
+}"""
+
+
+def languages() -> str:
+    """A link for each language, called as its readers call it."""
+    offered = " ".join(
+        f'<a href="?{PARAMETER}={name}" lang="{name}" hreflang="{name}">{own}</a>'
+        for name, own in LANGUAGES.items()
+    )
+    return f'<span class="lens-languages" role="navigation" aria-label="Language">{offered}</span>'
 
 
 def asked(query: Mapping[str, str], tabs: Sequence[str], lessons: int) -> tuple[str | None, int]:
@@ -67,6 +93,8 @@ def wire(
     opening = page.load(opened, None, [tabs, file, *lessons], queue=False, **QUIET)
     opening.then(None, js=OPENED_JS, **QUIET)
     page.load(None, js=PROJECTOR_JS, **QUIET)
+    page.load(None, js=LANGUAGES_JS, **QUIET)
+    page.load(None, js=glossary.TIP_JS, **QUIET)
     for name, tab in by_name.items():
         tab.select(None, js=address_js(tab=name, **({} if name == "learn" else {"lesson": None})))
     for number, lesson in enumerate(lessons, 1):

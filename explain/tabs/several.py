@@ -18,6 +18,7 @@ from explain import figures
 from explain.pipeline import most_suspicious
 from explain.server import markup
 from explain.server.faults import UNEXPECTED, log_fault
+from explain.server.language import told_progress
 from explain.server.service import Cancelled, Service
 from explain.server.widgets import QUIET, Update
 from explain.tabs import listing
@@ -114,9 +115,7 @@ class SeveralTab:
         yield {self.table: "", self.found: (), self.compared: gr.Column(visible=False)}
         said = markup.note(f"Done: {count} file{'' if count == 1 else 's'}.")
         try:
-            with self.service.runs.running(
-                _run_of(request), lambda share, stage: progress(share, desc=stage)
-            ) as step:
+            with self.service.runs.running(_run_of(request), told_progress(progress)) as step:
                 for n, path in enumerate(paths or []):
                     found.append(self._one(Path(path), n, count, step))
                     yield {self.table: listing.table(found)}

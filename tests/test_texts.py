@@ -1,0 +1,223 @@
+"""The page's words in other languages, without a browser."""
+
+import ast
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from page_tools import built
+
+from explain.provenance import statements
+from explain.server import language, localised, markup, widgets
+from explain.server.language import LocalBlocks, language_of, said_first
+from explain.tabs import cards
+from explain.texts import ENGLISH, FOLDER, LANGUAGES, PLACEHOLDER, catalogue, glossary
+
+ROOT = Path(__file__).resolve().parent.parent
+OTHERS = [name for name in LANGUAGES if name != ENGLISH]
+TEXTS = {name: json.loads((FOLDER / f"{name}.json").read_text("utf-8")) for name in OTHERS}
+
+
+def test_no_text_is_missing_in_any_language():
+    assert len(TEXTS["de"]) > 200
+    for name, texts in TEXTS.items():
+        assert list(texts) == list(TEXTS["de"]), name
+        assert [key for key, text in texts.items() if not text.strip()] == [], name
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_placeholders_and_tags_are_the_same_as_in_english(name):
+    tag = re.compile(r"</?\w+>|\*\*|`[^`]*`")
+    for english, text in TEXTS[name].items():
+        assert sorted(PLACEHOLDER.findall(text)) == sorted(PLACEHOLDER.findall(english)), english
+        assert tag.findall(text) == tag.findall(english), english
+        assert text.count("{") == len(PLACEHOLDER.findall(text)), english
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_every_term_is_explained(name):
+    terms = glossary(name)
+    assert len({term.name for term in terms}) == len(terms) == len(glossary(ENGLISH))
+    for term in terms:
+        assert len(term.says) > 9 and term.says[-1] in ".。।", term.name
+    named = {term.name for term in glossary(ENGLISH)}
+    expected = ["Grad-CAM", "LIME", "ROAD", "CRF", "C2PA", "recall", "deletion"]
+    expected += ["evidence map", "calibrated probability", "false positive rate", "noise residual"]
+    assert set(expected) <= named
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        (
+            "Part of this clip looks forged: 1.5-2.9 s",
+            "Ein Teil dieses Clips wirkt gefälscht: 1.5–2.9 s",
+        ),
+        ("1 of 2 faces looks forged", "1 von 2 Gesichtern wirkt gefälscht"),
+        ("Forged-looking", "Wirkt gefälscht"),
+        ("✓ Tested on this face", "✓ An diesem Gesicht geprüft"),
+        (
+            "Face 2: authentic-looking (below 0.01)",
+            "Gesicht 2: wirkt echt (unter 0.01)",
+        ),
+        (
+            "The detector leans towards forged (score 0.93); the traces lie mostly on the eyes and "
+            "the nose.",
+            "Der Detektor neigt zu „gefälscht“ (Wert 0.93); die Spuren liegen vor allem hier: die "
+            "Augen und die Nase.",
+        ),
+        (
+            "The detector leans clearly towards authentic (score 0.02): it found no trace like "
+            "those of the forgeries it knows.",
+            "Der Detektor neigt deutlich zu „echt“ (Wert 0.02): er fand keine Spur wie bei den "
+            "Fälschungen, die er kennt.",
+        ),
+        (
+            "Only 3 of 5 faces were judged: 1 is smaller than 48 pixels and 1 is cut off by the "
+            "picture's edge.",
+            "Nur 3 von 5 Gesichtern wurden beurteilt: 1 ist kleiner als 48 Pixel und 1 wird vom "
+            "Bildrand abgeschnitten.",
+        ),
+        ("Somebody's own sentence.", "Somebody's own sentence."),  # unknown: stays English
+        ("Done. Somebody's own sentence.", "Fertig. Somebody's own sentence."),
+        ("the nose.png is empty.", "the nose.png ist leer."),  # a file's name is never translated
+        ("", ""),
+    ],
+)
+def test_sentences_are_known_by_their_templates(english, german):
+    assert catalogue("de").text(english) == german
+
+
+def test_sentences_are_joined_as_a_language_joins_them():
+    said = "Cancelled. The score is 0.50, and the detector gives no verdict."
+    assert catalogue("zh").text(said) == "已取消。分数为 0.50，检测器不给出结论。"
+    assert catalogue("hi").text(said).endswith("।")
+    assert catalogue(ENGLISH).text(said) == said
+
+
+def refusals() -> list[str]:
+    """Every sentence by which a file is refused or limited, as the code writes it."""
+    found = []
+    modules = [*ROOT.glob("detector/decoding/*.py"), ROOT / "detector" / "sandbox.py"]
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") == "MediaError"
+                and isinstance(node.args[0], ast.JoinedStr)
+            ):
+                found.append("".join(map(filled, node.args[0].values)))
+    return found
+
+
+def filled(part: ast.expr) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    source = ast.unparse(part)
+    if "_ARE_READ" in source:
+        from detector.decoding.common import _ARE_READ
+
+        return _ARE_READ
+    return "a file.png" if "name" in source else "7"
+
+
+def test_every_refusal_of_a_file_is_translated():
+    sentences = refusals()
+    assert len(sentences) > 10
+    # asked for on the command line only
+    tracks = [s for s in sentences if "track" in s]
+    for sentence in set(sentences) - set(tracks):
+        for name in OTHERS:
+            told = catalogue(name).text(sentence)
+            assert told != sentence and "a file.png" in told, (name, sentence)
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "expected"),
+    [
+        ({}, "de-AT,de;q=0.9,en;q=0.8", "de"),
+        ({}, "en;q=0.5,hi", "hi"),
+        ({}, "zh-Hans-CN", "zh"),
+        ({}, "pt-BR,pt;q=0.9", "en"),  # none of ours
+        ({}, "", "en"),
+        ({}, "fr;q=x,;;=", "en"),
+        ({"lang": "es"}, "de", "es"),  # the address has the last word
+        ({"lang": "tlh"}, "de", "de"),
+        ({"lang": "<script>"}, "", "en"),
+    ],
+)
+def test_the_address_or_the_browser_names_the_language(query, accepted, expected):
+    assert language_of(query, accepted) == expected
+
+
+def test_html_is_translated_text_by_text_and_stays_html():
+    card = cards.welcome()
+    told = localised.html(card, "de")
+    assert "<li><b>Ob</b>: wirkt gefälscht, wirkt echt oder keine Aussage möglich" in told
+    assert 'aria-label="Was Sie erhalten"' in told
+    assert re.sub(r"[^<>]*(<[^>]*>)[^<>]*", r"\1", told).count("<li>") == card.count("<li>") == 4
+    state = "<i data-state='x'></i><p data-state=\"{&quot;texts&quot;: [&quot;none&quot;]}\"></p>"
+    assert "[&quot;keine&quot;]" in localised.html(state, "de")
+
+
+def test_what_comes_from_outside_never_becomes_html():
+    name = "<b>x</b> is empty.</p><script>"
+    said = markup.note(f"{name} is empty.")
+    for language_name in LANGUAGES:
+        told = localised.html(said, language_name)
+        assert "<script" not in told and "<b>" not in told
+        assert name in unescape(told)
+
+
+def test_terms_are_marked_once_and_never_in_something_to_press():
+    text = "<p>ROAD and ROAD</p><button>ROAD</button><summary>LIME</summary><p>LIME</p>"
+    told = localised.html(text, ENGLISH)
+    assert told.count('class="lens-term" tabindex="0"') == 2
+    assert told.startswith('<p><abbr class="lens-term" tabindex="0" title="A test of a heat map:')
+    assert "<button>ROAD</button><summary>LIME</summary>" in told
+    assert "Broad lime" not in told
+    assert localised.html("<p>A broadcast of limestone</p>", ENGLISH).count("abbr") == 0
+    assert "title=" in localised.markdown("Is the **embedding** near?", ENGLISH)
+    assert localised.markdown("# ROAD\n`ROAD`", ENGLISH) == "# ROAD\n`ROAD`"
+
+
+def test_results_are_marked_stale_in_every_language():
+    done = localised.html(markup.done(widgets.DONE), "de")
+    assert "Fertig." in done
+    assert "The results below are of the settings before." in widgets.marked_stale(done)
+
+
+def test_the_first_line_names_the_language():
+    page = b'<!doctype html>\n<html\n\tlang="en"\n\tstyle="margin: 0;">\n\t<head>\n<title>'
+    told = said_first(page, "zh").decode()
+    assert '<html lang="zh-CN"\n\tstyle="margin: 0;">\n\t<head><script>' in told
+    assert "get: () => 'zh-CN'" in told and told.endswith("</script>\n<title>")
+    assert said_first(b"{}", "de") == b"{}"
+
+
+def test_labels_are_handed_to_gradios_own_i18n_and_functions_for_programs_are_not():
+    def page() -> tuple[LocalBlocks, gr.I18n]:
+        with LocalBlocks() as blocks:
+            gr.Button("Cancel", elem_id="one")
+            gr.Image(label="Evidence map")
+            gr.Image(label="analysis")
+            gr.JSON(label="Model", visible=False)
+        return blocks, language.translate_labels(blocks)
+
+    blocks, i18n = built(page)
+    button, picture, unknown, result = blocks.blocks.values()
+    assert "__i18n__" in str(button.value) and "__i18n__" in str(picture.label)
+    assert (unknown.label, result.label) == ("analysis", "Model")
+    key = re.search(r'"key": "([^"]+)"', str(button.value))[1]
+    words = {name: texts[key] for name, texts in i18n.translations_dict.items()}
+    assert words["en"] == "Cancel" and words["de"] == "Abbrechen" and words["zh-CN"] == "取消"
+
+
+def test_what_the_file_says_about_itself_is_told_in_every_language():
+    for said in statements(None, {}, None):
+        for text in (said.title, *said.found, said.worth):
+            for name in OTHERS:
+                assert catalogue(name).text(text) != text, (name, text)
