@@ -73,9 +73,10 @@ def build_app(service: Service) -> LocalBlocks:
     """The whole page. No model is loaded before somebody asks for an answer."""
     with LocalBlocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(
-            f"<h1>{TITLE}</h1><p>{LEAD} {links.PROJECTOR} {links.languages()}</p>",
+            f'<div class="lens-first"><h1>{TITLE}</h1>{links.languages()}</div>'
+            f"<p>{LEAD} {links.PROJECTOR}</p>",
+            elem_id="lens-lead",
             elem_classes="lens-lead",
-            padding=False,
         )
         # a menu would hide tabs on a phone
         with gr.Tabs(overflow_behavior="wrap") as tabs:

@@ -217,7 +217,7 @@ def test_labels_are_handed_to_gradios_own_i18n_and_functions_for_programs_are_no
 
 
 def test_what_the_file_says_about_itself_is_told_in_every_language():
-    for said in statements(None, {}, None):
+    for said in statements(None, {}):
         for text in (said.title, *said.found, said.worth):
             for name in OTHERS:
                 assert catalogue(name).text(text) != text, (name, text)
