@@ -131,7 +131,9 @@ class Detector:
         if self._clip is None and self.clip_files is not None:
             with self.lock:
                 if self._clip is None:
-                    self._clip = self.clip_files.load(self.device)
+                    # whoever asks first may be in inference mode, whose tensors have no gradients
+                    with torch.inference_mode(False):
+                        self._clip = self.clip_files.load(self.device)
         return self._clip
 
     def tensor(self, crops: NDArray[np.uint8]) -> torch.Tensor:

@@ -58,6 +58,20 @@ def test_maps_are_the_networks_own_and_leave_no_hook_behind(explainer: Explainer
     assert np.array_equal(again, heats[CAM_GENERATED].map)
 
 
+def test_maps_are_drawn_after_an_answer_was_the_first_to_need_the_network() -> None:
+    """An answer is worked out in inference mode, whose tensors have no gradients."""
+
+    class Files:
+        def load(self, device: torch.device) -> torch.nn.Module:
+            return torch.nn.Linear(2, 2)
+
+    detector = Detector.untrained()
+    detector.clip_files = Files()  # type: ignore[assignment]
+    with torch.inference_mode():
+        assert detector.clip is not None
+    assert not detector.clip.weight.is_inference()
+
+
 def test_rollout_of_even_attention_is_even() -> None:
     """Queries of zero attend to all five tokens alike; the residual path keeps a half."""
     one, two = (attention_rollout([torch.zeros(1, 5, 12)] * n, heads=2) for n in (1, 2))
