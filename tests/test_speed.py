@@ -18,7 +18,7 @@ from detector.profile import ExpertFusion, Profile
 from explain.explainer import Explainer
 from explain.map_test import run_map_test
 from explain.pipeline import explain_face
-from explain.speed import baseline, inputs, stages
+from explain.speed import baseline, floor, inputs, stages
 from explain.speed.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,6 +152,26 @@ def test_a_long_input_is_a_short_one_over_and_over(
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
+def test_a_floor_is_of_the_products_alone() -> None:
+    layer = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.GELU(), torch.nn.Linear(256, 8))
+    image, kernel = torch.ones(1, 3, 32, 32), torch.ones(4, 3, 3, 3)
+
+    @torch.inference_mode()
+    def work() -> None:
+        for rows in (8, 8, 16):
+            layer(torch.ones(rows, 64))
+        torch.nn.functional.conv2d(image, kernel)
+
+    with floor._Recorder() as recorder:
+        work()
+    # two layers of eight rows, twice, and of sixteen; a convolution; no activation
+    assert sorted(recorder.counts.values()) == [1, 1, 1, 2, 2]
+    with floor._Recorder() as outside:  # where gradients are kept, layers arrive in parts
+        layer(torch.ones(8, 64))
+    assert sum(outside.counts.values()) == 2
+    assert 0 < floor.floor_s(work) < 1
+
+
 @pytest.mark.slow
 def test_a_clip_is_as_much_faster_than_the_baseline_as_the_kept_table_says(tmp_path: Path) -> None:
     """Ratios of one run on one machine; half of what is kept is allowed to other processors and to
@@ -190,6 +210,11 @@ def test_the_command_prints_a_table_with_ratios(
     assert all(row["median_ms"] >= 0 for row in rows)
     ratios = {row["stage"]: row["times_faster"] for row in rows if "times_faster" in row}
     assert {"decode", "detect", "embed", "LIME", "total"} <= set(ratios)
+    floors = {row["stage"]: row["floor_ms"] for row in rows if "floor_ms" in row}
+    assert list(floors) == ["detect", "embed", "clip"]
+    cpu = {row["stage"]: row["cpu_ms"] for row in rows if row["method"] == "ours"}
+    assert all(0 < floors[stage] < cpu[stage] for stage in floors)
+    assert cpu["start"] is None
     (share,) = [row["share_of_matmul"] for row in rows if "share_of_matmul" in row]
     assert 0 < share < 2
     table = stages.draw_table(rows).splitlines()

@@ -49,7 +49,7 @@ def _kind(argument: Any) -> object:
 
 
 def floor_s(work: Callable[[], object]) -> float:
-    """Seconds that the matrix products and convolutions of `work` take by themselves.
+    """Processor seconds that the matrix products and convolutions of `work` take by themselves.
 
     `work` is run once and each kind of product again, as often as it occurred; what is left of the
     stage's time goes to activations, attention, memory and Python.
@@ -65,7 +65,7 @@ def floor_s(work: Callable[[], object]) -> float:
 def _quickest_s(call: Callable[[], object]) -> float:
     best = np.inf
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return float(best)

@@ -7,7 +7,7 @@ are its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from detector.decoding import decode
 from detector.faces import cut_square, people_of
 from detector.media import open_media
 from detector.pipeline import DEFAULT_FRAMES, Detector
-from detector.types import CROP_PX, Analysis
+from detector.predictions import Predictions
+from detector.types import CROP_PX, Analysis, FaceTrack, Kind
 from explain.explainer import Explainer
 from explain.pipeline import explain_face
 from explain.ranks import rank_correlation
 from explain.speed.baseline import baseline_lime, run_baseline
 from explain.speed.clock import Clock, peak_memory
+from explain.speed.floor import floor_s
 from explain.speed.inputs import INPUTS
 
 Rgb = NDArray[np.uint8]
@@ -43,6 +45,7 @@ STAGES = (
     "track",
     "crop",
     "embed",
+    "clip",
     "temporal",
     "explain",
     "LIME",
@@ -81,10 +84,9 @@ def ours(
                     cut_square(pictures[crop.frame_index], crop.box_xyxy_px)
         clock.laps["track"].append(max(0.0, linked - clock.laps["crop"][-1]))
         with clock.lap("embed"):
-            scored = [
-                detector.predict(np.stack([c.rgb for c in track.crops]), kind=analysis.media.kind)
-                for track in tracks
-            ]
+            scored = _embedded(detector, tracks, analysis.media.kind)
+        with clock.lap("clip"):
+            detector.clip_of_tracks(tracks, detector.profiles[analysis.media.kind])
         with clock.lap("temporal"):
             for one in scored:
                 detector.track_logit(one)
@@ -94,6 +96,25 @@ def ours(
         "embed": crops,
     }
     return analysis, handled
+
+
+def _embedded(detector: Detector, tracks: Sequence[FaceTrack], kind: Kind) -> list[Predictions]:
+    return [
+        detector.predict(np.stack([crop.rgb for crop in track.crops]), kind=kind)
+        for track in tracks
+    ]
+
+
+def floors_s(analysis: Analysis, detector: Detector) -> dict[str, float]:
+    """Processor seconds of the products alone, of each stage that networks do; see `floor_s`."""
+    frames, kind = analysis.media.frames, analysis.media.kind
+    tracks = [face.track for face in analysis.faces]
+    stages: dict[str, Callable[[], object]] = {
+        "detect": lambda: detector.finder.detect(frames),
+        "embed": lambda: _embedded(detector, tracks, kind),
+        "clip": lambda: detector.clip_of_tracks(tracks, detector.profiles[kind]),
+    }
+    return {stage: floor_s(work) for stage, work in stages.items()}
 
 
 def gflop_per_crop(detector: Detector) -> float:
@@ -149,6 +170,10 @@ def measure(task: Task) -> list[Row]:
             with clock.lap("LIME"):
                 weights = explainer.explain_regions(crop).weights
     rows = _rows(task, "ours", clock, handled, peak_mb[0])
+    floors = floors_s(analysis, detector)
+    for row in rows:
+        if row["stage"] in floors:
+            row["floor_ms"] = 1000 * floors[row["stage"]]
     per_crop, seconds = gflop_per_crop(detector), float(np.median(clock.laps["embed"]))
     share = per_crop * handled["embed"] / seconds / matmul_gflops(detector.device)
     rows[-1] |= {"gflop_per_crop": per_crop, "share_of_matmul": share}
@@ -186,6 +211,7 @@ def _rows(
                 "stage": stage,
                 "median_ms": 1000 * median,
                 "p95_ms": 1000 * float(np.percentile(seconds, 95)),
+                "cpu_ms": 1000 * float(np.median(cpu)) if (cpu := clock.cpu_laps[stage]) else None,
                 # frames, crops, or runs of the stage
                 "per_s": handled.get(stage, 1) / max(median, 1e-9),
             }
@@ -203,7 +229,9 @@ def draw_table(rows: Sequence[Mapping[str, Any]]) -> str:
         "stage": "",
         "median_ms": ".1f",
         "p95_ms": ".1f",
+        "cpu_ms": ".1f",
         "per_s": ".1f",
+        "floor_ms": ".1f",
     }
     columns |= {
         "peak_mb": ".0f",
