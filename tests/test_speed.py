@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from explain_faces import analysis_of, astronaut
+from PIL import Image
 
 from detector.decoding import clips, decode
 from detector.media import write_video
@@ -18,6 +19,7 @@ from detector.profile import ExpertFusion, Profile
 from explain.explainer import Explainer
 from explain.map_test import run_map_test
 from explain.pipeline import explain_face
+from explain.report import build_report
 from explain.speed import baseline, floor, inputs, stages
 from explain.speed.__main__ import main
 
@@ -121,6 +123,69 @@ def test_a_clip_is_scored_in_large_batches(monkeypatch: pytest.MonkeyPatch, tmp_
     assert batches == [16, 8 + 4]  # with the four that are saved as JPEG for the check of stability
     # frames 0, 4, ..., 20, 23 whole; the face in the others
     assert sum(pixels) == 7 * 320 * 240 + 17 * 192 * 192
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> dict[str, int]:
+    """What each network sees from now on: px of MTCNN's first one, crops of the other two."""
+    seen = {"first px": 0, "two-stream": 0, "clip": 0, "passes": 0}
+
+    def watched(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        seen["first px"] += arguments[0][:, 0].numel()
+
+    def predict(crops: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        seen["two-stream"] += len(crops)
+        seen["passes"] += 1
+        shapes = [(len(crops),), (len(crops), 28, 28), (len(crops), 512)]
+        return tuple(np.zeros(shape, np.float32) for shape in shapes)
+
+    def predict_clip(crops: np.ndarray, inside: np.ndarray | None = None) -> ClipLogits:
+        seen["clip"] += len(crops)
+        return ClipLogits(*np.zeros((3, len(crops)), np.float32))
+
+    detector.finder.cascade().networks.pnet.register_forward_pre_hook(watched)
+    monkeypatch.setattr(detector, "_predict_batch", predict)
+    monkeypatch.setattr(detector, "predict_clip", predict_clip)
+    both = Profile(fusion=ExpertFusion(1.0, 1.0, 1.0))
+    monkeypatch.setattr(detector, "profiles", {"image": both, "video": both})
+    return seen
+
+
+def test_what_a_photo_costs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path, detector = tmp_path / "photo.jpg", Detector.untrained()
+    Image.fromarray(next(inputs._frames(inputs.Input(1600, 1200, 1)))).save(path, quality=92)
+    seen = counted(monkeypatch, detector)
+    analysis = detector.analyze(path)
+    assert len(analysis.faces) == 1
+    # the crop, and the crop saved again, which CLIP is spared
+    assert {name: seen[name] for name in ("two-stream", "passes", "clip")} == {
+        "two-stream": 2,
+        "passes": 1,
+        "clip": 1,
+    }
+    # a pyramid of 640 px, and one of 1600 for what is too small there
+    assert seen["first px"] == 812_938
+
+
+def test_a_report_of_a_clip_costs_no_more_passes_than_one_of_a_photo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    detector = Detector.untrained()
+    photo, clip = analysis_of([astronaut()]), analysis_of([astronaut()] * 24)
+    seen = counted(monkeypatch, detector)
+    costs = []
+    for analysis in (photo, clip):
+        seen.update(dict.fromkeys(seen, 0))
+        build_report(Explainer(detector, analysis.media.kind), analysis)
+        costs.append(dict(seen))
+    # the crop, the crop saved again, and each of four parts of the face hidden
+    assert costs == [{"first px": 0, "two-stream": 322, "clip": 6, "passes": 22}] * 2
+
+
+def test_a_short_clip_is_decoded_once(tmp_path: Path, decoded: list[int]) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, [np.full((32, 48, 3), i, np.uint8) for i in range(120)], fps=30)
+    assert len(decode(path, 12).frames) == 12
+    assert len(decoded) <= 120
 
 
 def test_a_clip_ten_times_as_long_decodes_no_more(
