@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-REPEATS = 3  # of each product; the quickest counts
+REPEATS = 3  # of each product; the median counts, as of the stages
 _NAMES = ("mm", "addmm", "bmm", "convolution", "linear", "matmul", "conv2d")
 # the last three arrive whole in inference mode, and else as the first four
 PRODUCTS = {getattr(torch.ops.aten, name).default for name in _NAMES}
@@ -57,15 +57,13 @@ def floor_s(work: Callable[[], object]) -> float:
     with _Recorder() as recorder:
         work()
     with torch.inference_mode():
-        return sum(
-            count * _quickest_s(recorder.calls[key]) for key, count in recorder.counts.items()
-        )
+        return sum(count * _median_s(recorder.calls[key]) for key, count in recorder.counts.items())
 
 
-def _quickest_s(call: Callable[[], object]) -> float:
-    best = np.inf
+def _median_s(call: Callable[[], object]) -> float:
+    seconds = []
     for _ in range(REPEATS):
         start = time.process_time()
         call()
-        best = min(best, time.process_time() - start)
-    return float(best)
+        seconds.append(time.process_time() - start)
+    return median(seconds)
