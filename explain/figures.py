@@ -26,7 +26,7 @@ from skimage.segmentation import find_boundaries
 
 from detector.faces import cut_square
 from detector.types import FaceCrop
-from explain.cam import Heat
+from explain.cam import EVIDENCE_MAP, Heat
 from explain.faithfulness import shares
 from explain.regions import POSITIVE_SHOWN, SIGNED_SHOWN, Regions
 from explain.timeline import Timeline
@@ -91,6 +91,8 @@ def shared_scale(heats: Sequence[Heat]) -> Scale:
     largest = max(float(np.abs(heat.map).max()) for heat in heats)
     limit = max(largest, LEAST_LIMIT)
     what = f"{first.method}: {first.target}" + ("" if first.class_blind else f" ({first.unit}s)")
+    if first.method == EVIDENCE_MAP:
+        what = "evidence at each place"
     return Scale(limit, first.signed, what)
 
 

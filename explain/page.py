@@ -86,15 +86,16 @@ def build_app(service: Service) -> LocalBlocks:
         with by_name["several"]:
             several.build(service, MAX_UPLOAD_MB)
         with by_name["compression"]:
-            compression.build(service)
+            sweep = compression.build(service, by_name["compression"])
         with by_name["forgery"]:
-            forgery.build(service)
+            forged = forgery.build(service, by_name["forgery"])
         with by_name["learn"]:
             lessons = learn.build(service)
         with by_name["model"]:
-            model.build(service)
+            model.build(service, by_name["model"])
         glossary.build()
-        links.wire(page, service, tabs, by_name, lessons, file)
+        labs = {"compression": sweep, "forgery": forged}
+        links.wire(page, service, links.Places(tabs, by_name, file, lessons, labs))
         translate_later(page)
         api.build(service)
         page.unload(service.left)
@@ -142,6 +143,7 @@ def launch(service: Service, **options: Any) -> LocalBlocks:
         service.closing,
         partial(beforehand.analysed_example, service),
         partial(beforehand.refine, service),
+        partial(beforehand.labs, service),
     )
     return page
 

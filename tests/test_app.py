@@ -182,8 +182,8 @@ def test_the_model_tab_shows_a_card_or_says_there_is_none(monkeypatch, tmp_path)
     monkeypatch.setattr(model, "SHIPPED", tmp_path)
 
     def page() -> list:
-        with gr.Blocks() as blocks:
-            model.build(Service(tmp_path, detector))
+        with gr.Blocks() as blocks, gr.Tabs(), gr.Tab() as tab:
+            model.build(Service(tmp_path, detector), tab)
         return list(blocks.blocks.values())
 
     def card() -> list[str]:
@@ -231,8 +231,8 @@ def test_the_model_tab_shows_what_was_measured(monkeypatch, tmp_path):
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def page() -> dict:
-        with gr.Blocks() as blocks:
-            model.build(Service(tmp_path, detector))
+        with gr.Blocks() as blocks, gr.Tabs(), gr.Tab() as tab:
+            model.build(Service(tmp_path, detector), tab)
         return {b.elem_id: b for b in blocks.blocks.values()}
 
     shown = built(page)

@@ -126,6 +126,20 @@ def test_an_address_opens_what_is_there(query, opened):
     assert links.asked(query, ("analyse", "learn", "model"), 6) == opened
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("face", "astronaut_swapped", "astronaut_swapped.png"),
+        ("face", "hopper_clip", None),  # not offered here
+        ("face", "../secret", None),
+        ("kind", "Blur", "Blur"),
+        ("kind", "blur", None),
+    ],
+)
+def test_an_address_sets_what_a_lab_offers(name, value, found):
+    assert links.setting(name, value, ("astronaut_swapped.png", "Blur")) == found
+
+
 def test_every_label_has_a_sign_of_its_own():
     assert set(cards.SIGNS) == set(Label)
     assert len(set(cards.SIGNS.values())) == 4

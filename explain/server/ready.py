@@ -59,12 +59,19 @@ class Ready(Generic[Answer]):
         closing: threading.Event,
         answer: Callable[[Path], Answer],
         refine: Callable[[Answer], object],
+        afterwards: Callable[[], object] = lambda: None,
     ) -> None:
         """Work out all answers in the background, the first one first, until `closing`; then
-        refine each, which takes longer.
+        refine each, which takes longer, and do what comes afterwards.
         """
         self._first.clear()
-        threading.Thread(target=self._fill, args=(closing, answer, refine), daemon=True).start()
+
+        def fill() -> None:
+            self._fill(closing, answer, refine)
+            if not closing.is_set():
+                afterwards()
+
+        threading.Thread(target=fill, daemon=True).start()
 
     def _fill(
         self,

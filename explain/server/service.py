@@ -28,6 +28,7 @@ from explain.figures import Scale
 from explain.map_test import MapTest
 from explain.pipeline import Explanation
 from explain.report import write_whole
+from explain.server.finished import Finished
 from explain.server.ready import Ready
 from explain.timeline import Timeline
 
@@ -255,6 +256,7 @@ class Service:
         self._other = lru_cache(OTHERS_KEPT)(lambda source: _explainers(Detector(source)))
         self._loading = threading.Lock()
         self.ready: Ready[Session] = Ready(folder / "examples")
+        self.finished = Finished()
         self.sessions = Sessions()
         self.runs = Runs()
         self.closing: threading.Event = threading.Event()  # the server ends: nothing new is begun

@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from detector.pipeline import Progress
 from explain.lab.examples import EXAMPLES
 from explain.server import markup
 from explain.server.faults import spoken
@@ -21,6 +22,7 @@ from explain.server.service import Service
 IDLE_SECONDS = 3600  # what a visitor made is dropped when it was not used for this long
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Update = dict[Any, Any]
+Places = dict[str, Any]  # name in the address -> the component that it sets
 DONE = "Done."
 STALE = "The results below are of the settings before. Start again for the new ones."
 
@@ -50,13 +52,13 @@ class Source:
         return [self.example, self.file]
 
 
-def source(prefix: str, names: Sequence[str], upload: str) -> Source:
+def source(prefix: str, names: Sequence[str], upload: str, first: str | None = None) -> Source:
     """Lay out where a file comes from. names: of the examples offered; upload: the label of the
-    file field.
+    file field; first: the example that is chosen at first.
     """
     offered = [(example.caption, example.name) for example in EXAMPLES if example.name in names]
     example = gr.Dropdown(
-        offered, value=offered[0][1], label="Example", elem_id=f"lens-{prefix}-example"
+        offered, value=first or offered[0][1], label="Example", elem_id=f"lens-{prefix}-example"
     )
     file = gr.File(label=upload, elem_id=f"lens-{prefix}-file", height=120)
     return Source(example, file)
@@ -125,6 +127,40 @@ class Runner:
         self.stop.click(cancel, None, None, queue=False, **QUIET)
         if touched := touches(inputs):
             gr.on(touched, marked_stale, self.status, self.status, queue=False, **QUIET)
+
+    def when_opened(
+        self,
+        opened: Any,
+        work: Callable[..., Update],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+    ) -> None:
+        """Show the run of the settings as they are when something is opened for the first time:
+        that of the built-in example is worked out beforehand, others are then. opened: the event.
+        """
+        seen = gr.State(False)
+
+        def asked(values: Sequence[Any]) -> tuple[tuple[Any, ...], Callable[[Progress], Update]]:
+            return (self.key, *values), lambda step: work(step, *values)
+
+        @spoken(self.status)
+        def first(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> Update:  # noqa: B008
+            known, *given = values
+            own = [v for c, v in zip(inputs, given, strict=True) if isinstance(c, gr.File)]
+            if known or any(own):
+                return {seen: True}
+            visitor = f"{request.session_hash} {self.key}"
+            with self.service.runs.running(
+                visitor, lambda share, stage: progress(share, desc=stage)
+            ) as step:
+                found = self.service.finished.of(*asked(given), step)
+            return {seen: True, self.status: markup.note(DONE), **found}
+
+        self.service.finished.offer(*asked([getattr(c, "value", None) for c in inputs]))
+        opened(
+            first, [seen, *inputs], [seen, self.status, *outputs],
+            concurrency_id="lab", api_visibility="private", show_progress_on=self.status,
+        )  # fmt: skip
 
 
 def touches(inputs: Sequence[Any]) -> list[Any]:

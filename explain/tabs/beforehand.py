@@ -4,6 +4,7 @@ newcomers see.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from detector.pipeline import Progress
@@ -15,7 +16,7 @@ from explain.lab.examples import EXAMPLES
 from explain.map_test import TESTED, MapTest
 from explain.pipeline import most_suspicious, timelines_of
 from explain.server import markup
-from explain.server.service import Choice, Service, Session
+from explain.server.service import Cancelled, Choice, Service, Session
 from explain.tabs import cards, clip
 from explain.tabs.panel import (
     evidence_scale,
@@ -48,6 +49,17 @@ def refine(service: Service, session: Session) -> None:
     """Test the map that is shown first, too."""
     if session.analysis.faces:
         map_tested(service, session, shown_first(session, 0))
+
+
+def labs(service: Service) -> None:
+    """The labs' first runs, until the server ends."""
+
+    def step(share: float, stage: str) -> None:
+        if service.closing.is_set():
+            raise Cancelled
+
+    with suppress(Cancelled):
+        service.finished.fill(step)
 
 
 def shown_first(session: Session, position: int) -> Choice:

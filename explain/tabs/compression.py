@@ -24,6 +24,7 @@ from explain.server.service import Service
 from explain.server.widgets import (
     IDLE_SECONDS,
     QUIET,
+    Places,
     Update,
     path_of,
     picture,
@@ -36,6 +37,7 @@ LEAD = (
     "Degrade a file step by step and see when the answer changes. **Try:** the pasted-in face with "
     "JPEG, then with shrinking. Which one hides it first?"
 )
+FIRST = "astronaut_swapped.png"  # what the text talks about
 FACE_PX = 448  # side of the shown face
 # Gradio's image slider takes no alternative text, and its pictures are in the page only a moment
 # after the change.
@@ -70,12 +72,14 @@ class FinishedSweep:
     band: Thresholds
 
 
-def build(service: Service) -> None:
-    """Lay out the tab and wire it."""
+def build(service: Service, tab: gr.Tab) -> Places:
+    """Lay out the tab and wire it. Returns what a link can set, by its name in the address."""
     gr.Markdown(LEAD)
     with gr.Row(elem_classes="lens-lab"):
         with gr.Column(scale=2, min_width=300):
-            files = source("compression", [e.name for e in EXAMPLES], "Or your own photo or clip")
+            files = source(
+                "compression", [e.name for e in EXAMPLES], "Or your own photo or clip", FIRST
+            )
             kind = _kinds()
             run = runner(service, "compression", "Draw the curve")
         with gr.Column(scale=5, min_width=320):
@@ -107,6 +111,7 @@ def build(service: Service) -> None:
 
     outputs = list(vars(shown).values())
     run.wire(work, [*files.inputs, kind], [kept, *outputs])
+    run.when_opened(tab.select, work, [*files.inputs, kind], [kept, *outputs])
     shown.level.input(
         move,
         [kept, shown.level],
@@ -117,6 +122,7 @@ def build(service: Service) -> None:
     )
     shown.restored.change(None, js=ALT_TEXTS)
     _endpoint(service)
+    return {"face": files.example, "kind": kind}
 
 
 def _kinds() -> gr.Radio:

@@ -27,6 +27,7 @@ from explain.server.service import Service
 from explain.server.widgets import (
     IDLE_SECONDS,
     QUIET,
+    Places,
     Runner,
     Source,
     Update,
@@ -90,6 +91,7 @@ class ResultViews:
     """The components that show a forgery and the detector's answer."""
 
     words: gr.HTML
+    untouched: gr.Image
     forged: gr.Image
     mask: gr.Image
     evidence: gr.Image
@@ -101,6 +103,7 @@ class ResultViews:
         evidence, cam, *_ = result.heats.values()
         return {
             self.words: markup.sentences(outcome_sentences(result)),
+            self.untouched: figures.enlarged(result.authentic),
             self.forged: figures.enlarged(result.forged),
             self.mask: figures.enlarged(figures.mask_picture(result.mask)),
             self.evidence: _heat_picture(result.forged, evidence),
@@ -110,22 +113,27 @@ class ResultViews:
         }
 
 
-def build(service: Service) -> None:
-    """Lay out the tab and wire it."""
+def build(service: Service, tab: gr.Tab) -> Places:
+    """Lay out the tab and wire it. Returns what a link can set, by its name in the address."""
     gr.Markdown(LEAD)
-    with gr.Row(elem_classes="lens-lab"):
+    # the result stays in sight while the sliders beside, or on a phone below it, are moved
+    with gr.Row(elem_classes=["lens-lab", "lens-bench"]):
         with gr.Column(scale=2, min_width=300):
+            surprise = runner(service, "forgery", "Surprise me: a forgery it misses")
             files = source("forgery", EXAMPLE_NAMES, "Or your own photo")
             gr.HTML(f'<p class="lens-small">{OWN}</p>')
             knobs = _knobs()
-        with gr.Column(scale=5, min_width=320):
-            surprise = runner(service, "forgery", "Surprise me: a forgery it misses")
-            shown = _views()
-            lime = gr.Button("Ask LIME, too (some seconds)", elem_id="lens-forgery-lime-go")
+        with gr.Column(scale=5, min_width=320, elem_classes="lens-result"):
+            at_once = _seen_at_once()
+    with gr.Column(elem_classes="lens-lab"):
+        shown = ResultViews(**at_once, **_below())
+        lime = gr.Button("Ask LIME, too (some seconds)", elem_id="lens-forgery-lime-go")
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
     _wire_knobs(service, files, knobs, shown, surprise.status, kept)
     _wire_slow(service, files, knobs, shown, surprise, lime)
+    _wire_first(service, tab, files, knobs, shown, surprise)
     _endpoint(service)
+    return {"face": files.example}
 
 
 def _knobs() -> Knobs:
@@ -154,17 +162,26 @@ def _knobs() -> Knobs:
     return Knobs(family=family, region=region, **sliders, generator=generator, seed=seed)
 
 
-def _views() -> ResultViews:
+def _seen_at_once() -> dict[str, Any]:
+    """What answers to every slider: words, the untouched face, the forged one, and the map."""
     words = gr.HTML(markup.note("Move a slider to forge the face."), elem_id="lens-forgery-words")
-    with gr.Row():
+    with gr.Row(elem_classes="lens-three"):
+        untouched = picture(
+            "Untouched face", "lens-forgery-untouched", "The face before anything was forged"
+        )
         forged = picture(
             "Forged face", "lens-forgery-face", "The forged face as the detector sees it"
         )
-        mask = picture("True mask", "lens-forgery-mask", "White where pixels come from the forgery")
-    with gr.Row():
         evidence = picture(
             "Evidence map", "lens-forgery-evidence", "The face, places that look forged coloured"
         )
+    return {"words": words, "untouched": untouched, "forged": forged, "evidence": evidence}
+
+
+def _below() -> dict[str, Any]:
+    """The truth, another map, and how well both show it."""
+    with gr.Row():
+        mask = picture("True mask", "lens-forgery-mask", "White where pixels come from the forgery")
         cam = picture(
             "Grad-CAM", "lens-forgery-cam", "The face, places that carry the score coloured"
         )
@@ -172,7 +189,7 @@ def _views() -> ResultViews:
     lime = picture(
         "LIME", "lens-forgery-lime", "Patches for and against a forgery, with their weights"
     )
-    return ResultViews(words, forged, mask, evidence, cam, lime, table)
+    return {"mask": mask, "cam": cam, "table": table, "lime": lime}
 
 
 # ----------------------------------------------------------------------------------------------
@@ -207,6 +224,25 @@ def _wire_knobs(
         concurrency_id="frames",
         **QUIET,
     )
+
+
+def _wire_first(
+    service: Service,
+    tab: gr.Tab,
+    files: Source,
+    knobs: Knobs,
+    shown: ResultViews,
+    surprise: Runner,
+) -> None:
+    """The lab opens with the forgery that its sliders stand at."""
+
+    def first(step: Any, example: str, uploaded: str | None, *values: Any) -> Update:
+        step(0.1, "Forging the face")
+        subject = _subject(service, path_of(service, example, uploaded))
+        return shown.fill(forgery.judge(service.explainer(), subject, ForgerySettings(*values)))
+
+    inputs = [*files.inputs, *knobs.inputs]
+    surprise.when_opened(tab.select, first, inputs, list(vars(shown).values()))
 
 
 def _wire_slow(

@@ -14,6 +14,7 @@ from explain.lab import guess
 from explain.lab.charts import Captioned, strip
 from explain.lab.guess import SIDES, Pair
 from explain.server import markup
+from explain.server.address import address_js
 from explain.server.service import Service
 from explain.server.widgets import IDLE_SECONDS, QUIET, Update, picture, runner
 
@@ -51,8 +52,8 @@ class Table:
         return [*choice, self.answer_text, self.truth]
 
 
-def build(service: Service) -> None:
-    """Lay out and wire the lesson."""
+def build(service: Service) -> gr.Number:
+    """Lay out and wire the lesson. Returns the number of the deal, which links carry."""
     gr.Markdown(TEXT)
     seed = gr.Number(
         1, precision=0, minimum=0, label="Number of the deal", elem_id="lens-guess-seed"
@@ -74,6 +75,8 @@ def build(service: Service) -> None:
             **QUIET,
         )
     table.following.click(partial(_ask, table), kept, table.of_one_pair, **QUIET)
+    run.start.click(None, seed, js=address_js("deal", tab="learn", lesson="6"), **QUIET)
+    return seed
 
 
 def _lay_out() -> Table:

@@ -39,7 +39,7 @@ def build(service: Service) -> None:
         "Four faces that look the same",
     )
     noise = picture(
-        "Their noise × 8", "lens-prints-noise", "Fine noise of the four faces, amplified"
+        "Fine noise, 8×", "lens-prints-noise", "Fine noise of the four faces, amplified"
     )
     spectra = picture(
         "What stands out in their spectra",

@@ -1,10 +1,12 @@
-"""Addresses of parts of the page, as ?tab=learn&lesson=3 or ?example=hopper_clip_forged: opened
-as they say and kept up to date, so that a reload or a link shows the same place.
+"""Addresses of parts of the page, as ?tab=learn&lesson=6&deal=17, ?example=hopper_clip_forged or
+?tab=compression&face=astronaut_swapped&kind=Blur: opened as they say and kept up to date, so that a
+reload or a link shows the same place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -14,7 +16,7 @@ from explain.server.language import PARAMETER
 from explain.server.ready import example_named
 from explain.server.service import Service
 from explain.server.widgets import QUIET
-from explain.tabs import glossary
+from explain.tabs import glossary, learn
 from explain.texts import LANGUAGES
 
 OFF, ON = "For a projector: big type", "Normal type"  # where the link leads to
@@ -60,43 +62,83 @@ def languages() -> str:
     return f'<span class="lens-languages" role="navigation" aria-label="Language">{offered}</span>'
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """What an address can name."""
+
+    tabs: gr.Tabs
+    by_name: Mapping[str, gr.Tab]
+    file: gr.File  # analyses what it gets
+    lessons: learn.Shown
+    labs: Mapping[str, Mapping[str, gr.Dropdown | gr.Radio]]  # tab -> its named settings
+
+
 def asked(query: Mapping[str, str], tabs: Sequence[str], lessons: int) -> tuple[str | None, int]:
     """The tab and the lesson (from 1; 0: none) that an address names; what is not there is passed
     over.
     """
-    tab, lesson = query.get("tab", ""), query.get("lesson", "")
-    number = int(lesson) if lesson.isascii() and lesson.isdecimal() and len(lesson) < 4 else 0
+    tab, number = query.get("tab", ""), _number(query.get("lesson", ""))
     number = number if 1 <= number <= lessons else 0
     return (tab if tab in tabs else "learn" if number else None), number
 
 
-def wire(
-    page: gr.Blocks,
-    service: Service,
-    tabs: gr.Tabs,
-    by_name: Mapping[str, gr.Tab],
-    lessons: Sequence[gr.Accordion],
-    file: gr.File,
-) -> None:
-    """Open what the address names, and have it name what is opened. file: analyses what it gets."""
+def _number(text: str) -> int:
+    """What an address names by number, at most six digits; 0 where it names none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
+
+
+def setting(name: str, value: str, choices: Sequence[str]) -> str | None:
+    """The choice of a lab's setting that an address names, a face by its file's stem."""
+    if name == "face":
+        example = example_named(value)
+        value = "" if example is None else example.name
+    return value if value in choices else None
+
+
+def wire(page: gr.Blocks, service: Service, places: Places) -> None:
+    """Open what the address names, and have it name what is opened."""
+    folds = places.lessons.folds
 
     def opened(request: gr.Request) -> dict[Any, Any]:
         query = dict(request.query_params)
-        tab, lesson = asked(query, list(by_name), len(lessons))
-        update: dict[Any, Any] = {tabs: gr.Tabs(selected=tab) if tab else gr.skip()}
+        tab, lesson = asked(query, list(places.by_name), len(folds))
+        update: dict[Any, Any] = {places.tabs: gr.Tabs(selected=tab) if tab else gr.skip()}
         if lesson:
-            update[lessons[lesson - 1]] = gr.Accordion(open=True)
+            update[folds[lesson - 1]] = gr.Accordion(open=True)
+        if deal := _number(query.get("deal", "")):
+            update[places.lessons.deal] = deal
         if example := example_named(query.get("example")):
-            update[file] = str(service.ready.path(example))
+            update[places.file] = str(service.ready.path(example))
+        for name, lab in places.labs.get(tab or "", {}).items():
+            if found := setting(name, query.get(name, ""), _choices(lab)):
+                update[lab] = found
         return update
 
-    opening = page.load(opened, None, [tabs, file, *lessons], queue=False, **QUIET)
+    settings = [lab for own in places.labs.values() for lab in own.values()]
+    outputs = [places.tabs, places.file, *folds, places.lessons.deal, *settings]
+    opening = page.load(opened, None, outputs, queue=False, **QUIET)
     opening.then(None, js=OPENED_JS, **QUIET)
     page.load(None, js=PROJECTOR_JS, **QUIET)
     page.load(None, js=LANGUAGES_JS, **QUIET)
     page.load(None, js=glossary.TIP_JS, **QUIET)
-    for name, tab in by_name.items():
-        tab.select(None, js=address_js(tab=name, **({} if name == "learn" else {"lesson": None})))
-    for number, lesson in enumerate(lessons, 1):
+    _name_what_is_opened(places)
+
+
+def _choices(lab: gr.Dropdown | gr.Radio) -> list[str]:
+    return [str(value) for _, value in lab.choices]
+
+
+def _name_what_is_opened(places: Places) -> None:
+    """Tabs, lessons, labs' settings and deals go into the address as somebody chooses them."""
+    of_labs = {name: None for own in places.labs.values() for name in own}
+    for name, tab in places.by_name.items():
+        others = {other: None for other in of_labs if other not in places.labs.get(name, {})}
+        if name != "learn":
+            others |= {"lesson": None, "deal": None}
+        tab.select(None, js=address_js(tab=name, **others))
+    for own in places.labs.values():
+        for name, lab in own.items():
+            lab.input(None, lab, js=address_js(name))
+    for number, lesson in enumerate(places.lessons.folds, 1):
         lesson.expand(None, js=address_js(tab="learn", lesson=str(number)))
-        lesson.collapse(None, js=address_js(lesson=None))
+        lesson.collapse(None, js=address_js(lesson=None, deal=None))

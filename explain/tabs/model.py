@@ -80,8 +80,8 @@ MAP_TEXT = (
     "forged. Which neighbours do they get?"
 )
 WEAK_TEXT = (
-    "Each example is made now from built-in faces and judged by the detector as it is loaded, so "
-    "it may also be judged rightly. The model card below has the measured figures."
+    "Each example is made from built-in faces and judged by the detector as it is loaded, so it "
+    "may also be judged rightly. The model card below has the measured figures."
 )
 ZOO_TEXT = (
     "### Other systems on the same material\n"
@@ -103,10 +103,12 @@ HEADINGS = {
 }
 
 
-def build(service: Service) -> None:
+def build(service: Service, tab: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     if shares := dots.rates(SHIPPED / ACCURACY):
         gr.HTML(dots.hundred_dots(*shares), elem_id="lens-hundred")
+    gr.Markdown("## Where it fails")
+    _weaknesses(service, tab)
     gr.Markdown("## How well it does")
     _pictures(MEASURED)
     _pivot(SHIPPED / ACCURACY, ACCURACY_TEXT, "Forgery", _interval)
@@ -117,9 +119,7 @@ def build(service: Service) -> None:
     ):
         _pivot(SHIPPED / AUTHENTIC, AUTHENTIC_TEXT, "Group (faces)", _false_positives)
     gr.Markdown("## Your face among known ones")
-    _map(service)
-    gr.Markdown("## What it cannot do, with examples")
-    _weaknesses(service)
+    _map(service, tab)
     gr.Markdown("## How it was trained")
     _pictures(TRAINING)
     _zoo(SHIPPED / ZOO)
@@ -219,7 +219,7 @@ def _false_positives(row: Mapping[str, str]) -> Cell:
     )
 
 
-def _map(service: Service) -> None:
+def _map(service: Service, tab: gr.Tab) -> None:
     gr.Markdown(MAP_TEXT)
     with gr.Row(elem_classes="lens-lab"):
         with gr.Column(scale=2, min_width=300):
@@ -266,11 +266,12 @@ def _map(service: Service) -> None:
         }
 
     run.wire(place, files.inputs, [shown, about, table])
+    run.when_opened(tab.select, place, files.inputs, [shown, about, table])
 
 
-def _weaknesses(service: Service) -> None:
+def _weaknesses(service: Service, tab: gr.Tab) -> None:
     gr.Markdown(WEAK_TEXT)
-    run = runner(service, "weak", "Show the examples (some seconds)")
+    run = runner(service, "weak", "Judge the examples anew (some seconds)")
     shown: list[tuple[Any, Any]] = []
     with gr.Row(elem_classes="lens-lab"):
         for i, weakness in enumerate(weaknesses.WEAKNESSES):
@@ -290,7 +291,9 @@ def _weaknesses(service: Service) -> None:
             update[about] = markup.sentences(weaknesses.describe_outcome(judged))
         return update
 
-    run.wire(show, [], [component for pair in shown for component in pair])
+    outputs = [component for pair in shown for component in pair]
+    run.wire(show, [], outputs)
+    run.when_opened(tab.select, show, [], outputs)
 
 
 def _zoo(path: Path) -> None:

@@ -4,7 +4,6 @@ takes off.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -240,8 +239,7 @@ def evidence_scale(session: Session, face: int) -> Scale:
     if face not in session.scales:
         evidence = session.analysis.faces[face].evidence
         heats = [evidence_heat(e.map, e.map.shape[0]) for e in evidence]
-        own = figures.shared_scale(heats)
-        session.scales[face] = replace(own, label="evidence at each place")
+        session.scales[face] = figures.shared_scale(heats)
     return session.scales[face]
 
 
