@@ -80,8 +80,8 @@ GAN = Plan(
         Task(
             "Press Play and pause after about 50 steps. What do the 36 samples look like, beside "
             "the first attempt?",
-            "The grey fog has gathered into bright shapes in the middle on a darker ground. There "
-            "are no digits yet.",
+            "The grey fog has gathered into bright, chequered shapes in the middle on a darker "
+            "ground. There are no digits yet.",
         ),
         Task(
             "Play on, and read both losses off the curves at three moments.",

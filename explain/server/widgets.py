@@ -17,7 +17,7 @@ from explain.lab.examples import EXAMPLES
 from explain.server import markup
 from explain.server.faults import spoken
 from explain.server.language import told_progress
-from explain.server.service import Service
+from explain.server.service import Cancelled, Service
 
 IDLE_SECONDS = 3600  # what a visitor made is dropped when it was not used for this long
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -98,6 +98,7 @@ class Runner:
             return f"{request.session_hash} {self.key}"
 
         def begin(request: gr.Request) -> Update:
+            self.overtake_first(request)
             self.service.runs.start(visitor(request))
             return {
                 self.start: gr.Button(interactive=False),
@@ -149,11 +150,14 @@ class Runner:
             own = [v for c, v in zip(inputs, given, strict=True) if isinstance(c, gr.File)]
             if known or any(own):
                 return {seen: True}
-            visitor = f"{request.session_hash} {self.key}"
             with self.service.runs.running(
-                visitor, lambda share, stage: progress(share, desc=stage)
+                _first_run(request, self.key), told_progress(progress)
             ) as step:
-                found = self.service.finished.of(*asked(given), step)
+                try:
+                    found = self.service.finished.of(*asked(given), step)
+                    step(1.0, "Done")
+                except Cancelled:  # overtaken
+                    return {seen: True}
             return {seen: True, self.status: markup.note(DONE), **found}
 
         self.service.finished.offer(*asked([getattr(c, "value", None) for c in inputs]))
@@ -161,6 +165,14 @@ class Runner:
             first, [seen, *inputs], [seen, self.status, *outputs],
             concurrency_id="lab", api_visibility="private", show_progress_on=self.status,
         )  # fmt: skip
+
+    def overtake_first(self, request: gr.Request) -> None:
+        """The visitor asked for something else: the first run must not cover its answer."""
+        self.service.runs.cancel(_first_run(request, self.key))
+
+
+def _first_run(request: gr.Request, key: str) -> str:
+    return f"{request.session_hash} {key} first"
 
 
 def touches(inputs: Sequence[Any]) -> list[Any]:

@@ -129,7 +129,7 @@ def build(service: Service, tab: gr.Tab) -> Places:
         shown = ResultViews(**at_once, **_below())
         lime = gr.Button("Ask LIME, too (some seconds)", elem_id="lens-forgery-lime-go")
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
-    _wire_knobs(service, files, knobs, shown, surprise.status, kept)
+    _wire_knobs(service, files, knobs, shown, surprise, kept)
     _wire_slow(service, files, knobs, shown, surprise, lime)
     _wire_first(service, tab, files, knobs, shown, surprise)
     _endpoint(service)
@@ -201,13 +201,20 @@ def _wire_knobs(
     files: Source,
     knobs: Knobs,
     shown: ResultViews,
-    status: gr.HTML,
+    run: Runner,
     kept: gr.State,
 ) -> None:
+    status = run.status
+
     @spoken(status)
     def moved(
-        known: KeptSubject | None, example: str, uploaded: str | None, *values: Any
+        request: gr.Request,
+        known: KeptSubject | None,
+        example: str,
+        uploaded: str | None,
+        *values: Any,
     ) -> Update:
+        run.overtake_first(request)
         path = path_of(service, example, uploaded)
         if known is None or known.path != path:
             known = KeptSubject(path, _subject(service, path))
