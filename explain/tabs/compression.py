@@ -25,6 +25,7 @@ from explain.server.widgets import (
     IDLE_SECONDS,
     QUIET,
     Places,
+    Runner,
     Update,
     path_of,
     picture,
@@ -105,24 +106,30 @@ def build(service: Service, tab: gr.Tab) -> Places:
             **_level(service, shown, found, at),
         }
 
+    outputs = list(vars(shown).values())
+    run.wire(work, [*files.inputs, kind], [kept, *outputs])
+    run.when_opened(tab.select, work, [*files.inputs, kind], [kept, *outputs])
+    _wire_level(service, run, shown, kept)
+    shown.restored.change(None, js=ALT_TEXTS)
+    _endpoint(service)
+    return {"face": files.example, "kind": kind}
+
+
+def _wire_level(service: Service, run: Runner, shown: LevelViews, kept: gr.State) -> None:
+    """The level's slider moves everything that depends on it."""
+
     @spoken(run.status)
     def move(found: FinishedSweep | None, at: float) -> Update:
         return {run.status: gr.skip()} if found is None else _level(service, shown, found, int(at))
 
-    outputs = list(vars(shown).values())
-    run.wire(work, [*files.inputs, kind], [kept, *outputs])
-    run.when_opened(tab.select, work, [*files.inputs, kind], [kept, *outputs])
     shown.level.input(
         move,
         [kept, shown.level],
-        [run.status, *outputs],
+        [run.status, *vars(shown).values()],
         trigger_mode="always_last",
         concurrency_id="frames",
         **QUIET,
     )
-    shown.restored.change(None, js=ALT_TEXTS)
-    _endpoint(service)
-    return {"face": files.example, "kind": kind}
 
 
 def _kinds() -> gr.Radio:
