@@ -101,7 +101,7 @@ def test_tools_for_assistants_are_there_where_the_extra_is(tmp_path, monkeypatch
     asked = {}
     monkeypatch.setattr(page, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(
-        page.ForgetfulBlocks, "launch", lambda self, **options: asked.update(options)
+        page.LocalBlocks, "launch", lambda self, **options: asked.update(options)
     )
     monkeypatch.setattr(page, "own_names", lambda: None)  # of the whole process
     service = Service(tmp_path, detector)
