@@ -133,7 +133,7 @@ class FaceCrop:
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
-        """(S, S): which of the crop's pixels lie in the frame; the others only mirror those."""
+        """(S, S): which of the crop's pixels lie in the frame; the others mirror or repeat those."""
         side = self.rgb.shape[0]
         if self.frame_px is None:
             return np.ones((side, side), bool)
@@ -145,7 +145,7 @@ class FaceCrop:
 
     @property
     def shown(self) -> NDArray[np.uint8]:
-        """The crop as people see it: black beyond the frame's edge, where it only mirrors."""
+        """The crop as people see it: black beyond the frame's edge, where nothing was seen."""
         return np.where(self.inside[..., None], self.rgb, np.uint8(0))
 
     @property

@@ -11,7 +11,7 @@ from skimage import data
 from test_decide import analysis
 
 from detector.decide import judge_face, judge_file
-from detector.faces import cut_square
+from detector.faces import FaceFinder, cut_square
 from detector.nets import clip
 from detector.nets.clip import ClipExpert
 from detector.pipeline import Detector, default_detector
@@ -64,6 +64,19 @@ def test_what_lies_outside_is_known_of_a_lying_face() -> None:
     assert lying.frame_px == (400, 325)
     assert lying.missing == pytest.approx(0.1, abs=0.002)
     assert (lying.inside == crop.inside).mean() > 0.999
+
+
+@pytest.mark.parametrize(("left", "repeated"), [(165, True), (190, False)])
+def test_only_a_cut_face_is_mirrored_at_the_edge(left: int, repeated: bool) -> None:
+    """The two-stream network was trained on margins that repeat the border: a crop whose margin
+    alone lies outside looks like those."""
+    rgb = np.ascontiguousarray(data.astronaut()[:, left:])
+    (person,) = FaceFinder().find_tracks([Frame(0, 0, rgb)])
+    (crop,) = person.crops
+    row = crop.rgb[112].astype(int)
+    outside = int((~crop.inside[112]).sum())
+    assert outside > 5 and (crop.missing < 0.05) == repeated
+    assert (np.abs(row[:outside] - row[outside + 1]).max() < 12) == repeated
 
 
 def test_a_face_cut_too_far_gets_no_answer_and_the_reason() -> None:
