@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from detector.forgery.pairs import FAMILIES
 from detector.nets import clip
 from detector.nets.clip import ClipExpert, ClipOutput, encode_base, tuned_state
 from detector.training.__main__ import main
+from detector.training.shipped import generated
 from detector.training.shipped.clip import TUNED, ClipTrainConfig, ClipTrainer
+from detector.training.shipped.generated import fit_around
 from detector.training.shipped.networks import new_clip
 from detector.training.shipped.objective import clip_loss
 from detector.training.shipped.stream import PairBatch
@@ -155,3 +158,39 @@ def test_a_tower_of_another_shape_is_told_in_a_sentence(
     command = ["--expert", "clip", "--data", str(data), "--out", str(tmp_path / "run")]
     assert main([*command, "--base", str(tmp_path / "other.safetensors")]) == 1
     assert capsys.readouterr().err == "The weights given for CLIP do not fit it.\n"
+
+
+def test_a_head_goes_on_from_another_without_forgetting_it() -> None:
+    """The head knows column 0. Authentic faces light column 1 when compressed: that is unlearnt."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0, 0], 200)
+    features = rng.normal(0, 0.3, (600, 2)).astype(np.float32)
+    features[:200, 0] += 1
+    features[400:, 1] += 2
+    head = torch.tensor([[4.0, 3.0]]), torch.tensor([-2.0])
+    before = features @ head[0][0].numpy() + float(head[1])
+    weight, bias = fit_around(features, labels, np.ones(600), head)
+    after = features @ weight[0].numpy() + float(bias)
+    assert weight.shape == (1, 2) and bias.shape == (1,)
+    assert before[400:].mean() > 3 and after[400:].mean() < 0
+    assert after[:200].mean() - after[200:400].mean() > 2
+    same, _ = fit_around(features, labels, np.full(600, 1e-6), head)
+    assert torch.allclose(same, head[0], atol=1e-2)
+
+
+def test_the_head_is_fitted_and_then_goes_on(tmp_path: Path, base: list[Path]) -> None:
+    data, first, second = data_folder(tmp_path / "data"), tmp_path / "first", tmp_path / "second"
+    start = tmp_path / "tuned.safetensors"
+    save_file(tuned_state(ClipExpert()), start)
+    common = ["--data", str(data), "--cache", str(tmp_path), "--pairs", "2"]
+    files = ["--base", *(str(path) for path in base)]
+    generated.main([*files, "--tuned", str(start), "--out", str(first), *common])
+    generated.main([*files, "--tuned", str(first), "--out", str(second), *common, "--around"])
+    heads = [load_file(path) for path in (start, first, second)]
+    assert heads[1]["generated.weight"].shape == heads[0]["generated.weight"].shape
+    assert heads[1]["generated.bias"].shape == heads[0]["generated.bias"].shape
+    moved = [
+        float((a["generated.weight"] - b["generated.weight"]).norm()) for a, b in pairwise(heads)
+    ]
+    assert 0 < moved[1] < moved[0]
+    assert torch.equal(heads[2]["manipulated.weight"], heads[0]["manipulated.weight"])
