@@ -79,27 +79,22 @@ class ExpertFusion:
     """How the logits of the two networks become one (late fusion).
 
     The two-stream network and CLIP's first head answer whether something was put into the face,
-    CLIP's second head whether the picture was generated as a whole. The weighted logits of both
-    questions are added, or, with `smooth_max`, the larger counts: a smooth maximum.
+    CLIP's second head whether the picture was generated as a whole. Their weighted logits are
+    added.
     """
 
     two_stream: float  # weights of the three logits
     manipulated: float
     generated: float
-    offset: float = 0.0  # added to the weighted generation logit, for the maximum
-    # k of log(exp(k a) + exp(k b)) / k; None: the sum
-    smooth_max: float | None = None
     # each question by itself: of the two-stream and the manipulation logit's sum, and of the other
     manipulated_calibration: Calibration = field(default_factory=Calibration)
     generated_calibration: Calibration = field(default_factory=Calibration)
     clip_frames: int = 8  # sampled frames of a track that CLIP sees; the others are interpolated
 
     def __post_init__(self) -> None:
-        for name in ("two_stream", "manipulated", "generated", "offset"):
+        for name in ("two_stream", "manipulated", "generated"):
             value = getattr(self, name)
             _expect(math.isfinite(value), f"a finite weight of {name}", value)
-        if self.smooth_max is not None:
-            _expect(self.smooth_max > 0, "smooth_max above 0", self.smooth_max)
         _expect(self.clip_frames >= 1, "clip_frames of at least 1", self.clip_frames)
 
     def put_in(self, two_stream: Any, manipulated: Any) -> Any:
@@ -111,11 +106,7 @@ class ExpertFusion:
     ) -> Array:
         """Return the fused logits (N,) float32; one number counts for all N."""
         put_in = self.put_in(two_stream, manipulated)
-        made = self.generated * generated + self.offset
-        if self.smooth_max is None:
-            return (put_in + made).astype(np.float32)
-        k = self.smooth_max
-        return (np.logaddexp(k * put_in, k * made) / k).astype(np.float32)
+        return (put_in + self.generated * generated).astype(np.float32)
 
 
 @dataclass(frozen=True)

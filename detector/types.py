@@ -133,7 +133,7 @@ class FaceCrop:
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
-        """(S, S): which of the crop's pixels lie in the frame; the others mirror or repeat those."""
+        """(S, S): which of the crop's pixels lie in the frame; what lies outside is filled."""
         side = self.rgb.shape[0]
         if self.frame_px is None:
             return np.ones((side, side), bool)

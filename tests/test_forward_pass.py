@@ -21,12 +21,12 @@ ONE_NETWORK = set(WHEN) - {"clip", "put_in", "generated", "fusion"}
 
 @pytest.fixture(scope="module")
 def two_networks() -> Detector:
-    """Both networks, two views of each crop, and a maximum of two questions."""
+    """Both networks and two views of each crop."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clip, "TOWER", "vit_tiny_patch16_224")
         torch.manual_seed(0)
         expert = ClipExpert().eval().requires_grad_(False)
-    fusion = ExpertFusion(0.5, 0.8, 0.3, offset=-0.4, smooth_max=1.0)
+    fusion = ExpertFusion(0.5, 0.8, 0.3)
     profile = Profile(low_pass_weight=0.25, fusion=fusion)
     of = Detector.of(detector().network, detector().info, {"image": profile, "video": profile})
     return of.with_clip(expert)

@@ -52,12 +52,9 @@ GROUP_FACTOR = 2.25
 TAIL_FROM = 0.8  # quantile of authentic scores above which the tail is fitted
 # of the two-stream, the manipulation and the generation logit, per standard deviation
 WEIGHTS: Mapping[Kind, tuple[float, float, float]] = {
-    "image": (0.5, 1.0, 0.5),
+    "image": (0.5, 1.0, 0.7),
     "video": (0.5, 1.0, 0.25),
 }
-# Stills: a sum finds more at the same false positives on the validation set, but calls 14% of
-# heavily compressed authentic faces forged, the maximum 6% (detector/training/LOG.md)
-SMOOTH_MAX: Mapping[Kind, float | None] = {"image": 1.0, "video": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +139,9 @@ def stack(own: NDArray, clip: ClipLogits | None) -> NDArray[np.float64]:
     return np.stack([own, clip.manipulated, clip.generated], 1).astype(float)
 
 
-def fit_fusion(
-    scored: Sequence[Scored], weights: Sequence[float], smooth_max: float | None = None
-) -> ExpertFusion:
+def fit_fusion(scored: Sequence[Scored], weights: Sequence[float]) -> ExpertFusion:
     """The weights per logit, from `weights` per standard deviation of authentic files; then each
-    question's own calibration. For the maximum, both questions get the same mean there."""
+    question's own calibration."""
     means = np.array([one.logits.mean(0) for one in scored])
     labels = np.array([one.label for one in scored])
     spread = means[labels == 0].std(0)
@@ -155,9 +150,6 @@ def fit_fusion(
     generated = np.array([is_generated(one.source) for one in scored])
     put_in = fusion.put_in(means[:, 0], means[:, 1])
     authentic = labels == 0
-    if smooth_max is not None:
-        gap = (put_in - made * means[:, 2])[authentic].mean()
-        fusion = replace(fusion, offset=round(float(gap), 5), smooth_max=smooth_max)
     calibrations = []
     for logits, forged in ((put_in, ~authentic & ~generated), (means[:, 2], generated)):
         if not forged.any():  # clips: no generated ones; stills' reading is set by the caller
@@ -305,7 +297,7 @@ def main(argv: list[str] | None = None) -> None:
     fresh = score_fresh(detector, held)
     profiles = dict(detector.profiles)
     for kind, sets in parts(scored, fresh):
-        fusion = fit_fusion(scored[kind], WEIGHTS[kind], SMOOTH_MAX[kind])
+        fusion = fit_fusion(scored[kind], WEIGHTS[kind])
         if kind == "video":  # no clip of the set is generated as a whole
             of_stills = profiles["image"].fusion
             assert of_stills is not None

@@ -229,8 +229,6 @@ def _clip(crop: FaceCrop, passed: ForwardPass, profile: Profile) -> dict[str, Bo
         float(fusion.put_in(passed.logit, clip.manipulated))
     )
     made = fusion.generated_calibration.probability(clip.generated)
-    two_answers = fusion.smooth_max is not None
-    how = "the larger of the two answers counts most" if two_answers else "they are added"
     terms = (
         f"{fusion.two_stream:.2f} × {passed.logit:+.2f} (two streams), {fusion.manipulated:.2f} × "
         f"{clip.manipulated:+.2f} (put in), {fusion.generated:.2f} × {clip.generated:+.2f} "
@@ -261,7 +259,7 @@ def _clip(crop: FaceCrop, passed: ForwardPass, profile: Profile) -> dict[str, Bo
         ),
         "fusion": Box(
             "Fusion",
-            f"The logits of both networks become one: each has a weight, and {how}. The weights "
+            f"The logits of both networks become one: each has a weight, and they are added. The weights "
             "were chosen on faces that neither network had learnt from.",
             f"{terms}: {passed.fused:+.2f}.",
             value=f"{passed.fused:+.2f}",
