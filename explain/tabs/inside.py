@@ -259,8 +259,8 @@ def _clip(crop: FaceCrop, passed: ForwardPass, profile: Profile) -> dict[str, Bo
         ),
         "fusion": Box(
             "Fusion",
-            f"The logits of both networks become one: each has a weight, and they are added. The weights "
-            "were chosen on faces that neither network had learnt from.",
+            "The logits of both networks become one: each has a weight, and they are added. The "
+            "weights were chosen on faces that neither network had learnt from.",
             f"{terms}: {passed.fused:+.2f}.",
             value=f"{passed.fused:+.2f}",
         ),
