@@ -47,9 +47,10 @@ DETECT_PX = 640
 FINE_PX = 1600
 # longer side of a face in frame px; smaller ones are no more than a dozen pixels of features
 MIN_FACE_PX = 32
-# Share of a face's box outside the frame from which on its crop mirrors the frame. Where less is
-# missing, it repeats the frame's border, as the two-stream network's training crops did; measured:
-# swaps in stills .86 -> .88, but of faces cut by a fifth .96 -> .92 (detector/training/LOG.md)
+# Share of a face's box outside a photo from which on its crop mirrors the photo. Where less is
+# missing, it repeats the border, as the two-stream network's training crops did; AUC measured:
+# swaps in stills .85 -> .87, but of faces cut by a fifth .96 -> .92, and clips .91 -> .89, which
+# are always mirrored (detector/training/LOG.md)
 MIRRORED_FROM = 0.05
 # the same on the scaled frame: MTCNN was trained on faces down to 12 px and errs below 20
 MIN_DETECT_PX = 20
@@ -325,7 +326,8 @@ def people_of(
     tracks = []
     for number, seen in enumerate(kept, start=1):
         still = _still_frames(seen, frames)
-        crops = (_crop(frames[i], seen[i]) for i in spread(still or sorted(seen), most))
+        photo = len(frames) == 1
+        crops = (_crop(frames[i], seen[i], photo) for i in spread(still or sorted(seen), most))
         tracks.append(FaceTrack(number, tuple(crops), bool(still)))
     return People(tuple(tracks), len(everybody) - len(kept))
 
@@ -346,7 +348,7 @@ def _still_frames(seen: Mapping[int, Detection], frames: Sequence[Frame]) -> lis
     return still_frames({i: cut_square(frames[i].rgb, box, THUMB_PX)[0] for i in seen})
 
 
-def _crop(frame: Frame, face: Detection) -> FaceCrop:
+def _crop(frame: Frame, face: Detection, photo: bool) -> FaceCrop:
     mirrored, to_frame = cut_square(frame.rgb, face.box_xyxy_px)
     crop = FaceCrop(
         mirrored,
@@ -358,7 +360,7 @@ def _crop(frame: Frame, face: Detection) -> FaceCrop:
         face.confidence,
         (frame.rgb.shape[1], frame.rgb.shape[0]),
     )
-    if crop.missing >= MIRRORED_FROM or crop.inside.all():
+    if not photo or crop.missing >= MIRRORED_FROM or crop.inside.all():
         return crop
     repeated, _ = cut_square(frame.rgb, face.box_xyxy_px, border=cv2.BORDER_REPLICATE)
     return replace(crop, rgb=repeated)

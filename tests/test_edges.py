@@ -77,6 +77,9 @@ def test_only_a_cut_face_is_mirrored_at_the_edge(left: int, repeated: bool) -> N
     outside = int((~crop.inside[112]).sum())
     assert outside > 5 and (crop.missing < 0.05) == repeated
     assert (np.abs(row[:outside] - row[outside + 1]).max() < 12) == repeated
+    filmed = FaceFinder().find_tracks([Frame(i, i / 10, np.roll(rgb, i, 0)) for i in range(3)])
+    row = filmed[0].crops[0].rgb[112].astype(int)
+    assert np.abs(row[:outside] - row[outside + 1]).max() > 12  # clips are always mirrored
 
 
 def test_a_face_cut_too_far_gets_no_answer_and_the_reason() -> None:

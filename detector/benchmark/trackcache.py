@@ -12,7 +12,7 @@ from detector.pipeline import Detector
 from detector.types import CROP_PX, FaceCrop, FaceTrack, Kind
 
 Tracks = tuple[FaceTrack, ...]
-VERSION = 3  # of the crops: since 3 only faces that the frame's edge cuts are mirrored there
+VERSION = 4  # of the crops: since 4 margins of photos repeat the border
 # column -> shape of one crop's entry
 COLUMNS = {
     "track": (),
