@@ -296,6 +296,7 @@ def main(argv: list[str] | None = None) -> None:
     scored = score_devset(detector, args.devset, args.cache / "devset")
     fresh = score_fresh(detector, held)
     profiles = dict(detector.profiles)
+    entry = manifest["models"][manifest["default"]]
     for kind, sets in parts(scored, fresh):
         fusion = fit_fusion(scored[kind], WEIGHTS[kind])
         if kind == "video":  # no clip of the set is generated as a whole
@@ -307,7 +308,8 @@ def main(argv: list[str] | None = None) -> None:
             p = [profiles[kind].calibration.probability(fused(fusion, s).mean()) for s in some]
             error = expected_calibration_error(np.array([s.label for s in some]), np.array(p))
             print(f"{kind}, {name if kind == 'image' else 'genuine'}: ECE {error:.4f}")
-    entry = manifest["models"][manifest["default"]]
+            if (kind, name) == ("image", "fresh"):
+                entry["validation_ece"] = round(error, 4)
     entry["profiles"] = profiles_to_dict(profiles)
     (args.out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     print(json.dumps({k: asdict(p) for k, p in profiles.items()}, indent=1))
