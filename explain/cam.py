@@ -5,8 +5,8 @@
                             stream", "map head" or, where two views are averaged, "low-pass view"
     occlusion               how far the frame logit falls when a patch is taken away
 
-The CAM family is in logit units, too: pytorch-grad-cam, which gives the same maps, rescales each to
-[0, 1], and a map a thousand times weaker would look the same.
+The formulas of the CAM family are pytorch-grad-cam's, applied to raw activations and gradients: its
+own pipeline rescales every map to [0, 1], and a map a thousand times weaker would look the same.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from detector.degrade import jpeg
 from explain.capture import Capture
@@ -26,7 +27,13 @@ Score = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 EVIDENCE_MAP = "evidence map"
 OCCLUSION = "occlusion"
-CAMS = ("Grad-CAM", "Grad-CAM++", "LayerCAM", "EigenCAM")
+# name -> its class in pytorch_grad_cam, which takes seconds to import
+CAMS = {
+    "Grad-CAM": "GradCAM",
+    "Grad-CAM++": "GradCAMPlusPlus",
+    "LayerCAM": "LayerCAM",
+    "EigenCAM": "EigenCAM",
+}
 CLASS_BLIND = ("EigenCAM",)  # shows the layer's strongest pattern, whatever the logit is
 
 # occluded patch: an eye's size in a crop of CROP_PX, overlapping a little (81 crops)
@@ -96,44 +103,14 @@ def grad_cam(
     name: str, activations: NDArray[np.float32], gradients: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """One of CAMS of a layer's activations and gradients (1, C, h, w): a map (h, w) >= 0."""
-    formula = {
-        "Grad-CAM": _by_mean_gradient,
-        "Grad-CAM++": _by_second_order,
-        "LayerCAM": _by_own_gradient,
-        "EigenCAM": _along_first_component,
-    }[name]
-    return np.maximum(formula(activations[0], gradients[0]).astype(np.float32), 0)
+    import pytorch_grad_cam
 
-
-def _by_mean_gradient(activations: NDArray, gradients: NDArray) -> NDArray:
-    """Channels weighed by their mean gradient: equations 1 and 2 of arXiv:1610.02391."""
-    return (gradients.mean((1, 2), keepdims=True) * activations).sum(0)
-
-
-def _by_second_order(activations: NDArray, gradients: NDArray) -> NDArray:
-    """Channels weighed by their positive gradients, by equations 7 and 19 of arXiv:1710.11063."""
-    squares = gradients**2
-    sums = activations.sum((1, 2), keepdims=True)
-    shares = squares / (2 * squares + sums * squares * gradients + 1e-6)
-    weights = (np.maximum(gradients, 0) * shares).sum((1, 2), keepdims=True)
-    return (weights * activations).sum(0)
-
-
-def _by_own_gradient(activations: NDArray, gradients: NDArray) -> NDArray:
-    """Every place of every channel weighed by its own positive gradient (Jiang et al., IEEE TIP
-    2021).
-    """
-    return (np.maximum(gradients, 0) * activations).sum(0)
-
-
-def _along_first_component(activations: NDArray, gradients: NDArray) -> NDArray:
-    """Places along the first principal component of the channels (arXiv:2008.00299)."""
-    places = activations.reshape(len(activations), -1).T
-    centred = places - places.mean(0)
-    component = np.linalg.svd(centred, full_matrices=False)[2][0]
-    raw = (centred @ component).reshape(activations.shape[1:])
-    # a component has no sign of its own: the larger side is up
-    return -raw if -raw.min() > raw.max() else raw
+    # a formula only: it hooks nothing
+    formula = getattr(pytorch_grad_cam, CAMS[name])(nn.Conv2d(1, 1, 1), [])
+    raw = formula.get_cam_image(None, None, None, activations, gradients, False)[0]
+    if name in CLASS_BLIND and -raw.min() > raw.max():
+        raw = -raw  # a principal component has no sign of its own: the larger side is up
+    return np.maximum(raw.astype(np.float32), 0)
 
 
 def upsampled(small: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -44,30 +44,21 @@ class ClipMaps:
 
     def __init__(self, expert: ClipExpert) -> None:
         """The copy shares every weight and costs no memory."""
+        from pytorch_grad_cam.activations_and_gradients import ActivationsAndGradients
+
         self.expert = expert
         private = private_copy(expert)
         blocks = private.tower.blocks
-        self._private = private
-        for level in LOWEST:
-            blocks[level - 1].register_forward_hook(self._keep_tokens)
+        targets = [blocks[level - 1] for level in LOWEST]
+        self._hooks = ActivationsAndGradients(private, targets, patches_to_grid)
         self._heads = int(blocks[0].attn.num_heads)
-        # of the pass that is under way
-        self._projected: list[Tensor] = []
-        self._tokens: list[Tensor] = []
+        self._projected: list[Tensor] = []  # of the pass that is under way
         for block in blocks:
             block.attn.qkv.register_forward_hook(self._keep)
         self._one_pass = threading.Lock()
 
     def _keep(self, module: nn.Module, inputs: object, output: Tensor) -> None:
         self._projected.append(output.detach())
-
-    def _keep_tokens(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-        """Keep a block's tokens; the first kept ones begin the graph, as no weight asks for
-        gradients and nothing below is explained.
-        """
-        tokens = output if output.requires_grad else output.detach().requires_grad_()
-        self._tokens.append(tokens)
-        return tokens
 
     def capture(self, image: Tensor) -> ClipCapture:
         """What the maps are drawn from, for one crop (1, 3, 224, 224) in [0, 1]."""
@@ -78,21 +69,20 @@ class ClipMaps:
             torch.autocast(image.device.type, enabled=False),
         ):
             try:
-                out = self._private(image.contiguous())
-                questions = (out.manipulated.sum(), out.generated.sum())
-                slopes = [
-                    torch.autograd.grad(logit, tokens, retain_graph=True)[0]
-                    for logit, tokens in zip(questions, self._tokens, strict=True)
-                ]
-                activations, gradients = (
-                    tuple(as_array(patches_to_grid(tokens)) for tokens in some)
-                    for some in (self._tokens, slopes)
-                )
+                out = self._hooks(image.clone().contiguous().requires_grad_())
+                out.manipulated.sum().backward(retain_graph=True)
+                manipulated = as_array(self._hooks.gradients[0])
+                self._hooks.gradients = []
+                out.generated.sum().backward()
+                generated = as_array(self._hooks.gradients[1])
+                activations = tuple(as_array(kept) for kept in self._hooks.activations)
                 rollout = attention_rollout(self._projected, self._heads)
             finally:
-                self._tokens.clear()
+                self._hooks.clear()
                 self._projected.clear()
-        return ClipCapture(as_array(out.map_logits[0]), activations, gradients, as_array(rollout))
+        return ClipCapture(
+            as_array(out.map_logits[0]), activations, (manipulated, generated), as_array(rollout)
+        )
 
 
 def clip_heat(capture: ClipCapture, method: str, side: int) -> Heat:

@@ -14,7 +14,7 @@ that stays the same for a network of shuffled weights shows the picture, not the
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,15 +35,6 @@ BADGE = "Do not rely on this map"
 # of them the same maps pass (40 maps compared)
 STEPS = 8
 ROAD_PERCENTILE = 80  # above it lies the fifth of the crop that is removed
-ROAD_NOISE = 0.01  # on the imputed pixels, of 1
-# down, right, weight: the neighbours that a removed pixel is the mean of
-NEIGHBOURS = tuple(
-    (down, right, 1 / 6 if 0 in (down, right) else 1 / 12)
-    for down in (-1, 0, 1)
-    for right in (-1, 0, 1)
-    if (down, right) != (0, 0)
-)
-KNOWN, BEYOND = -1, -2  # in place of a removed pixel's number: it is there; it lies outside
 VISIBLE_CONTRAST = 0.25  # of a map's scale: below it a map looks uniform beside the mask
 RANDOMISED_BELOW = 0.3  # rank correlation under which a map counts as changed by shuffled weights
 
@@ -248,35 +239,18 @@ def _grade(method: str, measured: Mapping[str, Curves], road: float) -> Grade:
 # ROAD
 
 
-def _imputed(crop: NDArray[np.uint8], gone: NDArray[np.bool_], seed: int) -> NDArray[np.uint8]:
-    """The crop (S, S, 3) with the pixels that are gone (S, S) imputed, and a little noise on them.
+def _seeded_imputer(seed: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """pytorch-grad-cam's imputer with noise from a seed instead of the global generator."""
+    from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
-    Noisy linear imputation, section 4.2 of arXiv:2202.00449: every such pixel is the weighted mean
-    of its eight neighbours, which is a sparse system of linear equations.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.linalg import spsolve
+    fill = NoisyLinearImputer(noise=0.0)
 
-    image = crop.astype(np.float32) / 255
-    places = np.pad(np.full(gone.shape, KNOWN), 1, constant_values=BEYOND)
-    places[1:-1, 1:-1][gone] = np.arange(gone.sum())
-    rows, columns = np.nonzero(gone)
-    own = np.arange(len(rows))
-    entries, sums = [], np.zeros((len(rows), 3))
-    total = np.zeros(len(rows))
-    for down, right, weight in NEIGHBOURS:
-        other = places[rows + 1 + down, columns + 1 + right]
-        known, unknown = other == KNOWN, other >= 0
-        total += weight * (other != BEYOND)
-        sums[known] += weight * image[rows[known] + down, columns[known] + right]
-        entries.append((np.full(int(unknown.sum()), -weight), own[unknown], other[unknown]))
-    entries.append((total, own, own))
-    values, into, of = (np.concatenate(part) for part in zip(*entries, strict=True))
-    system = coo_array((values, (into, of)), shape=(len(own), len(own))).tocsc()
-    found = spsolve(system, sums)
-    noise = torch.randn((3, *gone.shape), generator=torch.Generator().manual_seed(seed)).numpy()
-    image[gone] = found + np.float32(ROAD_NOISE) * noise[:, gone].T
-    return (image.clip(0, 1) * 255).round().astype(np.uint8)
+    def impute(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        filled = fill(image, mask)
+        noise = torch.randn(filled.shape, generator=torch.Generator().manual_seed(seed))
+        return torch.where(mask.bool(), filled, filled + 0.01 * noise).clamp(0, 1)
+
+    return impute
 
 
 def road(
@@ -289,15 +263,24 @@ def road(
 
     Above 0 where the hot places carry the logit more than the cold ones.
     """
-    pictures = []
+    from pytorch_grad_cam.metrics.perturbation_confidence import (
+        RemoveLeastRelevantFirst,
+        RemoveMostRelevantFirst,
+    )
+
+    image = torch.from_numpy(crop).permute(2, 0, 1) / 255
+    imputer = _seeded_imputer(seed)
+    filled = []
     for heat in maps.values():
+        rank = np.empty(heat.size, np.float32)
         order = places_by_heat(heat, np.random.default_rng(seed))
-        count = order.size - int(np.ceil(ROAD_PERCENTILE / 100 * (order.size - 1)))
-        for places in (order[-count:], order[:count]):
-            gone = np.zeros(order.size, bool)
-            gone[places] = True
-            pictures.append(_imputed(crop, gone.reshape(heat.shape), seed))
-    logits = score(np.stack(pictures)).reshape(-1, 2)
+        # no ties, or a percentile would remove everything
+        rank[order] = np.linspace(1, 0, heat.size, dtype=np.float32)
+        for remove in (RemoveLeastRelevantFirst, RemoveMostRelevantFirst):
+            remaining = torch.from_numpy(rank).view(heat.shape)
+            filled.append(remove(ROAD_PERCENTILE, imputer)(image, remaining))
+    pictures = (torch.stack(filled) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    logits = score(pictures).reshape(-1, 2)
     return {name: float(cold - hot) / 2 for name, (cold, hot) in zip(maps, logits, strict=True)}
 
 

@@ -13,7 +13,9 @@ def rank_correlation(a: NDArray, b: NDArray) -> float:
     """
     if a.size != b.size:
         raise ValueError(f"expected two arrays of one size, but got {a.size} and {b.size}")
-    x, y = _ranks(a), _ranks(b)
+    from scipy.stats import rankdata
+
+    x, y = rankdata(a.ravel()), rankdata(b.ravel())
     x, y = x - x.mean(), y - y.mean()
     spread = float(np.sqrt((x**2).sum() * (y**2).sum()))
     return float((x * y).sum() / spread) if spread > 0 else 0.0
@@ -35,11 +37,7 @@ def pixel_auc(heat: NDArray, mask: NDArray[np.bool_]) -> float:
     outside = mask.size - inside
     if inside == 0 or outside == 0:
         return float("nan")
-    rank_sum = float(_ranks(heat)[mask.ravel()].sum())
+    from scipy.stats import rankdata
+
+    rank_sum = float(rankdata(heat.ravel())[mask.ravel()].sum())
     return (rank_sum - inside * (inside + 1) / 2) / (inside * outside)
-
-
-def _ranks(values: NDArray) -> NDArray[np.float64]:
-    """The rank of each value, flat, from 1 on; equal ones share the mean of theirs."""
-    _, which, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[which]

@@ -3,8 +3,8 @@ arXiv:1602.04938).
 
 The crop is cut into superpixels, random halves of them are covered, the detector scores every such
 picture, and a ridge regression from "which are left" to the logit gives each superpixel a weight in
-logit units. Kernel and regression are those of the lime package; the samples are drawn in balanced
-pairs, which needs half as many, and scored in batches.
+logit units. The samples are drawn and scored here, in batches; the regression and its kernel are
+the lime package's.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ BLUR_SIGMA_PX = 6.0  # of "blur" in a crop of CROP_PX: no detail left, colours k
 N_SAMPLES = 192
 N_SEGMENTS = 48  # an eye is one of them
 BATCH = 64  # pictures made before they are scored: 10 MB
-KERNEL_WIDTH = 0.25  # in cosine distance, and...
-RIDGE = 1.0  # ...the penalty on squared weights: the lime package's defaults
 POSITIVE_SHOWN, SIGNED_SHOWN = 5, 10  # superpixels in the two pictures
 
 
@@ -98,8 +96,10 @@ def explain_regions(
     n = int(segments.max()) + 1
     halves = [_draw(np.random.default_rng([seed, half]), n_samples // 2, n) for half in (0, 1)]
     logits = [_logits(score, crop, cover, segments, kept) for kept in halves]
-    first, second = (_regress(kept, own).weights for kept, own in zip(halves, logits, strict=True))
-    model = _regress(np.concatenate(halves), np.concatenate(logits))
+    first, second = (
+        _regress(segments, kept, own).weights for kept, own in zip(halves, logits, strict=True)
+    )
+    model = _regress(segments, np.concatenate(halves), np.concatenate(logits))
     return Regions(
         segments=segments,
         weights=model.weights,
@@ -173,19 +173,23 @@ class _LinearModel:
     r_squared: float
 
 
-def _regress(kept: NDArray, logits: NDArray[np.float32]) -> _LinearModel:
-    """Weighted ridge regression from "which are seen" (m, n) to logits (m,).
+def _regress(segments: NDArray, kept: NDArray, logits: NDArray[np.float32]) -> _LinearModel:
+    """lime's weighted ridge regression of samples that have been scored."""
+    from lime.lime_image import LimeImageExplainer
 
-    A sample weighs the more, the more of the crop is seen in it, by the cosine between the two.
-    """
-    seen, y = kept.astype(np.float64), logits.astype(np.float64)
-    distance = 1 - np.sqrt(seen.mean(1))
-    weights = np.exp(-((distance / KERNEL_WIDTH) ** 2) / 2)
-    mean_seen, mean_y = (np.average(values, axis=0, weights=weights) for values in (seen, y))
-    x, off = seen - mean_seen, y - mean_y
-    normal = x.T @ (weights[:, None] * x) + RIDGE * np.eye(x.shape[1])
-    slopes = np.linalg.solve(normal, x.T @ (weights * off))
-    left, spread = ((weights * error**2).sum() for error in (off - x @ slopes, off))
-    r_squared = 1 - left / spread if spread > 0 else float(left == 0)
-    intercept = float(mean_y - mean_seen @ slopes)
-    return _LinearModel(slopes.astype(np.float32), intercept, float(r_squared))
+    explainer = LimeImageExplainer(feature_selection="none", random_state=0)
+    explainer.data_labels = lambda *arguments, **options: (kept, logits[:, None])
+    blank = np.zeros((*segments.shape, 3))
+    found = explainer.explain_instance(
+        blank,
+        None,
+        labels=(0,),
+        top_labels=None,
+        hide_color=0,
+        segmentation_fn=lambda picture: segments,
+        random_seed=0,
+    )
+    weights = np.zeros(kept.shape[1], np.float32)
+    for segment, weight in found.local_exp[0]:
+        weights[segment] = weight
+    return _LinearModel(weights, float(found.intercept[0]), float(found.score))

@@ -129,45 +129,24 @@ def test_road_is_repeatable_and_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     maps = {"m": true_map().astype(np.float32)}
     first = road(explainer().score, CROP, maps)
+    imputed_with_noise = faithfulness._seeded_imputer(0)(
+        torch.rand(3, 8, 8), torch.ones(8, 8).index_fill(0, torch.tensor([3]), 0)
+    )
+    assert imputed_with_noise.shape == (3, 8, 8)
     torch.rand(5)
     assert road(explainer().score, CROP, maps) == first
     torch.manual_seed(5)
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_imputing_keeps_what_is_there() -> None:
-    gone = np.zeros((224, 224), bool)
-    gone[40:80, 40:80] = True
-    filled = faithfulness._imputed(CROP, gone, seed=0)
-    assert filled.dtype == np.uint8 and np.array_equal(filled[~gone], CROP[~gone])
-    assert (filled[gone] != CROP[gone]).mean() > 0.5
-
-
-@pytest.mark.parametrize("side", [224, 61])
-def test_road_removes_and_imputes_as_pytorch_grad_cam_does(side: int) -> None:
-    from pytorch_grad_cam.metrics import perturbation_confidence as theirs
-    from pytorch_grad_cam.metrics.road import NoisyLinearImputer
-
-    crop, heat = CROP[:side, :side], true_map()[:side, :side]
-    rank = np.empty(heat.size, np.float32)
-    order = faithfulness.places_by_heat(heat, np.random.default_rng(0))
-    rank[order] = np.linspace(1, 0, heat.size, dtype=np.float32)
-    image, imputed = torch.from_numpy(crop).permute(2, 0, 1) / 255, NoisyLinearImputer(noise=0.0)
-
-    def fill(image: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
-        filled = imputed(image, kept)
-        return torch.where(kept.bool(), filled, filled + 0.01 * noise).clamp(0, 1)
-
-    seen: list[np.ndarray] = []
-    road(lambda crops: seen.append(crops) or np.zeros(len(crops)), crop, {"m": heat})
-    for own, remove in zip(
-        seen[0], (theirs.RemoveLeastRelevantFirst, theirs.RemoveMostRelevantFirst), strict=True
-    ):
-        expected = remove(80, fill)(image, torch.from_numpy(rank).view(heat.shape))
-        expected = (expected * 255).round().byte().permute(1, 2, 0).numpy()
-        assert np.abs(own.astype(int) - expected).max() <= 1
-        assert (own != expected).mean() < 0.001
+def test_the_imputer_keeps_what_is_there() -> None:
+    image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(16, 16)
+    mask[4:8, 4:8] = 0
+    filled = faithfulness._seeded_imputer(0)(image, mask)
+    assert torch.equal(filled[:, mask.bool()], image[:, mask.bool()])
+    assert (filled[:, 4:8, 4:8] - image[:, 4:8, 4:8]).abs().max() > 0.05
+    assert filled.min() >= 0 and filled.max() <= 1
 
 
 def test_localisation() -> None:

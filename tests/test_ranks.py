@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from explain.ranks import _ranks, pixel_auc, places_by_heat, rank_correlation
+from explain.ranks import pixel_auc, places_by_heat, rank_correlation
 
 
 def test_rank_correlation() -> None:
@@ -12,10 +12,6 @@ def test_rank_correlation() -> None:
     assert rank_correlation(a, np.zeros(4)) == 0.0
     with pytest.raises(ValueError, match="one size"):
         rank_correlation(a, a[:2])
-
-
-def test_equal_values_share_the_mean_of_their_ranks() -> None:
-    assert _ranks(np.array([[5.0, 1.0], [5.0, 9.0]])).tolist() == [2.5, 1.0, 2.5, 4.0]
 
 
 def test_places_by_heat() -> None:

@@ -120,26 +120,3 @@ def test_authentic_pixels_take_away_only_the_forgery() -> None:
     found = explain_regions(forged_pixels, forged, "authentic", CROP)
     hot = found.heat().map
     assert hot[inside].mean() > 5 * np.abs(hot[~inside]).mean()
-
-
-def test_the_regression_is_that_of_the_lime_package() -> None:
-    from lime.lime_image import LimeImageExplainer
-
-    rng = np.random.default_rng(2)
-    kept = rng.integers(0, 2, (96, 12))
-    kept[0], kept[1] = 1, 0
-    logits = (kept @ rng.normal(size=12) + rng.normal(size=96)).astype(np.float32)
-    theirs = LimeImageExplainer(feature_selection="none", random_state=0)
-    theirs.data_labels = lambda *arguments, **options: (kept, logits[:, None])
-    segments = np.arange(12).reshape(3, 4)
-    told = theirs.explain_instance(
-        np.zeros((3, 4, 3)), None, labels=(0,), top_labels=None, hide_color=0,
-        segmentation_fn=lambda picture: segments, random_seed=0,
-    )  # fmt: skip
-    found = regions._regress(kept, logits)
-    expected = [weight for _, weight in sorted(told.local_exp[0])]
-    np.testing.assert_allclose(found.weights, expected, rtol=1e-4, atol=1e-6)
-    assert found.intercept == pytest.approx(float(told.intercept[0]), rel=1e-5)
-    assert found.r_squared == pytest.approx(float(told.score), rel=1e-5)
-    # a network that always says the same is explained by its intercept
-    assert regions._regress(kept, np.full(96, 2.0, np.float32)).r_squared == 1.0
