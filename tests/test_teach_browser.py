@@ -53,7 +53,7 @@ def test_a_lab_opens_with_a_finished_run_and_its_link_keeps_what_it_shows(chromi
     page.click("#lens-compression-kind label:has-text('Blur')")
     page.wait_for_url("**kind=Blur*")
     assert "face=astronaut" in page.url
-    assert "settings before" in page.inner_text("#lens-compression-status")
+    page.wait_for_selector("#lens-compression-status :text('settings before')")
     page.get_by_role("tab", name="Model", exact=True).click()
     page.wait_for_url(lambda url: "tab=model" in url and "kind" not in url and "face" not in url)
     page.close()
