@@ -158,7 +158,7 @@ class Runner:
                     step(1.0, "Done")
                 except Cancelled:  # overtaken
                     return {seen: True}
-            return {seen: True, self.status: markup.note(DONE), **found}
+            return {seen: True, self.status: markup.done(DONE), **found}
 
         self.service.finished.offer(*asked([getattr(c, "value", None) for c in inputs]))
         opened(
