@@ -132,12 +132,17 @@ class Explainer:
         return self.heats(crop, (method,))[method]
 
     def heats(
-        self, crop: NDArray[np.uint8], methods: Sequence[str], capture: Capture | None = None
+        self,
+        crop: NDArray[np.uint8],
+        methods: Sequence[str],
+        capture: Capture | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Heat]:
         """Several maps for the price of one capture, and of the occlusions if they are asked for.
 
-        capture: of this crop, if there is one already. Raises ValueError for a method that this
-        network doesn't have.
+        capture: of this crop, if there is one already. `progress(share, stage)` is called before
+        each map; raising in it cancels. Raises ValueError for a method that this network doesn't
+        have.
         """
         for method in methods:
             if method not in self.methods:
@@ -145,7 +150,9 @@ class Explainer:
                 raise ValueError(f"No explanation is called {method!r}; there are {known}.")
         found: dict[str, Heat] = {}
         clip_capture: ClipCapture | None = None
-        for method in methods:
+        for n, method in enumerate(methods):
+            if progress is not None:
+                progress(n / len(methods), f"Drawing heat maps: {method}")
             if method in CLIP_METHODS:
                 clip_capture = clip_capture or self.capture_clip(crop)
                 found[method] = clip_heat(clip_capture, method, crop.shape[0])

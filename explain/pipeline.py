@@ -101,8 +101,9 @@ def explain_face(
     timeline = timeline or timelines_of(explainer, analysis)[face_index]
     explainer = explainer.reading(face)
     maps = _draw_maps(explainer, crop.rgb, options, report)
-    report(0.95, "Putting it into words")
+    report(0.95, "Changing the face and asking again")
     changes = score_changes(explainer, face, index) if options.changes else None
+    report(0.98, "Putting it into words")
     findings = _findings(face, index, maps.capture, maps.trusted, timeline, changes)
     findings = replace(findings, tested=maps.card is not None)
     return Explanation(
@@ -172,7 +173,8 @@ def _draw_maps(
 ) -> _Maps:
     report(0.05, "Drawing heat maps")
     capture = explainer.capture(crop)
-    heats = explainer.heats(crop, options.methods or explainer.default_methods, capture)
+    methods = options.methods or explainer.default_methods
+    heats = explainer.heats(crop, methods, capture, within(report, 0.05, 0.1))
     regions = card = None
     if options.lime:
         regions = explainer.explain_regions(

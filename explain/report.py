@@ -92,7 +92,9 @@ def build_report(
         )
         for i in range(count)
     ]
+    report(0.99, "Reading what the file says about itself")
     traces = traces_of(path)
+    report(0.99, "Drawing the report")
     content = content_of(analysis, timelines, explained, options, traces)
     stated = statements(traces, analysis.media.metadata)
     return Report(content, _pictures(explained) or [[_file_picture(analysis.media)]], stated)

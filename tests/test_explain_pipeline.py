@@ -93,3 +93,21 @@ def test_an_authentic_face_gets_no_place() -> None:
         explainer(), analysis_of([astronaut()], Label.AUTHENTIC, 0.1), options=quick
     )
     assert found.words[0].startswith("The detector leans clearly towards authentic (score 0.10)")
+
+
+def test_every_stage_is_told_and_a_stop_is_heard_between_two_maps() -> None:
+    told: list[tuple[float, str]] = []
+    options = ExplainOptions(lime=False, check=False)
+    explain_face(
+        explainer(),
+        analysis_of([astronaut()]),
+        options=options,
+        progress=lambda share, stage: told.append((share, stage)),
+    )
+    assert [stage for _, stage in told] == [
+        "Drawing heat maps",
+        *(f"Drawing heat maps: {method}" for method in explainer().default_methods),
+        "Changing the face and asking again",
+        "Putting it into words",
+    ]
+    assert told == sorted(told, key=lambda one: one[0])
