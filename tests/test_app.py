@@ -100,9 +100,7 @@ def test_the_readmes_example_runs(page_url, photos, capsys):
 def test_tools_for_assistants_are_there_where_the_extra_is(tmp_path, monkeypatch, installed):
     asked = {}
     monkeypatch.setattr(page, "find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr(
-        page.LocalBlocks, "launch", lambda self, **options: asked.update(options)
-    )
+    monkeypatch.setattr(page.LocalBlocks, "launch", lambda self, **options: asked.update(options))
     monkeypatch.setattr(page, "own_names", lambda: None)  # of the whole process
     service = Service(tmp_path, detector)
     monkeypatch.setattr(service.ready, "start", lambda *_: None)

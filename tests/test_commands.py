@@ -18,6 +18,7 @@ from detector.commandline import extra, finish, one_line
 from detector.errors import DetectorError, MediaError, text_of
 from detector.media import open_media
 from detector.pipeline import Detector
+from detector.scan import Job
 from detector.scan.engines import _lost_row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,7 +99,7 @@ def test_any_name_becomes_valid_text() -> None:
     assert text_of("é人😀") == "é人😀"
     assert text_of("half \ud83d and \udce9") == r"half \ud83d and \udce9"
     assert str(MediaError(f"{LATIN} is empty.")) == r"caf\xe9.png is empty."
-    assert _lost_row(f"/a/{LATIN}", 3)["error_message"].startswith(r"caf\xe9.png ended the")
+    assert _lost_row(f"/a/{LATIN}", Job())["error_message"].startswith(r"caf\xe9.png ended the")
 
 
 def test_a_closed_pipe_a_full_disk_and_ctrl_c_end_without_a_traceback(

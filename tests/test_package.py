@@ -76,7 +76,7 @@ def test_the_wheel_holds_every_module_and_what_the_page_and_the_detector_read(wh
     wanted = {
         str(path)
         for path in files
-        if path.suffix in (".py", ".css", ".js", ".typed")
+        if path.suffix in (".py", ".css", ".js", ".json", ".typed")
         or (path.parts[0] == "weights" and (ROOT / path).is_file())
     }
     assert held == wanted

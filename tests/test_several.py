@@ -60,7 +60,7 @@ class Fake:
 
     info = detector().info
 
-    def analyze(self, path, n_frames, progress):
+    def analyze(self, path, n_frames, progress, track=None):
         progress(0.5, "Looking at the faces")
         name = Path(path).name
         if name == "broken.png":
