@@ -221,7 +221,8 @@ def _with_no_say(
     verdict: Verdict, judged: Sequence[FaceAnalysis], faces: Sequence[FaceAnalysis]
 ) -> Verdict:
     """The verdict on a file, and how many of its judged faces had no say in it, and why."""
-    main, enough = main_faces(faces), _long_enough([face.track for face in faces])
+    main = main_faces(faces)
+    enough = _long_enough([face.track for face in faces])
     others = [face for face in judged if face not in main]
     if not others:
         return verdict

@@ -101,7 +101,8 @@ class FaceFinder:
         stands upright, the frames are turned too, and the turn with the surest faces counts
         (FaceCrop.turned_deg).
         """
-        found, best = self.detect(frames), 0
+        found = self.detect(frames)
+        best = 0
         if not sure_upright(found):
             by_turn = {0: found} | {
                 quarters: well_formed(self.detect(stood(frames, quarters))) for quarters in QUARTERS
@@ -120,7 +121,8 @@ class FaceFinder:
         looked for around where it is before and after. Frames in which none is found so are
         searched whole, too.
         """
-        pictures, times_s = [frame.rgb for frame in frames], [frame.t for frame in frames]
+        pictures = [frame.rgb for frame in frames]
+        times_s = [frame.t for frame in frames]
         step = (times_s[-1] - times_s[0]) / max(1, len(times_s) - 1) if frames else 0.0
         every = int(min(KEY_EVERY, max(1.0, KEY_S // max(step, 1e-6))))
         keys = sorted({*range(0, len(pictures), every), len(pictures) - 1}) if frames else []
@@ -234,7 +236,8 @@ class FaceFinder:
         searched = self._search(np.stack([crop for crop, _ in cuts]), NEAR_PX / NEAR / 2)
         nearest: list[Detection | None] = []
         for place, (_, to_frame), (rows, fives) in zip(places, cuts, searched, strict=True):
-            scale, shift = float(to_frame[0, 0]), to_frame[:, 2].astype(np.float64)
+            scale = float(to_frame[0, 0])
+            shift = to_frame[:, 2].astype(np.float64)
             faces = [
                 Detection(
                     # Edges of boxes lie half a pixel off the pixel centres that the affine maps.

@@ -215,7 +215,8 @@ def joined(cards: Sequence[ReportCard]) -> ReportCard:
     if not cards:
         raise ValueError("expected at least one report card, but got none")
     first, *others = cards
-    grades, curves = list(first.grades), dict(first.curves)
+    grades = list(first.grades)
+    curves = dict(first.curves)
     for card in others:
         grades += card.grades
         curves |= {grade.method: card.curves[grade.method] for grade in card.grades}

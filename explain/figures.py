@@ -172,7 +172,8 @@ def annotate(view: View, faces: Iterable[tuple[FaceCrop, str]]) -> Rgb:
     image = Image.fromarray(view.rgb)
     draw = ImageDraw.Draw(image)
     side = max(view.rgb.shape[:2])
-    width, font = max(2, side // 320), ImageFont.load_default(max(13, side // 45))
+    width = max(2, side // 320)
+    font = ImageFont.load_default(max(13, side // 45))
     for crop, text in faces:
         corners = (
             np.array(crop.box_xyxy_px).reshape(2, 2) @ view.from_frame[:, :2].T
@@ -225,7 +226,8 @@ def regions_signed(crop_rgb: Rgb, regions: Regions, scale: Scale, count: int = S
     tinted = heat_picture(crop_rgb, Heat(weights, "LIME", "frame logit", signed=True), scale)
     picture = _outlined(tinted, regions, shown)
     image = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(13)
     for segment in chosen:
         y, x = (2 * float(np.mean(axis)) for axis in np.nonzero(regions.segments == segment))
         text = f"{regions.weights[segment]:+.2g}"

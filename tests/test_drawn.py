@@ -18,7 +18,7 @@ from detector.types import Frame, Label
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_a_style_changes_the_whole_picture_and_draws_from_its_generator(name: str) -> None:
+def test_a_style_changes_every_place_and_draws_from_its_generator(name: str) -> None:
     rgb = data.astronaut()[40:200, 150:300]
     first, again, other = (STYLES[name](rgb, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first.shape == rgb.shape and first.dtype == np.uint8

@@ -110,7 +110,7 @@ def test_a_network_that_is_none_is_said(folder: Path, branch: object) -> None:
         {"calibration": {"scale": None}},
         {"thresholds": {"authentic_below": 0.7, "forged_above": 0.6}},
         {"min_frames": 0},
-        {"soft_share": 0.5},
+        {"unknown": 0.5},
         None,
     ],
 )

@@ -35,7 +35,8 @@ def html(text: str, language: str) -> str:
 
 def markdown(text: str, language: str) -> str:
     """The same for Markdown, line by line."""
-    words, marker = catalogue(language), _Marker(language)
+    words = catalogue(language)
+    marker = _Marker(language)
     told = []
     for line in text.split("\n"):
         lead = re.match(r"#+ |- |", line)[0]  # type: ignore[index] # matches always
@@ -76,7 +77,8 @@ class _Marker:
     """Marks each term at its first place in one piece of the page."""
 
     def __init__(self, language: str) -> None:
-        self._finder, self._done = _finder(language), set[str]()
+        self._finder = _finder(language)
+        self._done = set[str]()
 
     def marked(self, escaped: str) -> str:
         """escaped: a text without tags, as HTML or Markdown."""

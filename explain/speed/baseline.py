@@ -23,7 +23,8 @@ from explain.regions import superpixels
 from explain.speed.clock import Clock
 from explain.speed.inputs import Rgb
 
-LIME_SAMPLES, LIME_BATCH = 1000, 10  # of the baseline
+LIME_SAMPLES = 1000  # of the baseline
+LIME_BATCH = 10
 
 
 @torch.inference_mode()

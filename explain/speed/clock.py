@@ -22,7 +22,8 @@ class Clock:
 
     @contextmanager
     def lap(self, stage: str) -> Iterator[None]:
-        start, cpu_start = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
+        cpu_start = time.process_time()
         yield
         self.laps[stage].append(time.perf_counter() - start)
         self.cpu_laps[stage].append(time.process_time() - cpu_start)
@@ -31,7 +32,9 @@ class Clock:
 @contextmanager
 def peak_memory(peak_mb: list[float], every_s: float = 0.02) -> Iterator[None]:
     """Append the largest sum of resident sizes of this process and its children, in MB."""
-    done, tree, most = threading.Event(), psutil.Process(), 0.0
+    done = threading.Event()
+    tree = psutil.Process()
+    most = 0.0
 
     def watch() -> None:
         nonlocal most

@@ -109,7 +109,8 @@ def _embedded(detector: Detector, tracks: Sequence[FaceTrack], kind: Kind) -> li
 
 def floors_s(analysis: Analysis, detector: Detector) -> dict[str, float]:
     """Processor seconds of the products alone, of each stage that networks do; see `floor_s`."""
-    frames, kind = analysis.media.frames, analysis.media.kind
+    frames = analysis.media.frames
+    kind = analysis.media.kind
     tracks = [face.track for face in analysis.faces]
     stages: dict[str, Callable[[], object]] = {
         "detect": lambda: detector.finder.detect(frames),
@@ -157,7 +158,8 @@ def measure(task: Task) -> list[Row]:
     """All rows of one input at one number of threads; called in a fresh process."""
     torch.set_num_threads(task.threads)
     cv2.setNumThreads(task.threads)
-    clock, peak_mb = Clock(), list[float]()
+    clock = Clock()
+    peak_mb = list[float]()
     detector = Detector(task.model, task.device)
     clock.laps["start"].append(time.time() - psutil.Process().create_time())
     is_clip = INPUTS[task.name].seconds > 0
@@ -176,7 +178,8 @@ def measure(task: Task) -> list[Row]:
     for row in rows:
         if row["stage"] in floors:
             row["floor_ms"] = 1000 * floors[row["stage"]]
-    per_crop, seconds = gflop_per_crop(detector), float(np.median(clock.laps["embed"]))
+    per_crop = gflop_per_crop(detector)
+    seconds = float(np.median(clock.laps["embed"]))
     share = per_crop * handled["embed"] / seconds / matmul_gflops(detector.device)
     rows[-1] |= {"gflop_per_crop": per_crop, "share_of_matmul": share}
     if task.baseline:

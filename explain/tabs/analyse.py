@@ -189,7 +189,8 @@ class AnalyseTab:
 
         "multiple" throughout: a run that waits for its turn must not swallow the next one.
         """
-        inputs, answer = self.inputs, self.answer
+        inputs = self.inputs
+        answer = self.answer
         emptied = [*vars(answer).values(), *self.about.outputs, *self.panel.outputs]
         on_demand = [*self.on_demand.outputs, *self.on_demand.report, self.on_demand.method]
         running = gr.on(
@@ -272,8 +273,10 @@ class AnalyseTab:
 
     def _shown(self, session: Session) -> Update:
         """Everything but the pictures of the chosen frame, for a fresh analysis."""
-        answer, analysis = self.answer, session.analysis
-        explainer, verdict = self.service.explainer_of(session), analysis.verdict
+        answer = self.answer
+        analysis = session.analysis
+        explainer = self.service.explainer_of(session)
+        verdict = analysis.verdict
         deciding = deciding_face(analysis.faces, verdict)
         read = explainer if deciding is None else explainer.reading(deciding)
         card = cards.verdict_card(
@@ -339,7 +342,8 @@ class AnalyseTab:
 
     def _choose_frame(self, token: str, chosen: Choice, asked_json: str) -> Update:
         """asked_json: {"index", "playing"}, as timeline.js sends it."""
-        session, asked = self.service.sessions.get(token), json.loads(asked_json)
+        session = self.service.sessions.get(token)
+        asked = json.loads(asked_json)
         self.service.runs.cancel(f"{session.visitor} map")  # of the frame chosen before
         last = len(session.analysis.faces[chosen.face].evidence) - 1
         choice = Choice(chosen.face, int(np.clip(int(asked["index"]), 0, last)))
@@ -432,7 +436,8 @@ class AnalyseTab:
 
 def status_line(analysis: Analysis) -> str:
     """What was analysed, in one line."""
-    media, faces = analysis.media, len(analysis.faces) + analysis.faces_left_out
+    media = analysis.media
+    faces = len(analysis.faces) + analysis.faces_left_out
     found = f"{faces} face{'' if faces == 1 else 's'}"
     seconds = analysis.timing_s.get("total", 0.0)
     if media.kind == "video":

@@ -73,7 +73,8 @@ def finished(service: Service, session: Session) -> str:
     choice = shown_first(session, 0)
     face = analysis.faces[0]
     crop = session.crop(choice)
-    shown, badge = frame_of(session, crop).rgb, ""
+    shown = frame_of(session, crop).rgb
+    badge = ""
     if service.explainer_of(session).has_evidence_map:
         heat = evidence_heat(face.evidence[choice.frame].map, crop.rgb.shape[0])
         shown = heat_over_face(shown, crop, heat, evidence_scale(session, 0))

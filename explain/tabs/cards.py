@@ -129,7 +129,8 @@ def how_often_wrong(entry: Mapping[str, Any]) -> str:
 
     entry: the model's, in the manifest.
     """
-    measured, target = entry.get("false_positives"), entry.get("false_positive_target")
+    measured = entry.get("false_positives")
+    target = entry.get("false_positive_target")
     if measured is not None:
         text = f"When measured, it called {float(measured):.1%} of authentic faces forged"
     elif target is not None:

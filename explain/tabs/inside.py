@@ -222,7 +222,8 @@ def _logit_box(passed: ForwardPass, profile: Profile) -> Box:
 
 
 def _clip(crop: FaceCrop, passed: ForwardPass, profile: Profile) -> dict[str, Box]:
-    clip, fusion = passed.clip, profile.fusion
+    clip = passed.clip
+    fusion = profile.fusion
     if clip is None or fusion is None:
         return {}
     put_in = fusion.manipulated_calibration.probability(

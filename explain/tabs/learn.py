@@ -55,7 +55,8 @@ class Shown:
 def build(service: Service) -> Shown:
     """Lay out the tab; every lesson wires itself."""
     gr.Markdown(LEAD)
-    folds, deal = [], None
+    folds = []
+    deal = None
     for i, lesson in enumerate(LESSONS, 1):
         with gr.Accordion(
             f"{i}. {lesson.plan.title}",

@@ -77,7 +77,8 @@ def asked(query: Mapping[str, str], tabs: Sequence[str], lessons: int) -> tuple[
     """The tab and the lesson (from 1; 0: none) that an address names; what is not there is passed
     over.
     """
-    tab, number = query.get("tab", ""), _number(query.get("lesson", ""))
+    tab = query.get("tab", "")
+    number = _number(query.get("lesson", ""))
     number = number if 1 <= number <= lessons else 0
     return (tab if tab in tabs else "learn" if number else None), number
 

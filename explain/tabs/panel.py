@@ -96,13 +96,15 @@ class FramePanel:
 
         Another map takes its place where it fails and another passes.
         """
-        crop, found = session.crop(choice), map_tested(self.service, session, choice, progress)
+        crop = session.crop(choice)
+        found = map_tested(self.service, session, choice, progress)
         update: Update = {
             self.badge: markup.badge(found.badge, found.sentence, found.passed),
             self.words: markup.sentences(session.tested_words[choice]),
         }
         if found.passed and found.heat.method != EVIDENCE_MAP:
-            rgb, scale = frame_of(session, crop).rgb, figures.shared_scale([found.heat])
+            rgb = frame_of(session, crop).rgb
+            scale = figures.shared_scale([found.heat])
             laid = heat_over_face(rgb, crop, found.heat, scale)
             update[self.evidence] = gr.Image(laid, label=found.heat.method, visible=True)
             update[self.frame] = self._whole(session, choice, figures.FRAME_PX, (found.heat, scale))
@@ -201,7 +203,8 @@ def map_tested(
 
 def frame_caption(session: Session, choice: Choice) -> str:
     """Which frame of which face is shown."""
-    face, crop = session.analysis.faces[choice.face], session.crop(choice)
+    face = session.analysis.faces[choice.face]
+    crop = session.crop(choice)
     when = f"frame at {crop.t:.2f} s, " if session.analysis.media.kind == "video" else ""
     score = format_probability(face.p_frames[choice.frame])
     unseen = ""

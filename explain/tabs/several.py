@@ -175,7 +175,8 @@ def refused(paths: Sequence[Path], most_mb: int) -> str:
 def pictures(analysis: Analysis) -> tuple[bytes, bytes]:
     """A small and a larger JPEG of the frame that the answer rests on, the face in a box."""
     face = deciding_face(analysis.faces, analysis.verdict)
-    frame, faces = analysis.media.frames[0], []
+    frame = analysis.media.frames[0]
+    faces = []
     if face is not None:
         crop = face.track.crops[most_suspicious(face)]
         frame = next(f for f in analysis.media.frames if f.index == crop.frame_index)
