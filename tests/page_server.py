@@ -29,7 +29,11 @@ class Staged(Detector):
     """A real detector but for the files named above."""
 
     def analyze(
-        self, path: str | Path, n_frames: int = DEFAULT_FRAMES, progress: Progress | None = None
+        self,
+        path: str | Path,
+        n_frames: int = DEFAULT_FRAMES,
+        progress: Progress | None = None,
+        track: int | None = None,
     ) -> Analysis:
         name = Path(path).name
         if name == "slow.png":
@@ -44,7 +48,7 @@ class Staged(Detector):
         if Path(name).stem.isdecimal():
             time.sleep(0.05)
             return analysis_of([astronaut()], p_fake=int(Path(name).stem) / 100, name=name)
-        return super().analyze(path, n_frames, progress)
+        return super().analyze(path, n_frames, progress, track)
 
 
 def free_port() -> int:
