@@ -37,6 +37,17 @@ def page_url() -> Iterator[str]:
             server.kill()
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    """A headless browser."""
+    from test_page_browser import CHROMIUM, QUIET, sync_api  # needs playwright
+
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the index of every frame that is decoded in this process."""

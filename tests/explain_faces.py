@@ -9,10 +9,14 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import pytest
+import torch
 from numpy.typing import NDArray
 from skimage import data
 
 from detector.faces import cut_square
+from detector.nets import clip
+from detector.nets.clip import ClipExpert
 from detector.pipeline import Detector
 from detector.types import (
     Analysis,
@@ -102,3 +106,11 @@ def crowd(name: str = "crowd.png", count: int = 64) -> Analysis:
         verdict = Verdict(Label.UNCERTAIN, f"Reason number {i}.", i / count)
         people.append(replace(face, track=FaceTrack(i, (moved,)), verdict=verdict))
     return replace(one, faces=tuple(people))
+
+
+def tiny_clip() -> ClipExpert:
+    """A second network with a small tower and random weights, always the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip, "TOWER", "vit_tiny_patch16_224")
+        torch.manual_seed(0)
+        return ClipExpert().eval().requires_grad_(False)

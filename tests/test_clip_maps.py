@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from explain_faces import tiny_clip
 
-from detector.nets import clip
-from detector.nets.clip import ClipExpert
 from detector.pipeline import Detector
 from explain.clip_maps import (
     CAM_GENERATED,
@@ -23,10 +22,7 @@ CROP = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def explainer() -> Explainer:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clip, "TOWER", "vit_tiny_patch16_224")
-        torch.manual_seed(0)
-        expert = ClipExpert().eval().requires_grad_(False)
+    expert = tiny_clip()
     for head in (expert.manipulated, expert.generated):
         torch.nn.init.normal_(head.weight, std=0.1)
     return Explainer(Detector.untrained().with_clip(expert), "image")

@@ -4,11 +4,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-import torch
-from explain_faces import analysis_of, astronaut, detector, explainer
+from explain_faces import analysis_of, astronaut, detector, explainer, tiny_clip
 
-from detector.nets import clip
-from detector.nets.clip import ClipExpert
 from detector.pipeline import Detector
 from detector.profile import ExpertFusion, Profile
 from explain.explainer import Explainer
@@ -22,10 +19,7 @@ ONE_NETWORK = set(WHEN) - {"clip", "put_in", "generated", "fusion"}
 @pytest.fixture(scope="module")
 def two_networks() -> Detector:
     """Both networks and two views of each crop."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clip, "TOWER", "vit_tiny_patch16_224")
-        torch.manual_seed(0)
-        expert = ClipExpert().eval().requires_grad_(False)
+    expert = tiny_clip()
     fusion = ExpertFusion(0.5, 0.8, 0.3)
     profile = Profile(low_pass_weight=0.25, fusion=fusion)
     of = Detector.of(detector().network, detector().info, {"image": profile, "video": profile})

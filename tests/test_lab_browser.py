@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_page_browser import CHROMIUM, PHONE, QUIET, SLOW_MS, leaves, sync_api
+from test_page_browser import CHROMIUM, PHONE, SLOW_MS, leaves
 
 from detector.manifest import SHIPPED
 from explain.lab import colour
@@ -18,14 +18,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.timeout(900),
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

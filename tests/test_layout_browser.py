@@ -1,9 +1,7 @@
 """The page at a small laptop, a large screen and a phone, light and dark: what is seen at once."""
 
-from collections.abc import Iterator
-
 import pytest
-from test_page_browser import CHROMIUM, QUIET, SLOW_MS, sync_api
+from test_page_browser import CHROMIUM, SLOW_MS
 
 pytestmark = [
     pytest.mark.browser,
@@ -36,14 +34,6 @@ OVERLAPS = """root => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 def opened(chromium, address: str, size: tuple[int, int], scheme: str):

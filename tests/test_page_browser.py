@@ -42,14 +42,6 @@ CLEAR = "#lens-file [aria-label=Clear]"
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(chromium, page_url: str) -> Iterator:
     """A fresh visitor, who must not be sent anywhere else and must not see a traceback."""

@@ -2,25 +2,15 @@
 worksheet. In headless Chromium, with random weights.
 """
 
-from collections.abc import Iterator
-
 import pytest
 from test_layout_browser import LAPTOP, OVERLAPS, PHONE
-from test_page_browser import CHROMIUM, QUIET, SLOW_MS, sync_api
+from test_page_browser import CHROMIUM, SLOW_MS
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.timeout(900),
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 def opened(chromium, address: str, size: tuple[int, int] = LAPTOP, scheme: str = "light"):

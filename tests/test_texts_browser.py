@@ -1,34 +1,17 @@
 """The page in other languages, in headless Chromium."""
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
+from test_page_browser import CHROMIUM, SLOW_MS
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.timeout(600),
 ]
-SLOW_MS = 60_000  # two shared cores may be busy
 EXAMPLE = "#lens-examples [data-name=astronaut]"
 HEADING = "#lens-verdict h2 span"
 # what Tab reached, once it is a term
 ON_A_TERM = "() => document.activeElement.classList.contains('lens-term')"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 def opened(chromium, url: str, locale: str, size: tuple[int, int] = (1366, 768)):
