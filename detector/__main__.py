@@ -80,7 +80,8 @@ def run_analyze(args: argparse.Namespace) -> int:
     try:
         find_model(args.model)  # told before torch is loaded
         load_torch()
-        from detector.pipeline import DEFAULT_FRAMES, Detector
+        from detector.media import DEFAULT_FRAMES
+        from detector.pipeline import Detector
 
         detector = Detector(args.model, args.device)
     except DetectorError as err:
@@ -92,7 +93,7 @@ def run_analyze(args: argparse.Namespace) -> int:
 def run_scan(args: argparse.Namespace) -> int:
     """Exit status of `scan`."""
     load_torch()
-    from detector.pipeline import DEFAULT_FRAMES
+    from detector.media import DEFAULT_FRAMES
     from detector.scan import Job, run
 
     job = Job(args.model, args.device, args.frames or DEFAULT_FRAMES, args.track)

@@ -10,16 +10,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from detector.errors import WeightsError
-from detector.media import open_media
-from detector.pipeline import DEFAULT_FRAMES, Detector, default_detector
+from detector.media import DEFAULT_FRAMES, open_media
+
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
 
 REFERENCE = "reference.safetensors"  # the shipped model's index, in the folder of its weights
 
@@ -34,6 +36,8 @@ def embed(
     NaN where there is no face. Without a detector the shipped one is used. Raises MediaError for a
     file that cannot be read.
     """
+    from detector.pipeline import default_detector
+
     detector = detector or default_detector()
     rows: list[Vectors] = []
     for path in paths:
@@ -159,6 +163,8 @@ def build_index(
     detector: Detector, crops: NDArray[np.uint8], labels: Sequence[int], kinds: Sequence[str]
 ) -> Index:
     """Return an index of (N, S, S, 3) uint8 crops; the pictures are not kept."""
+    import torch
+
     with torch.inference_mode():
         vectors = unit(detector.predict(crops, kind="image").embeddings)
     return Index.of(vectors, labels, kinds, detector.info.sha256)

@@ -8,13 +8,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from detector.nets.cascade import Cascade
 from detector.shots import THUMB_PX, Thumbnail, split_at_cuts, still_frames
 from detector.tracking import (
     MAX_FACES,
@@ -37,6 +36,11 @@ from detector.turning import (
     well_formed,
 )
 from detector.types import CROP_PX, FaceCrop, FaceTrack, Frame
+
+if TYPE_CHECKING:
+    import torch
+
+    from detector.nets.cascade import Cascade
 
 CROP_MARGIN = 1.3  # crop side / longer side of the face box: room for the seam of a swap
 
@@ -77,6 +81,8 @@ class FaceFinder:
     """Finds faces with MTCNN. Loads it at the first use; may be shared between threads."""
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
+        import torch
+
         self.device = torch.device(device)
         self._lock = threading.Lock()
         self._cascade: Cascade | None = None
@@ -271,6 +277,8 @@ class FaceFinder:
         """The networks themselves, loaded at the first call."""
         with self._lock:
             if self._cascade is None:
+                from detector.nets.cascade import Cascade
+
                 self._cascade = Cascade(self.device)
             return self._cascade
 

@@ -20,7 +20,7 @@ from detector.decide import TypeScores, judge_face, judge_file, main_tracks, of_
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
-from detector.media import open_media
+from detector.media import DEFAULT_FRAMES, open_media
 from detector.nets.clip import ClipExpert
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.predictions import ClipLogits, Predictions
@@ -36,11 +36,10 @@ from detector.types import (
     Kind,
     Media,
     ModelInfo,
+    Progress,
 )
 from detector.weights import ClipFiles, bf16_pays, frozen, load_model
 
-# sampled frames of a clip: twice as many move the score by less than its own noise
-DEFAULT_FRAMES = 24
 BATCH = 16  # crops at a time: on one and on two threads about the fastest of 8 to 32
 # below this batch bf16 gains little on the CPUs measured, and fp32 keeps a photo's digits
 BF16_FROM = 8
@@ -48,7 +47,6 @@ STABILITY_QUALITY = 75  # the mild JPEG of the stability check
 MOST_CLIP_CROPS = 32  # of a file: with many faces CLIP sees fewer frames of each
 STABILITY_CROPS = 4  # crops of a track that are scored again after it
 
-Progress = Callable[[float, str], None]
 T = TypeVar("T")
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from detector.types import KINDS, Kind
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MIN_CLIP_FRAMES = 3  # fewer sampled frames with a face say little about a clip
 
-Numbers = TypeVar("Numbers", Tensor, np.ndarray)
+Numbers = TypeVar("Numbers", "Tensor", np.ndarray)
 Array = NDArray[np.float32]
 
 

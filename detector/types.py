@@ -5,7 +5,7 @@ path -> Media -> [Frame] -> [FaceTrack(FaceCrop...)] -> Evidence per crop -> Ver
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Kind = Literal["image", "video"]
 KINDS: tuple[Kind, ...] = ("image", "video")
+# told of a run as it goes on: the share that is done, and what is done now
+Progress = Callable[[float, str], None]
 
 CROP_PX = 224  # a face crop's side: what the network sees
 MAP_SIZE = 28  # the evidence map's side: stride 8 of a face crop

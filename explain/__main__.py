@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _written(args: argparse.Namespace) -> list[Path]:
     load_torch()
-    from detector.pipeline import DEFAULT_FRAMES, Detector
+    from detector.media import DEFAULT_FRAMES
+    from detector.pipeline import Detector
     from explain.explainer import Explainer
     from explain.pipeline import ExplainOptions
     from explain.report import build_report, write_report

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from detector.degrade import jpeg
 from explain.capture import Capture
@@ -104,6 +103,7 @@ def grad_cam(
 ) -> NDArray[np.float32]:
     """One of CAMS of a layer's activations and gradients (1, C, h, w): a map (h, w) >= 0."""
     import pytorch_grad_cam
+    from torch import nn
 
     # a formula only: it hooks nothing
     formula = getattr(pytorch_grad_cam, CAMS[name])(nn.Conv2d(1, 1, 1), [])

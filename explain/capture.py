@@ -11,18 +11,21 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from detector.nets.network import DeepfakeNetwork
 from detector.profile import Profile
 from detector.types import CROP_PX
 
-Network = TypeVar("Network", bound=nn.Module)
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from detector.nets.network import DeepfakeNetwork
+
+Network = TypeVar("Network", bound="nn.Module")
 
 RGB_STREAM = "rgb stream"
 NOISE_STREAM = "noise stream"
@@ -108,6 +111,8 @@ class HookedNetwork:
 
     def capture(self, image: Tensor) -> Capture:
         """Activations and gradients of every layer for one crop (1, 3, S, S), in float32."""
+        import torch
+
         with (
             self._one_pass,
             torch.inference_mode(False),
@@ -148,6 +153,8 @@ def _find_layers(
     The layer of a part is the last module in it whose output is a feature map (4-D, several
     channels); of a network without those parts, the last convolution that gives one.
     """
+    from torch import nn
+
     ran = _feature_maps(network, profile, device)
     found = {}
     for name in layer_names(network, profile):
@@ -164,12 +171,14 @@ def _find_layers(
 
 def _feature_maps(network: DeepfakeNetwork, profile: Profile, device: torch.device) -> list[str]:
     """Paths of the modules that give a feature map, in the order they run in."""
+    import torch
+
     ran: list[str] = []
     handles = []
     for path, module in network.named_modules():
 
         def note(module: nn.Module, inputs: object, output: object, path: str = path) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] > 1:
+            if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[1] > 1:
                 ran.append(path)
 
         handles.append(module.register_forward_hook(note))

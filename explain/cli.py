@@ -14,7 +14,7 @@ from pathlib import Path
 
 import detector.__main__ as of_detector
 import explain.__main__ as of_explain
-from detector.commandline import add_version, finish, load_torch
+from detector.commandline import add_version, finish, half_the_cores
 
 
 def folder(text: str) -> Path:
@@ -28,13 +28,15 @@ def run_serve(args: argparse.Namespace) -> int:
     """Serve the page at GRADIO_SERVER_NAME (127.0.0.1; a Space sets 0.0.0.0) and
     GRADIO_SERVER_PORT (7860).
     """
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = os.environ.get("GRADIO_SERVER_PORT", "7860")
     if not port.isdecimal():
         print(f"GRADIO_SERVER_PORT must be a number, not {port!r}.", file=sys.stderr)
         return 2
-    load_torch()
+    half_the_cores()
+    from explain.server.loading import load_gradio
+
+    load_gradio()
     from explain import page
 
     page.serve(args.models, host, int(port))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.nets.network import DeepfakeNetwork
-from detector.pipeline import BATCH, Detector, Progress
-from detector.types import FaceAnalysis, Kind
+from detector.pipeline import BATCH, Detector
+from detector.types import FaceAnalysis, Kind, Progress
 from explain import cam, faithfulness, regions
 from explain.cam import EVIDENCE_MAP, OCCLUSION, Heat, Score
 from explain.capture import LOW_PASS_VIEW, Capture, HookedNetwork, layer_names

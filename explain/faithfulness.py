@@ -16,18 +16,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from explain.cam import Heat, Score, compressed
 from explain.ranks import pixel_auc, places_by_heat
 
-Network = TypeVar("Network", bound=nn.Module)
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Network = TypeVar("Network", bound="nn.Module")
 
 CONTROLS = ("random", "centre", "edges")
 BADGE = "Do not rely on this map"
@@ -242,6 +244,7 @@ def _grade(method: str, measured: Mapping[str, Curves], road: float) -> Grade:
 
 def _seeded_imputer(seed: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """pytorch-grad-cam's imputer with noise from a seed instead of the global generator."""
+    import torch
     from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
     fill = NoisyLinearImputer(noise=0.0)
@@ -264,6 +267,7 @@ def road(
 
     Above 0 where the hot places carry the logit more than the cold ones.
     """
+    import torch
     from pytorch_grad_cam.metrics.perturbation_confidence import (
         RemoveLeastRelevantFirst,
         RemoveMostRelevantFirst,
@@ -329,6 +333,8 @@ def localise(heat: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0) 
 
 def shuffled(network: Network, rng: np.random.Generator) -> Network:
     """A copy of the network with the weights inside every tensor in random order."""
+    import torch
+
     untaught = copy.deepcopy(network)
     with torch.no_grad():
         for parameter in untaught.parameters():

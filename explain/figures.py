@@ -12,17 +12,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import map_coordinates
-from skimage.segmentation import find_boundaries
 
 from detector.faces import cut_square
 from detector.types import FaceCrop
@@ -30,6 +25,9 @@ from explain.cam import EVIDENCE_MAP, Heat
 from explain.faithfulness import shares
 from explain.regions import POSITIVE_SHOWN, SIGNED_SHOWN, Regions
 from explain.timeline import Timeline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Rgb = NDArray[np.uint8]
 
@@ -71,12 +69,17 @@ class Scale:
 
     def rgba(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values (...,) -> (..., 4) in [0, 1]; alpha grows with the size of the value."""
-        colour = matplotlib.colormaps[TWO_SIDED if self.signed else ONE_SIDED](
-            self.unit(values)
-        ).astype(np.float32)
+        colour = coloured(self.unit(values), TWO_SIDED if self.signed else ONE_SIDED)
         strongest = np.where(values < 0, NEGATIVE_ALPHA, STRONGEST_ALPHA)
         colour[..., 3] = strongest * np.clip(np.abs(values) / self.limit, 0, 1) ** 0.6
         return colour
+
+
+def coloured(unit: NDArray[np.float32], name: str = ONE_SIDED) -> NDArray[np.float32]:
+    """Values (...,) in [0, 1] -> RGBA (..., 4) in [0, 1] along one of matplotlib's colour maps."""
+    import matplotlib
+
+    return np.asarray(matplotlib.colormaps[name](unit), np.float32)
 
 
 def shared_scale(heats: Sequence[Heat]) -> Scale:
@@ -127,6 +130,8 @@ def lay_back(
     (OpenCV's rounds positions to 1/32 px). Returns the values (h, w) and where the crop covers the
     picture.
     """
+    from scipy.ndimage import map_coordinates
+
     back = cv2.invertAffineTransform(np.asarray(to_target, np.float64))
     y, x = np.mgrid[: shape[0], : shape[1]]
     u = back[0, 0] * x + back[0, 1] * y + back[0, 2]
@@ -208,7 +213,7 @@ def residual_picture(residual: NDArray[np.float32], gain: float = 8.0) -> Rgb:
 
 def error_picture(error: NDArray[np.float32], limit: float = 16.0) -> Rgb:
     """Absolute error (S, S) in grey levels, black-blue 0 to yellow at `limit`."""
-    return _u8(255 * matplotlib.colormaps[ONE_SIDED](np.clip(error / limit, 0, 1))[..., :3])
+    return _u8(255 * coloured(np.clip(error / limit, 0, 1))[..., :3])
 
 
 def regions_positive(crop_rgb: Rgb, regions: Regions, count: int = POSITIVE_SHOWN) -> Rgb:
@@ -239,6 +244,8 @@ def regions_signed(crop_rgb: Rgb, regions: Regions, scale: Scale, count: int = S
 
 def _outlined(picture: Rgb, regions: Regions, shown: NDArray[np.bool_]) -> Rgb:
     """Thin grey lines between all superpixels, white ones around those shown."""
+    from skimage.segmentation import find_boundaries
+
     out = picture.copy()
     out[find_boundaries(regions.segments, mode="inner")] = 110
     out[find_boundaries(np.where(shown, regions.segments + 1, 0), mode="inner")] = 255
@@ -293,7 +300,7 @@ def colour_bar(scale: Scale) -> Rgb:
     values = np.linspace(low, scale.limit, 256, dtype=np.float32)[None].repeat(2, axis=0)
     rgba = scale.rgba(values)
     strip = 0.5 * (1 - rgba[..., 3:]) + rgba[..., :3] * rgba[..., 3:]
-    figure = Figure(figsize=(4.48, 0.72), dpi=100, layout="constrained")
+    figure = blank_figure(4.48, 0.72)
     axes = figure.subplots()
     axes.imshow(strip, aspect="auto", extent=(low, scale.limit, 0, 1))
     axes.set_yticks([])
@@ -306,7 +313,7 @@ def colour_bar(scale: Scale) -> Rgb:
 
 def timeline_chart(timeline: Timeline) -> Rgb:
     """Scores and similarity of one person through the clip."""
-    figure = Figure(figsize=(9.0, 3.8), dpi=100, layout="constrained")
+    figure = blank_figure(9.0, 3.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _draw_scores(top, timeline)
     middles = [(a + b) / 2 for a, b in zip(timeline.t, timeline.t[1:], strict=False)]
@@ -365,7 +372,7 @@ class CurveLine:
 
 def curves_chart(lines: Sequence[CurveLine], title: str) -> Rgb:
     """Deletion or insertion curves over one axis."""
-    figure = Figure(figsize=(4.48, 3.0), dpi=100, layout="constrained")
+    figure = blank_figure(4.48, 3.0)
     axes = figure.subplots()
     control_dashes = cycle(("--", ":", "-."))
     for line in lines:
@@ -383,8 +390,17 @@ def curves_chart(lines: Sequence[CurveLine], title: str) -> Rgb:
     return drawn(figure)
 
 
+def blank_figure(width_in: float, height_in: float, dpi: int = 100) -> Figure:
+    """A matplotlib figure with nothing on it yet, whose parts will not overlap."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_in, height_in), dpi=dpi, layout="constrained")
+
+
 def drawn(figure: Figure) -> Rgb:
     """A matplotlib figure as pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with _drawing:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()

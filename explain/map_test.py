@@ -7,14 +7,17 @@ passes, none is called reliable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.pipeline import Progress
+from detector.types import Progress
 from explain.cam import Heat
-from explain.explainer import Explainer
 from explain.faithfulness import BADGE, STEPS, Grade
+
+if TYPE_CHECKING:
+    from explain.explainer import Explainer
 
 TESTED = "Tested on this face"
 FIRST_SHARE = 0.6  # of the progress that the first map takes, which the controls are measured with

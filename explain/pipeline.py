@@ -6,17 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.degrade import jpeg
-from detector.pipeline import STABILITY_QUALITY, Progress
-from detector.types import Analysis, FaceAnalysis, FaceCrop, Frame
+from detector.types import Analysis, FaceAnalysis, FaceCrop, Frame, Progress
 from explain.cam import Heat, compressed
 from explain.capture import Capture
-from explain.explainer import Explainer
 from explain.faithfulness import STEPS, ReportCard
 from explain.map_test import MapTest
 from explain.regions import METHOD as LIME
@@ -24,6 +22,9 @@ from explain.regions import N_SAMPLES, Regions
 from explain.restore import Restoration, noise_residual
 from explain.timeline import Timeline, build_timelines
 from explain.words import WHOLE, Findings, FrameScores, describe, face_parts, place_of
+
+if TYPE_CHECKING:
+    from explain.explainer import Explainer
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,8 @@ def score_changes(explainer: Explainer, face: FaceAnalysis, index: int) -> Frame
     Changes of the logit are measured and added to the frame's own, which the page shows beside
     them: in a clip a frame may have been scored with a neighbour's help.
     """
+    from detector.pipeline import STABILITY_QUALITY
+
     crop = face.track.crops[index]
     cover = compressed(crop.rgb)
     hidden = {

@@ -14,13 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detector.pipeline import Progress
-from detector.types import Analysis, Media
+from detector.types import Analysis, Media, Progress
 from explain import figures
 from explain.cam import Heat
-from explain.explainer import Explainer
 from explain.faithfulness import CONTROLS, ReportCard
 from explain.pipeline import ExplainOptions, Explanation, explain_face, timelines_of
 from explain.provenance import Statement, statements, traces_of
@@ -28,6 +26,9 @@ from explain.regions import METHOD as LIME
 from explain.report_html import ReportPicture, page
 from explain.report_json import content_of
 from explain.words import format_probability
+
+if TYPE_CHECKING:
+    from explain.explainer import Explainer
 
 MAX_NAME_CHARS = 80  # of a file's name in the name of its report
 MAX_FACES = 3  # that are explained; the others are listed with their scores

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import skimage  # its parts are loaded when they are used
-import torch
 from numpy.typing import NDArray
-
-from detector.nets.embedder import NoiseResidual
 
 # above this PSNR input and output differ by about 2 grey levels, which is not seen
 UNCHANGED_DB = 42.0
@@ -66,5 +63,9 @@ def sentence(psnr_db: float, ssim: float) -> str:
 
 def noise_residual(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The picture minus its Gaussian blur, (S, S, 3) in grey levels: the noise stream's input."""
+    import torch
+
+    from detector.nets.embedder import NoiseResidual
+
     images = torch.from_numpy(crop[None]).permute(0, 3, 1, 2).float()
     return NoiseResidual(gain=1.0)(images)[0].permute(1, 2, 0).numpy()

@@ -19,8 +19,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from explain_faces import analysis_of, astronaut, crowd  # noqa: E402
 
-from detector.pipeline import DEFAULT_FRAMES, Detector, Progress  # noqa: E402
-from detector.types import Analysis  # noqa: E402
+from detector.media import DEFAULT_FRAMES  # noqa: E402
+from detector.pipeline import Detector  # noqa: E402
+from detector.types import Analysis, Progress  # noqa: E402
 from explain.page import launch  # noqa: E402
 from explain.server.service import Service  # noqa: E402
 

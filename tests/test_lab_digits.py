@@ -128,11 +128,11 @@ def test_the_longer_runs_samples_look_like_digits():
 
 
 def test_the_autoencoder_has_the_layers_named():
-    net = autoencoder.DenseAutoencoder(32)
+    net = autoencoder.dense_autoencoder(32)
     sizes = [m.in_features for m in net.modules() if isinstance(m, torch.nn.Linear)]
     assert sizes == [784, 128, 64, 32, 64, 128]
     with pytest.raises(ValueError, match="code of 2 to 64"):
-        autoencoder.DenseAutoencoder(1)
+        autoencoder.dense_autoencoder(1)
     with pytest.raises(ValueError, match="expected a loss"):
         train(8, loss="L3")
 

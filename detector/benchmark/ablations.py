@@ -27,9 +27,10 @@ from detector.benchmark.trackcache import cached_tracks
 from detector.benchmark.validation import GENUINE
 from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import LabelledFace
+from detector.media import DEFAULT_FRAMES
 from detector.nets.network import DeepfakeNetwork
 from detector.nets.temporal import build_temporal
-from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.pipeline import Detector
 from detector.training.shipped.networks import new_network
 from detector.training.shipped.temporal import TEMPORAL_HEADS, TrackBatch, TrackFeatures
 from detector.training.shipped.train import TrainConfig, train

@@ -25,7 +25,8 @@ from detector.degrade import Degradation, Step, draw_preset
 from detector.errors import DetectorError
 from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import LabelledFace
-from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.media import DEFAULT_FRAMES
+from detector.pipeline import Detector
 from detector.profile import Thresholds
 from detector.types import CROP_PX, FaceAnalysis, Kind, Label, Verdict
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from detector.errors import DataError
 from detector.faces import cut_square
-from detector.forgery.generators import load_generators, rebuild
 from detector.types import FaceTrack, Frame
 
 FORGING_MARGIN = 1.7  # side of a forging crop, in sides of the face's box
@@ -213,6 +212,8 @@ def load_all(
     if (data / "clips").is_dir():
         pictures += load_clips(data / "clips", cache / "clips")
     pictures = [p for p in pictures if p.split in splits]
+    from detector.forgery.generators import load_generators, rebuild
+
     nets = list(load_generators(generators).values()) if generators is not None else []
     if not nets:
         return pictures

@@ -34,8 +34,9 @@ from detector.errors import DetectorError
 from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import load_all
 from detector.manifest import sha256_of
+from detector.media import DEFAULT_FRAMES
 from detector.nets.clip import encode_base
-from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.pipeline import Detector
 from detector.predictions import ClipLogits
 from detector.profile import Calibration, ExpertFusion, Profile, Thresholds, profiles_to_dict
 from detector.release.material import DEGRADATION_MIX

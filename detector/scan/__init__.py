@@ -20,7 +20,6 @@ from detector.scan.engines import ENGINES, Engine
 from detector.scan.files import find_files
 from detector.scan.journal import Journal
 from detector.scan.rows import Job
-from detector.weights import load_model
 
 __all__ = ["ENGINES", "Engine", "Job", "run", "scan"]
 
@@ -32,6 +31,8 @@ def scan(inputs: Sequence[str], out: Path, job: Job, engine: Engine, workers: in
     Raises ScanError when there is nothing to scan, when the table belongs to another model,
     number of frames or track, or while another scan writes it; WeightsError for the model.
     """
+    from detector.weights import load_model
+
     info = load_model(job.model).info
     journal = Journal(out)
     try:

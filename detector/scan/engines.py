@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from detector.errors import ScanError
-from detector.pipeline import Detector
 from detector.scan.rows import FIELDS, Job, Row, blank_row, scan_file
 
 RAY_FILES = 10_000  # handed to Ray at a time, so that a million paths are never one object
@@ -86,6 +85,8 @@ class _Worker:
 
 def _work(connection: Connection, job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one in charge
+    from detector.pipeline import Detector
+
     detector = Detector(job.model, job.device)
     try:
         connection.send(None)
@@ -161,6 +162,8 @@ class _RayWorker:
     """Ray's name for the same: a batch of paths in, a batch of rows out."""
 
     def __init__(self, job: Job) -> None:
+        from detector.pipeline import Detector
+
         self.detector = Detector(job.model, job.device)
         self.job = job
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detector.contract import analysis_json
 from detector.decide import deciding_face
 from detector.errors import DetectorError, text_of
-from detector.pipeline import DEFAULT_FRAMES, Detector, Progress
-from detector.types import Analysis
+from detector.media import DEFAULT_FRAMES
+from detector.types import Analysis, Progress
+
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
 
 Row = dict[str, Any]
 

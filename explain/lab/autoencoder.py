@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from skimage import data
-from torch import Tensor, nn
 
 from explain.lab.digits import SIDE_PX, split
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 CODE_SIZES = (2, 4, 8, 16, 32, 64)
 LOSSES = ("MSE", "L1")
@@ -33,47 +35,44 @@ LOSS_EVERY = 25  # steps between two kept losses
 Pictures = NDArray[np.float32]  # (N, SIDE_PX, SIDE_PX) in [0, 1]
 
 
-class DenseAutoencoder(nn.Module):
-    """(B, 784) in [0, 1] -> the same, through `code` numbers."""
+def dense_autoencoder(code: int) -> nn.Sequential:
+    """Encoder and decoder: (B, 784) in [0, 1] -> the same, through `code` numbers. Raises
+    ValueError.
+    """
+    from torch import nn
 
-    def __init__(self, code: int) -> None:
-        super().__init__()
-        if not CODE_SIZES[0] <= code <= CODE_SIZES[-1]:
-            raise ValueError(
-                f"expected a code of {CODE_SIZES[0]} to {CODE_SIZES[-1]} numbers, but got {code}"
-            )
-        self.encoder = nn.Sequential(
-            nn.Linear(PIXELS, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, code)
+    if not CODE_SIZES[0] <= code <= CODE_SIZES[-1]:
+        raise ValueError(
+            f"expected a code of {CODE_SIZES[0]} to {CODE_SIZES[-1]} numbers, but got {code}"
         )
-        self.decoder = nn.Sequential(
-            nn.Linear(code, 64),
-            nn.ReLU(),
-            nn.Linear(64, 128),
-            nn.ReLU(),
-            nn.Linear(128, PIXELS),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.decoder(self.encoder(pictures))
+    encoder = nn.Sequential(
+        nn.Linear(PIXELS, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, code)
+    )
+    decoder = nn.Sequential(
+        nn.Linear(code, 64),
+        nn.ReLU(),
+        nn.Linear(64, 128),
+        nn.ReLU(),
+        nn.Linear(128, PIXELS),
+        nn.Sigmoid(),
+    )
+    return nn.Sequential(encoder, decoder)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedAutoencoder:
     """An autoencoder and what it has learnt."""
 
-    net: DenseAutoencoder
+    net: nn.Sequential  # of dense_autoencoder
     losses: tuple[float, ...]  # every LOSS_EVERY steps
 
-    @torch.inference_mode()
     def rebuild(self, pictures: Pictures) -> Pictures:
         """Pictures -> the same, through the code."""
-        return self.net(_flat(pictures)).numpy().reshape(-1, SIDE_PX, SIDE_PX)
+        return _through(self.net, pictures).reshape(-1, SIDE_PX, SIDE_PX)
 
-    @torch.inference_mode()
     def codes(self, pictures: Pictures) -> NDArray[np.float32]:
         """(N, code)."""
-        return self.net.encoder(_flat(pictures)).numpy()
+        return _through(self.net[0], pictures)
 
     def error(self, pictures: Pictures) -> NDArray[np.float64]:
         """(N,) mean squared error of the rebuilt pictures: the anomaly score."""
@@ -107,6 +106,9 @@ class Training:
 
         Raises ValueError for an unknown loss or task and for a code outside CODE_SIZES.
         """
+        import torch
+        from torch import nn
+
         if loss not in LOSSES or task not in TASKS:
             raise ValueError(
                 f"expected a loss of {LOSSES} and a task of {TASKS}, but got {loss!r} and {task!r}"
@@ -120,7 +122,7 @@ class Training:
         self._random = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # the layers' own initialisation takes no generator
-            self._net = DenseAutoencoder(code)
+            self._net = dense_autoencoder(code)
         self._optimiser = torch.optim.Adam(self._net.parameters(), LEARNING_RATE)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, max(total, 1))
         self._measure = nn.MSELoss() if loss == "MSE" else nn.L1Loss()
@@ -136,6 +138,8 @@ class Training:
 
     def step(self) -> None:
         """Learn from one batch; nothing once it is done."""
+        import torch
+
         if self.done:
             return
         batch = self._seen[torch.randint(len(self._seen), (BATCH,), generator=self._random)]
@@ -162,7 +166,17 @@ def train(
     return training.learnt()
 
 
+def _through(net: nn.Module, pictures: Pictures) -> NDArray[np.float32]:
+    """What a network gives for pictures: (N, numbers)."""
+    import torch
+
+    with torch.inference_mode():
+        return net(_flat(pictures)).numpy()
+
+
 def _flat(pictures: Pictures) -> Tensor:
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(pictures)).reshape(-1, PIXELS)
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from detector.types import CROP_PX
-from explain.figures import Rgb, drawn, enlarged
+from explain.figures import Rgb, blank_figure, drawn, enlarged
 
 COLOURS = ("#5e3c99", "#e08214", "#1b7837", "#000000")
 DASHES = ("-", "--", ":", "-.")
@@ -69,7 +68,7 @@ def chart(
     mark: VerticalMark | None = None,
 ) -> Rgb:
     """Lines over one x axis, which x_names label at 0, 1, 2, ..."""
-    figure = Figure(figsize=(4.5, 2.9), dpi=160, layout="constrained")
+    figure = blank_figure(4.5, 2.9, dpi=160)
     axes = figure.subplots()
     for i, line in enumerate(lines):
         x = range(len(line.y)) if line.x is None else line.x

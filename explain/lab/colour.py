@@ -22,7 +22,8 @@ from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor, nn
 
 from detector.forgery.pictures import load_pictures
-from detector.pipeline import Detector, Progress, bf16_pays
+from detector.pipeline import Detector, bf16_pays
+from detector.types import Progress
 from explain.figures import Rgb
 from explain.lab import store
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from detector.degrade import (
     describe,
     draw_preset,
 )
-from detector.pipeline import Detector, Progress
 from detector.profile import Thresholds
 from detector.types import (
     CROP_PX,
@@ -32,12 +32,16 @@ from detector.types import (
     FaceAnalysis,
     FaceCrop,
     Media,
+    Progress,
     Verdict,
 )
 from explain import figures
 from explain.cam import evidence_heat
 from explain.figures import Rgb
 from explain.lab.charts import Band, Captioned, Line, VerticalMark, chart, strip
+
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
 
 CLIP_FRAMES = 8  # of a clip: every level is a whole analysis
 STRIP_PICTURES = 6  # levels shown side by side

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.cbook import get_sample_data
 from numpy.typing import NDArray
 from PIL import Image
-from skimage import data
 
 from detector.forgery.appearance import Appearance
 from detector.forgery.blending import Blend, part_splice, self_blend
@@ -53,13 +52,20 @@ class Example:
 
 def astronaut() -> Rgb:
     """(512, 512, 3) uint8."""
+    from skimage import data
+
     return np.ascontiguousarray(data.astronaut())
+
+
+@lru_cache(1)
+def _hopper() -> Rgb:
+    with Image.open(_hopper_path()) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def hopper() -> Rgb:
     """(600, 512, 3) uint8."""
-    with Image.open(_hopper_path()) as image:
-        return np.asarray(image.convert("RGB")).copy()
+    return _hopper().copy()
 
 
 def astronaut_swapped() -> Rgb:
@@ -92,19 +98,21 @@ def clip_frames(forged_s: tuple[float, float] | None) -> Iterator[Rgb]:
     Each frame is forged by itself, with its own jitter of place, colour and outline, which gives
     the flicker of frame-wise conversion.
     """
-    source = hopper()
     rng = np.random.default_rng(11)
     for i in range(round(CLIP_SECONDS * CLIP_FPS)):
-        t = i / CLIP_FPS
-        move, gain = _camera(t)
-        frame = cv2.warpAffine(
-            source, move, CLIP_SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-        )
-        frame = cv2.convertScaleAbs(frame, alpha=gain)
-        if forged_s and forged_s[0] <= t < forged_s[1]:
-            points = (np.hstack([HOPPER_POINTS, np.ones((5, 1))]) @ move.T).astype(np.float32)
-            frame = self_blend(frame, points, _flickering_blend(rng), rng).forged
-        yield frame
+        yield _clip_frame(i / CLIP_FPS, forged_s, rng)
+
+
+def _clip_frame(t: float, forged_s: tuple[float, float] | None, rng: np.random.Generator) -> Rgb:
+    move, gain = _camera(t)
+    frame = cv2.warpAffine(
+        _hopper(), move, CLIP_SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
+    frame = cv2.convertScaleAbs(frame, alpha=gain)
+    if not forged_s or not forged_s[0] <= t < forged_s[1]:
+        return np.asarray(frame, np.uint8)
+    points = (np.hstack([HOPPER_POINTS, np.ones((5, 1))]) @ move.T).astype(np.float32)
+    return self_blend(frame, points, _flickering_blend(rng), rng).forged
 
 
 def _camera(t: float) -> tuple[NDArray[np.float64], float]:
@@ -141,6 +149,8 @@ def _flickering_blend(rng: np.random.Generator) -> Blend:
 
 
 def _hopper_path() -> Path:
+    from matplotlib.cbook import get_sample_data
+
     return Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
 
 
@@ -157,8 +167,10 @@ def _mp4(forged_s: tuple[float, float] | None) -> Callable[[Path], None]:
 
 
 def _middle(forged_s: tuple[float, float] | None) -> Callable[[], Rgb]:
-    middle = round(np.mean(FORGED_SECONDS) * CLIP_FPS)
-    return lambda: next(frame for i, frame in enumerate(clip_frames(forged_s)) if i == middle)
+    """A frame from the middle of the forged part, which has the clip's look and a jitter of its
+    own: the clip's needs all forged frames before it.
+    """
+    return lambda: _clip_frame(float(np.mean(FORGED_SECONDS)), forged_s, np.random.default_rng(11))
 
 
 EXAMPLES: tuple[Example, ...] = (

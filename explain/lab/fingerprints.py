@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.forgery.generators import rebuild
-from detector.pipeline import Progress
+from detector.types import Progress
 from explain.capture import NOISE_STREAM
-from explain.explainer import Explainer
-from explain.figures import Rgb
+from explain.figures import Rgb, coloured
 from explain.lab.charts import Line, chart
 from explain.lab.generators import generators
 from explain.restore import noise_residual
+
+if TYPE_CHECKING:
+    from explain.explainer import Explainer
 
 AUTHENTIC = "authentic photo"
 UPSAMPLERS = {
@@ -60,6 +61,8 @@ def take_fingerprints(
 ) -> tuple[Fingerprint, ...]:
     """The crop itself, then as each up-sampler redraws it."""
     report = progress or (lambda share, stage: None)
+    from detector.forgery.generators import rebuild
+
     nets = generators()
     prints = []
     report(0.0, "The photo itself")
@@ -145,7 +148,7 @@ def spectrum_picture(power: NDArray[np.float32]) -> Rgb:
     """The spectrum without its smooth part, four times enlarged, with rings where dots may be."""
     standing_out = power - cv2.GaussianBlur(power, (0, 0), SURROUNDINGS_SIGMA)
     unit = np.clip((standing_out - SHOWN_LOW) / (SHOWN_HIGH - SHOWN_LOW), 0, 1)
-    small = np.rint(255 * matplotlib.colormaps["cividis"](unit)[..., :3]).astype(np.uint8)
+    small = np.rint(255 * coloured(unit)[..., :3]).astype(np.uint8)
     large = np.array(cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST), np.uint8)
     for y, x in dot_places(len(power)):
         cv2.circle(large, (4 * x + 2, 4 * y + 2), 18, (255, 255, 255), 1, cv2.LINE_AA)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -23,16 +24,17 @@ from detector.errors import MediaError
 from detector.faces import cut_square
 from detector.forgery.appearance import Appearance
 from detector.forgery.blending import Blend, Forgery, part_splice, resynthesis, self_blend
-from detector.forgery.generators import rebuild
 from detector.forgery.pictures import load_pictures
 from detector.forgery.regions import REGIONS, Points, Rgb, eye_distance
-from detector.pipeline import Detector, Progress, default_detector
-from detector.types import FaceCrop, Label, Media
+from detector.types import FaceCrop, Label, Media, Progress
 from explain.cam import EVIDENCE_MAP, Heat
-from explain.explainer import Explainer
 from explain.faithfulness import Localisation, localise
 from explain.lab.generators import SHIPPED_GENERATORS, generators
 from explain.ranks import rank_correlation
+
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
+    from explain.explainer import Explainer
 
 SELF_BLEND, SPLICE, GENERATOR = FAMILIES = ("self-blend", "part splice", "generator reconstruction")
 SURROUNDINGS = 2.2  # side of the part that is worked on / longer side of the face box
@@ -183,6 +185,8 @@ def forge(subject: Subject, settings: ForgerySettings) -> Forgery:
     if settings.family == SPLICE:
         return part_splice(rgb, points, blend, rng)
     if settings.family == GENERATOR:
+        from detector.forgery.generators import rebuild
+
         drawn = rebuild(generators()[settings.generator], rgb)
         return resynthesis(rgb, drawn, points, blend, rng, whole=False, soften=False)
     return self_blend(rgb, points, blend, rng)
@@ -310,6 +314,9 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=10)
     args = parser.parse_args()
+    from detector.pipeline import default_detector
+    from explain.explainer import Explainer
+
     explainer = Explainer(default_detector(), "image")
     unseen = load_pictures(args.faces, ("val",))
     chosen = np.random.default_rng(0).permutation(len(unseen))[: args.count]

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from detector.manifest import SHIPPED
-from detector.pipeline import Progress, bf16_pays
+from detector.pipeline import bf16_pays
+from detector.types import Progress
 from explain.lab import store
 from explain.lab.digits import digits
 
@@ -51,6 +52,7 @@ HEAD_START = 300  # steps that a new discriminator gets against a generator that
 # samples of the grid, always of the same codes, so that one can watch each of them change
 SHOWN = 36
 MARGIN = 1.1  # second nearest digit / nearest: from there on a sample counts as that digit
+MOST_STEPS = 2000  # of a visitor's game
 WEIGHTS = "lesson-gan.safetensors"
 # Collapse on demand: the discriminator no longer learns, so the generator repeats what pleases it.
 COLLAPSE_RATE = 2e-3
@@ -176,6 +178,18 @@ class Game:
         if self.input_noise:
             pictures = pictures + self.input_noise * torch.randn(pictures.shape)
         return self.discriminator(pictures)
+
+
+@dataclass(eq=False)
+class Match(Game):
+    """A game that ends, since somebody may leave the page open."""
+
+    @property
+    def done(self) -> bool:
+        return self.steps >= MOST_STEPS
+
+    def step(self) -> None:
+        self.play(1)
 
 
 def draw_noise(count: int, points: Tensor, random: torch.Generator) -> Tensor:

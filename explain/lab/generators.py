@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from detector.forgery.generators import GENERATORS, SmallGenerator
-from explain.lab import store
+if TYPE_CHECKING:
+    from detector.forgery.generators import SmallGenerator
 
 WEIGHTS = "lesson-generators.safetensors"
 SHIPPED_GENERATORS = ("transposed4", "nearest-adversarial", "shuffle")
@@ -14,6 +15,9 @@ SHIPPED_GENERATORS = ("transposed4", "nearest-adversarial", "shuffle")
 @lru_cache(maxsize=1)
 def generators() -> dict[str, SmallGenerator]:
     """The shipped generators by name. Raises WeightsError."""
+    from detector.forgery.generators import GENERATORS, SmallGenerator
+    from explain.lab import store
+
     state = store.load(WEIGHTS)
     nets = {}
     for config in GENERATORS:

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.degrade import apply, describe, draw_preset
-from detector.pipeline import Progress
-from detector.types import Label
+from detector.types import Label, Progress
 from explain.cam import Heat
-from explain.explainer import Explainer
 from explain.figures import Rgb
 from explain.lab import forgery
 from explain.lab.builtin import subjects
 from explain.lab.forgery import ForgerySettings, Subject
+
+if TYPE_CHECKING:
+    from explain.explainer import Explainer
 
 PAIRS = 10
 SIDES = ("left", "right")

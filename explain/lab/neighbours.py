@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from detector.embeddings import REFERENCE, Index, Vectors, embed
 from detector.errors import MediaError, WeightsError
 from detector.manifest import SHIPPED
-from detector.pipeline import Detector
-from explain.figures import Rgb, drawn
+from explain.figures import Rgb, blank_figure, drawn
+
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
 
 NEIGHBOURS = 10
 AUTHENTIC = "authentic"
@@ -108,7 +109,7 @@ def describe_place(index: Index, place: MapPosition) -> list[str]:
 
 def map_picture(index: Index, place: MapPosition | None = None) -> Rgb:
     """Every entry by its kind, and the face as a star."""
-    figure = Figure(figsize=(7.2, 5.4), dpi=130, layout="constrained")
+    figure = blank_figure(7.2, 5.4, dpi=130)
     axes = figure.subplots()
     _draw_entries(axes, index)
     if place is not None:

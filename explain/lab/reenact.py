@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.forgery.regions import FIVE_POINTS, Points, Rgb, face_affine
-from detector.pipeline import Progress
+from detector.types import Progress
 from explain.lab.builtin import subjects
 from explain.lab.swap import watermarked
 

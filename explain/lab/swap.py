@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from detector.forgery.appearance import match_colour
 from detector.forgery.blending import blend_in
 from detector.forgery.regions import FIVE_POINTS, Points, Rgb
-from detector.pipeline import Detector, Progress, bf16_pays
-from detector.types import Analysis, Frame, Media
+from detector.pipeline import Detector, bf16_pays
+from detector.types import Analysis, Frame, Media, Progress
 from explain.lab.builtin import pictures
 
 FACE_PX = 64  # of the aligned faces: enough to see the principle, too little to fool anybody

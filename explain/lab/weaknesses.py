@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,8 +18,7 @@ from detector.degrade import apply_preset, hue_saturation, jpeg, sharpen
 from detector.forgery.appearance import Appearance
 from detector.forgery.blending import Blend, self_blend
 from detector.forgery.regions import eye_distance
-from detector.pipeline import Detector, Progress
-from detector.types import Frame, Label, Media, Verdict
+from detector.types import Frame, Label, Media, Progress, Verdict
 from explain.figures import Rgb
 from explain.lab.charts import Captioned, strip
 from explain.lab.examples import (
@@ -29,6 +29,9 @@ from explain.lab.examples import (
     hopper,
     hopper_mouth,
 )
+
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
 
 WIDTH_PX = 512  # of both built-in pictures
 SHOWN_PX = 320  # side of a shown picture

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from detector.errors import DetectorError
-from detector.pipeline import Progress
+from detector.types import Progress
 
 log = logging.getLogger("deepfake_lens")
 MOST = 24  # runs kept, a megabyte or two each: links may ask for others than those offered

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from detector.pipeline import Progress
+from detector.types import Progress
 from explain.server import localised
 from explain.server.files import ForgetfulBlocks
 from explain.server.guard import Message, Receive, Send

@@ -15,15 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from detector.commandline import load_torch
 from detector.errors import DetectorError, WeightsError
 from detector.manifest import model_names
-from detector.pipeline import Detector, Progress, default_detector
-from detector.types import KINDS, Analysis, FaceCrop, Kind
-from explain.explainer import Explainer
+from detector.types import KINDS, Analysis, FaceCrop, Kind, Progress
 from explain.figures import Scale
 from explain.map_test import MapTest
 from explain.pipeline import Explanation
@@ -31,6 +30,10 @@ from explain.report import write_whole
 from explain.server.finished import Finished
 from explain.server.ready import Ready
 from explain.timeline import Timeline
+
+if TYPE_CHECKING:
+    from detector.pipeline import Detector
+    from explain.explainer import Explainer
 
 # of decoded frames kept for all visitors together: some ten 1080p clips or hundreds of photos
 SESSION_BYTES = 1 << 30
@@ -216,8 +219,24 @@ def _stoppable(stop: threading.Event, report: Callable[[float, str], object]) ->
     return step
 
 
+def _default_detector() -> Detector:
+    load_torch()
+    from detector.pipeline import default_detector
+
+    return default_detector()
+
+
 def _explainers(detector: Detector) -> Mapping[Kind, Explainer]:
+    from explain.explainer import Explainer
+
     return {kind: Explainer(detector, kind) for kind in KINDS}
+
+
+def _explainers_of(model: str | Path) -> Mapping[Kind, Explainer]:
+    load_torch()
+    from detector.pipeline import Detector
+
+    return _explainers(Detector(model))
 
 
 def offered_models(folder: Path | None = None) -> dict[str, str | Path]:
@@ -244,7 +263,7 @@ class Service:
     def __init__(
         self,
         folder: Path,
-        detector: Callable[[], Detector] = default_detector,
+        detector: Callable[[], Detector] = _default_detector,
         models: Mapping[str, str | Path] | None = None,
     ) -> None:
         """folder: where the examples are written; its maker removes it. models: see
@@ -253,7 +272,7 @@ class Service:
         self.folder = folder
         self.models = dict(models or {})
         self._default = lru_cache(1)(lambda: _explainers(detector()))
-        self._other = lru_cache(OTHERS_KEPT)(lambda source: _explainers(Detector(source)))
+        self._other = lru_cache(OTHERS_KEPT)(_explainers_of)
         self._loading = threading.Lock()
         self.ready: Ready[Session] = Ready(folder / "examples")
         self.finished = Finished()

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from detector.pipeline import Progress
+from detector.types import Progress
 from explain.lab.examples import EXAMPLES
 from explain.server import markup
 from explain.server.faults import spoken

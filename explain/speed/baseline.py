@@ -18,7 +18,8 @@ from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
 from detector.faces import cut_square
-from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.media import DEFAULT_FRAMES
+from detector.pipeline import Detector
 from explain.regions import superpixels
 from explain.speed.clock import Clock
 from explain.speed.inputs import Rgb

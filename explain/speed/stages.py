@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from detector.decoding import decode
 from detector.faces import cut_square, people_of
-from detector.media import open_media
-from detector.pipeline import DEFAULT_FRAMES, Detector
+from detector.media import DEFAULT_FRAMES, open_media
+from detector.pipeline import Detector
 from detector.predictions import Predictions
 from detector.types import CROP_PX, Analysis, FaceTrack, Kind
 from explain.explainer import Explainer

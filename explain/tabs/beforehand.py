@@ -7,8 +7,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from detector.pipeline import Progress
-from detector.types import Analysis
+from detector.types import Analysis, Progress
 from explain import figures
 from explain.cam import EVIDENCE_MAP, evidence_heat
 from explain.faithfulness import BADGE

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import cv2
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +13,13 @@ from detector.profile import Profile
 from detector.types import Analysis, FaceCrop
 from explain import figures
 from explain.cam import evidence_heat
-from explain.explainer import Explainer
 from explain.figures import Rgb
-from explain.forward_pass import Energy, ForwardPass, forward_pass
 from explain.lab.charts import Captioned, resized, strip
 from explain.tabs.diagram import Box, diagram
+
+if TYPE_CHECKING:
+    from explain.explainer import Explainer
+    from explain.forward_pass import Energy, ForwardPass
 
 SHOWN_PX, FRAME_PX, SMALL_PX = 336, 480, 92  # sides of pictures and thumbnails
 INSIDE_TEXT = (
@@ -32,6 +34,8 @@ MEAN_WORDS = (
 
 def inside(explainer: Explainer, analysis: Analysis, face: int, frame: int) -> str:
     """The diagram of one face of an analysed file, in one of its frames."""
+    from explain.forward_pass import forward_pass
+
     own = analysis.faces[face]
     reading = explainer.reading(own)
     passed = forward_pass(reading.detector, own.track.crops[frame], kind=reading.kind)
@@ -153,7 +157,7 @@ def _stream(title: str, words: str, energies: Mapping[int, Energy]) -> Box:
 def _energy_picture(values: NDArray[np.float32], side_px: int) -> Rgb:
     low, high = float(values.min()), float(values.max())
     unit = (values - low) / max(high - low, 1e-9)
-    rgb = np.rint(255 * matplotlib.colormaps["cividis"](unit)[..., :3]).astype(np.uint8)
+    rgb = np.rint(255 * figures.coloured(unit)[..., :3]).astype(np.uint8)
     return np.asarray(
         cv2.resize(rgb, (side_px, side_px), interpolation=cv2.INTER_NEAREST), np.uint8
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from explain.lab import colour
 from explain.lab.builtin import NAMES, crops
 from explain.lab.charts import Captioned, strip
-from explain.lab.colour import Coloured
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import Update, picture, runner
+
+if TYPE_CHECKING:
+    from explain.lab.colour import Coloured
 
 TEXT = (
     "A small autoencoder was trained on faces in colour and guesses colour from brightness. It "
@@ -44,8 +45,10 @@ def build(service: Service) -> None:
     about = gr.HTML(elem_id="lens-colour-about")
 
     def paint(step: Any, name: str, depth: float) -> Update:
+        from explain.lab.colour import compare_colours
+
         crop = crops()[NAMES.index(name)]
-        result = colour.compare_colours(service.detector(), crop, float(depth), step)
+        result = compare_colours(service.detector(), crop, float(depth), step)
         cells = [
             Captioned(rgb, f"{what}\nscore {result.p[what]:.2f}")
             for what, rgb in result.pictures.items()

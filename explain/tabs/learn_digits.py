@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import gradio as gr
 import numpy as np
 
 from detector.errors import WeightsError
 from explain.figures import Rgb, stack
-from explain.lab import autoencoder, gan
+from explain.lab import autoencoder
 from explain.lab.autoencoder import CODE_SIZES, LOSSES, TASKS, TrainedAutoencoder, Training
 from explain.lab.charts import Line, sheet
 from explain.lab.digits import split
-from explain.lab.gan import Game
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import Update, picture
 from explain.tabs.curves import curves
 from explain.tabs.play import player
+
+if TYPE_CHECKING:
+    from explain.lab.gan import Game, Match
 
 GAN_TEXT = (
     "Two networks play against each other: a **generator** draws digits from random numbers, a "
@@ -36,26 +39,9 @@ AUTOENCODER_TEXT = (
     "**Try:** code size 2, then 32. Which digits melt into each other first? Then let it learn to "
     "take off noise."
 )
-LONGER = (
-    f"The longer run drew its random inputs around {gan.CENTRES} points that it learnt, since half "
-    "way between a 3 and a 7 there is no digit."
-)
-MOST_STEPS = 2000  # of a game
 AE_STEP = 10  # updates at a click: of one nothing is seen
 COLUMNS = 6
 SHOWN = 12  # digits in a row
-
-
-@dataclass(eq=False)
-class Match(Game):
-    """A game that ends, since somebody may leave the page open."""
-
-    @property
-    def done(self) -> bool:
-        return self.steps >= MOST_STEPS
-
-    def step(self) -> None:
-        self.play(1)
 
 
 def gan_lesson(service: Service) -> None:
@@ -69,6 +55,8 @@ def gan_lesson(service: Service) -> None:
     losses = gr.HTML(elem_id="lens-gan-losses")
 
     def begin(game: Match | None, broken: bool) -> Match:
+        from explain.lab.gan import Match
+
         if game is None or (game.collapsing and not broken):
             game = Match()
         if broken and not game.collapsing:
@@ -77,7 +65,7 @@ def gan_lesson(service: Service) -> None:
 
     def show(game: Match) -> Update:
         return {
-            about: markup.sentences([*variety_sentences(game), LONGER]),
+            about: markup.sentences([*variety_sentences(game), longer_sentence()]),
             first: first_attempt(),
             now: sheet(game.samples(), COLUMNS),
             later: _longer_run(),
@@ -87,8 +75,20 @@ def gan_lesson(service: Service) -> None:
     players.wire(begin, show, [collapse], [about, first, now, later, losses])
 
 
+def longer_sentence() -> str:
+    """Why the longer run draws digits and no mixtures of two."""
+    from explain.lab.gan import CENTRES
+
+    return (
+        f"The longer run drew its random inputs around {CENTRES} points that it learnt, since half "
+        "way between a 3 and a 7 there is no digit."
+    )
+
+
 def variety_sentences(game: Game) -> list[str]:
     """How different the samples are, beside real digits."""
+    from explain.lab import gan
+
     said = [
         f"After {game.steps} step{'' if game.steps == 1 else 's'} the samples differ by "
         f"{gan.variety(game.samples()):.2f} on average; real digits by {_real_variety():.2f}."
@@ -102,12 +102,16 @@ def variety_sentences(game: Game) -> list[str]:
 
 @lru_cache(1)
 def _real_variety() -> float:
+    from explain.lab import gan
+
     return gan.variety(split()[1].pictures[: gan.SHOWN])
 
 
 @lru_cache(1)
 def first_attempt() -> Rgb:
     """What the game's 36 inputs give before anything is learnt."""
+    from explain.lab.gan import Game
+
     return sheet(Game().samples(), COLUMNS)
 
 
@@ -124,6 +128,8 @@ def _three_sheets() -> tuple[gr.Image, gr.Image, gr.Image]:
 
 @lru_cache(1)
 def _longer_run() -> Rgb | None:
+    from explain.lab import gan
+
     try:
         return sheet(gan.shipped_samples(gan.SHOWN, seed=0), COLUMNS)
     except WeightsError:

@@ -7,20 +7,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
 from detector.media import write_video
 from explain.figures import Rgb
-from explain.lab import reenact, swap
 from explain.lab.builtin import NAMES, pictures
 from explain.lab.charts import Captioned, Line, chart, strip
-from explain.lab.swap import Flicker, TrainedSwapper
 from explain.server import markup
 from explain.server.service import Service
 from explain.server.widgets import IDLE_SECONDS, Update, picture, runner
+
+if TYPE_CHECKING:
+    from explain.lab.swap import Flicker, TrainedSwapper
 
 SWAP_TEXT = (
     "**One encoder, two decoders.** The encoder learns pose and expression from both people, each "
@@ -67,6 +68,8 @@ def _swap(service: Service, kept: gr.State) -> None:
         )
 
     def train(step: Any) -> Update:
+        from explain.lab import swap
+
         learnt = swap.train(progress=step)
         steps = [float(swap.LOSS_EVERY * i) for i in range(len(learnt.losses))]
         line = Line("both decoders", learnt.losses, steps, marks=False)
@@ -97,6 +100,8 @@ def _flicker(service: Service, kept: gr.State) -> None:
     def convert(step: Any, learnt: TrainedSwapper | None) -> Update:
         if learnt is None:
             return {run.status: markup.note("Train the two decoders first.")}
+        from explain.lab import swap
+
         found = swap.flicker(service.detector(), learnt, progress=step)
         both = [np.hstack(pair) for pair in zip(found.authentic, found.swapped, strict=True)]
         lines = [Line("authentic", found.steady_authentic), Line("swapped", found.steady_swapped)]
@@ -133,6 +138,8 @@ def _reenact(service: Service) -> None:
     about = gr.HTML(elem_id="lens-move-about")
 
     def move(step: Any, name: str, mouth: float, turn: float) -> Update:
+        from explain.lab import reenact
+
         frames, stretch = reenact.play(NAMES.index(name), float(mouth), float(turn), progress=step)
         half = len(frames) // 2
         cells = [
@@ -155,6 +162,8 @@ def _reenact(service: Service) -> None:
 
 def drawn_picture(learnt: TrainedSwapper) -> Rgb:
     """Both faces: aligned, by their own decoder, by the other's."""
+    from explain.lab import swap
+
     cells = []
     for person, (rgb, points) in enumerate(pictures()):
         face = swap.aligned(rgb, points)

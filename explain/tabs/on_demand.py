@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from detector.pipeline import Progress
+from detector.types import Progress
 from explain import figures
 from explain.cam import Heat
 from explain.capture import RGB_STREAM
-from explain.explainer import Explainer
 from explain.faithfulness import BADGE, Grade, ReportCard
 from explain.map_test import TESTED
 from explain.pipeline import Explanation, explain_face, within
@@ -24,6 +23,9 @@ from explain.server.widgets import Runner, Update, picture, runner
 from explain.tabs.diagram import DIAGRAM_JS
 from explain.tabs.inside import INSIDE_TEXT, inside
 from explain.tabs.panel import frame_caption, frame_of, heat_over_face
+
+if TYPE_CHECKING:
+    from explain.explainer import Explainer
 
 FIRST_METHOD = f"Grad-CAM, {RGB_STREAM}"
 # rank correlation of two halves of LIME's samples from which on they are called that

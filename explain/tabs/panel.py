@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from detector.pipeline import Progress
-from detector.types import FaceAnalysis, FaceCrop, Frame
+from detector.types import FaceAnalysis, FaceCrop, Frame, Progress
 from explain import figures
 from explain.cam import EVIDENCE_MAP, Heat, evidence_heat
 from explain.figures import Rgb, Scale

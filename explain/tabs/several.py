@@ -11,9 +11,8 @@ import gradio as gr
 
 from detector.decide import deciding_face
 from detector.errors import DetectorError
-from detector.pipeline import Progress
 from detector.scan.rows import Job, scanned
-from detector.types import Analysis
+from detector.types import Analysis, Progress
 from explain import figures
 from explain.pipeline import most_suspicious
 from explain.server import markup
