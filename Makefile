@@ -18,8 +18,9 @@ $(VENV)/.test: $(VENV)/.runtime pyproject.toml
 demo: $(VENV)/.runtime  ## start the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
 
-test: $(VENV)/.test  ## run the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.test  ## run the test suite: two files at a time, then those that drive a browser
+	$(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m browser
 
 audit: $(VENV)/.test  ## known weaknesses of what is installed; asks the network
 	$(BIN)/python -m pip install --quiet pip-audit
