@@ -17,6 +17,10 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from explain.server.loading import load_gradio  # noqa: E402
+
+load_gradio()
+
 from explain_faces import analysis_of, astronaut, crowd  # noqa: E402
 
 from detector.media import DEFAULT_FRAMES  # noqa: E402
