@@ -55,11 +55,29 @@ def lesson(page, number: int) -> None:
     page.click(f"#lens-lesson-{number} > button")
 
 
-def go(page, key: str, until: str) -> None:
-    """Start a run and wait for what it shows; its picture must be loaded."""
-    page.click(f"#lens-{key}-go")
-    handle = page.wait_for_selector(until)
-    if until.endswith("img"):
+# A lab may open with a finished run, whose pictures and words look like those of the next one.
+RUN_ENDED = """key => {
+  const selector = `#lens-${key}-go`;
+  let begun = false;
+  window.lensRunEnded = false;
+  new MutationObserver(() => {
+    const disabled = document.querySelector(selector).disabled;
+    if (begun && !disabled) window.lensRunEnded = true;
+    begun = begun || disabled;
+  }).observe(document.body, {subtree: true, attributes: true, childList: true});
+  document.querySelector(selector).click();
+}"""
+
+
+def go(page, key: str, shows: str) -> None:
+    """Start a run, wait until it has ended, and then for what it shows; a picture must be
+    loaded.
+    """
+    page.wait_for_selector(f"#lens-{key}-go:enabled")
+    page.evaluate(RUN_ENDED, key)
+    page.wait_for_function("window.lensRunEnded")
+    handle = page.wait_for_selector(shows)
+    if shows.endswith("img"):
         page.wait_for_function("img => img.complete && img.naturalWidth > 0", arg=handle)
 
 
@@ -81,6 +99,7 @@ def test_a_file_is_degraded_and_the_slider_moves_everything(page, photo):
     page.click("#lens-compression-kind label:has-text('Chroma subsampling')")
     go(page, "compression", "#lens-compression-strip img")
     assert "The answer" in page.inner_text("#lens-compression-words")
+    assert "JPEG" not in page.inner_text("#lens-compression-about")  # what the lab opens with
     first = page.inner_text("#lens-compression-about p >> nth=0")
     page.focus("#lens-compression-level input[type=range]")
     page.keyboard.press("End")
@@ -106,7 +125,6 @@ def test_a_slider_forges_the_face(page):
         "document.querySelector('#lens-forgery-words').innerText.includes('nothing is forged')"
     )
     go(page, "forgery", "#lens-forgery-face img")
-    page.wait_for_selector("#lens-forgery-go:enabled")
     page.focus("#lens-forgery-ratio input[type=range]")
     page.keyboard.press("End")  # whether or not a forgery was found that fools the detector
     page.wait_for_selector("#lens-forgery-table table")

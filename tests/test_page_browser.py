@@ -19,6 +19,7 @@ from detector.types import Analysis, Label, Verdict
 from explain.explainer import Explainer
 from explain.lab.examples import EXAMPLES, hopper, write_example
 from explain.report import build_report
+from explain.server.address import tab_js
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(
@@ -263,8 +264,12 @@ def test_a_link_opens_its_tab_and_stays_in_the_address(chromium, page_url, tab):
     page.wait_for_selector(f"button[role=tab][aria-selected=true]:has-text('{tab.capitalize()}')")
     page.wait_for_function("window.lensOpened")
     assert page.url.endswith(f"?tab={tab}")
+    page.click("button[role=tab]:has-text('Forgery lab')")
     page.click("button[role=tab]:has-text('Learn')")
     page.wait_for_url("**?tab=learn")
+    late = tab_js(dict.fromkeys(("analyse", tab, "learn"), ["kind"]))
+    page.evaluate(late)  # the event of a tab that took long to build
+    assert page.url.endswith("?tab=learn")
     page.close()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from explain.server.address import OPENED_JS, address_js
+from explain.server.address import OPENED_JS, address_js, tab_js
 from explain.server.language import PARAMETER
 from explain.server.ready import example_named
 from explain.server.service import Service
@@ -131,14 +131,13 @@ def _choices(lab: gr.Dropdown | gr.Radio) -> list[str]:
 
 def _name_what_is_opened(places: Places) -> None:
     """Tabs, lessons, labs' settings and deals go into the address as somebody chooses them."""
-    of_labs = {name: None for own in places.labs.values() for name in own}
-    for name, tab in places.by_name.items():
-        others = {other: None for other in of_labs if other not in places.labs.get(name, {})}
-        if name != "learn":
-            others |= {"lesson": None, "deal": None}
-        tab.select(None, js=address_js(tab=name, **others))
-    for own in places.labs.values():
-        for name, lab in own.items():
+    parts = {name for own in places.labs.values() for name in own} | {"lesson", "deal"}
+    own = {tab: set(lab) for tab, lab in places.labs.items()} | {"learn": {"lesson", "deal"}}
+    chosen = tab_js({tab: parts - own.get(tab, set()) for tab in places.by_name})
+    for tab in places.by_name.values():
+        tab.select(None, js=chosen)
+    for settings in places.labs.values():
+        for name, lab in settings.items():
             lab.input(None, lab, js=address_js(name))
     for number, lesson in enumerate(places.lessons.folds, 1):
         lesson.expand(None, js=address_js(tab="learn", lesson=str(number)))
