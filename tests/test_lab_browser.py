@@ -60,11 +60,14 @@ RUN_ENDED = """key => {
   const selector = `#lens-${key}-go`;
   let begun = false;
   window.lensRunEnded = false;
-  new MutationObserver(() => {
+  const observer = new MutationObserver(() => {
     const disabled = document.querySelector(selector).disabled;
-    if (begun && !disabled) window.lensRunEnded = true;
     begun = begun || disabled;
-  }).observe(document.body, {subtree: true, attributes: true, childList: true});
+    if (!begun || disabled) return;
+    window.lensRunEnded = true;
+    observer.disconnect();
+  });
+  observer.observe(document.body, {subtree: true, attributes: true, childList: true});
   document.querySelector(selector).click();
 }"""
 
@@ -75,7 +78,7 @@ def go(page, key: str, shows: str) -> None:
     """
     page.wait_for_selector(f"#lens-{key}-go:enabled")
     page.evaluate(RUN_ENDED, key)
-    page.wait_for_function("window.lensRunEnded")
+    page.wait_for_function("window.lensRunEnded", timeout=2 * SLOW_MS)
     handle = page.wait_for_selector(shows)
     if shows.endswith("img"):
         page.wait_for_function("img => img.complete && img.naturalWidth > 0", arg=handle)

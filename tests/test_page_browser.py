@@ -267,7 +267,7 @@ def test_a_link_opens_its_tab_and_stays_in_the_address(chromium, page_url, tab):
     page.click("button[role=tab]:has-text('Forgery lab')")
     page.click("button[role=tab]:has-text('Learn')")
     page.wait_for_url("**?tab=learn")
-    late = tab_js(dict.fromkeys(("analyse", tab, "learn"), ["kind"]))
+    late = tab_js({key: ["kind"] for key in ("analyse", tab, "learn")})
     page.evaluate(late)  # the event of a tab that took long to build
     assert page.url.endswith("?tab=learn")
     page.close()
