@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from base64 import b64decode
 from html import unescape
 from pathlib import Path
 
@@ -10,10 +11,20 @@ import gradio as gr
 import pytest
 from page_tools import built
 
+from explain.lab.lessons import PLANS, Plan
+from explain.lab.worksheet import worksheet
 from explain.provenance import statements
 from explain.server import language, localised, markup, widgets
-from explain.server.language import LocalBlocks, language_of, said_first
-from explain.tabs import cards
+from explain.server.language import LocalBlocks, in_language, language_of, said_first
+from explain.tabs import (
+    cards,
+    learn,
+    learn_colour,
+    learn_digits,
+    learn_guess,
+    learn_prints,
+    learn_swap,
+)
 from explain.texts import ENGLISH, FOLDER, LANGUAGES, PLACEHOLDER, catalogue, glossary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +96,20 @@ def test_every_term_is_explained(name):
         ("Done. Somebody's own sentence.", "Fertig. Somebody's own sentence."),
         ("the nose.png is empty.", "the nose.png ist leer."),  # a file's name is never translated
         ("", ""),
+        (
+            "Right: the left one is forged (self-blend of the mouth, ratio 0.50; both pictures "
+            "then unchanged).",
+            "Richtig: gefälscht ist das Bild links (Selbstüberblendung: Mund, Anteil 0.50; danach "
+            "beide Bilder: unverändert).",
+        ),
+        (
+            "24 frames from -2.99 to +6.49, on average +0.37.",
+            "24 Bilder von -2.99 bis +6.49, im Mittel +0.37.",
+        ),
+        (
+            "loss by step, now at 3: generator 0.83, discriminator 1.2",
+            "Verlust nach Schritten, jetzt bei 3: Generator 0.83 und Diskriminator 1.2",
+        ),
     ],
 )
 def test_sentences_are_known_by_their_templates(english, german):
@@ -221,3 +246,83 @@ def test_what_the_file_says_about_itself_is_told_in_every_language():
         for text in (said.title, *said.found, said.worth):
             for name in OTHERS:
                 assert catalogue(name).text(text) != text, (name, text)
+
+
+def sentences(text: str) -> list[str]:
+    """Texts of some lines, a sentence each, without what cannot be translated."""
+    found = re.split(r"\n+|(?<=[.!?])\s+", text)
+    return [one for one in found if any(map(str.isalpha, one))]
+
+
+def texts_of(plan: Plan) -> list[str]:
+    question = plan.question
+    told = [plan.title, plan.aim, question.text, *question.options, question.why]
+    told += [text for task in plan.tasks for text in (task.text, task.key)]
+    return [*told, *plan.scheme.boxes]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_sentence_of_the_lessons_is_translated(name):
+    told = [text for plan in PLANS for text in texts_of(plan)]
+    told += [learn_digits.GAN_TEXT, learn_digits.AUTOENCODER_TEXT, learn_digits.LONGER]
+    told += [learn_prints.TEXT, learn_swap.SWAP_TEXT, learn_swap.FLICKER_TEXT]
+    told += [learn_swap.MOVE_TEXT, learn_colour.TEXT, learn_guess.TEXT, learn.LEAD]
+    known = catalogue(name).known
+    assert [one for text in told for one in sentences(text) if known(one) is None] == []
+
+
+@pytest.mark.parametrize("name", ["de", "es", "fr"])
+def test_boxes_have_room_for_their_titles(name):
+    titles = [title for plan in PLANS for title in plan.scheme.boxes]
+    assert max(len(catalogue(name).text(title)) for title in titles) <= 18
+    assert max(len(catalogue(name).text(title)) for title, _ in boxes()) <= 16
+
+
+def boxes() -> list[tuple[str, str]]:
+    """Title and words of each of the diagram's boxes, as the code writes them."""
+    found = []
+    for node in ast.walk(ast.parse((ROOT / "explain/tabs/inside.py").read_text("utf-8"))):
+        if isinstance(node, ast.Call) and len(node.args) > 1:
+            title, words = node.args[:2]
+            if isinstance(title, ast.Constant) and isinstance(words, ast.Constant | ast.JoinedStr):
+                parts = words.values if isinstance(words, ast.JoinedStr) else [words]
+                found.append((str(title.value), "".join(map(filled, parts))))
+    return found
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_box_of_the_diagram_is_translated(name):
+    known = catalogue(name).known
+    assert len(boxes()) == 14
+    missing = [one for box in boxes() for text in box for one in sentences(text) if not known(one)]
+    assert missing == []
+
+
+def test_a_worksheet_is_downloaded_in_the_readers_language():
+    plan = PLANS[0]
+    told = localised.html(learn.opening(plan, 1), "de")
+    encoded = re.search(r'href="data:text/html;base64,([^"]*)"', told)[1]
+    sheet = b64decode(encoded).decode()
+    assert sheet.startswith('<!doctype html><html lang="de"><head><meta charset="utf-8">')
+    assert "<title>Arbeitsblatt: Wie ein GAN lernt</title><style>\n@page { size: A4;" in sheet
+    assert "<h1>Lösungen: 1. Wie ein GAN lernt</h1>" in sheet
+    assert "<li><b>Aufgabe 4.</b> Er täuscht seinen Diskriminator, aber" in sheet
+    assert 'aria-label="von Zufallszahlen zu Generator; von Generator zu' in sheet
+    assert "lens-term" not in sheet and "Deepfake Lens" in sheet
+    assert localised.document(worksheet(plan, 1), ENGLISH) == worksheet(plan, 1)
+
+
+def test_an_answer_to_a_guess_is_translated_whole():
+    question = PLANS[0].question
+    wrong = localised.html(learn.answer(question, question.options[0]), "de")
+    assert "<b>Nicht ganz: Er bleibt deutlich über null.</b> Jedes lernt aus den Fehlern" in wrong
+    right = localised.html(learn.answer(question, question.options[1]), "zh")
+    assert "<b>您猜对了。</b>双方都从对方的错误中学习。" in right
+
+
+def test_what_the_page_says_without_asking_the_server_is_translated():
+    status, button = gr.HTML(), gr.Button()
+    update = {status: gr.update(value=markup.note("Playing…")), button: gr.update(visible=False)}
+    told = in_language(update, "de")
+    assert "Läuft…" in told[0]["value"] and told[1]["visible"] is False
+    assert "Playing…" in in_language(update, ENGLISH)[0]["value"]

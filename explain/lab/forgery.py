@@ -94,6 +94,11 @@ class ForgerySettings:
     generator: str = SHIPPED_GENERATORS[0]
     seed: int = 0
 
+    @property
+    def what(self) -> str:
+        """What is done to which part of the face."""
+        return f"{self.family} of the {self.region}"
+
     def __post_init__(self) -> None:
         choices = (
             (self.family, FAMILIES),

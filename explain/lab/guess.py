@@ -120,13 +120,11 @@ def rows(pairs: Sequence[Pair], guesses: Sequence[int]) -> list[tuple[str, ...]]
     """
     table = []
     for i, (pair, guess) in enumerate(zip(pairs, guesses, strict=False)):
-        what = f"{pair.settings.region}, {pair.settings.family}"
         marks = [
             f"{SIDES[side]} {'✓' if side == pair.forged else '✗'}" for side in (guess, pair.picked)
         ]
-        table.append(
-            (f"{i + 1}", what, *marks, f"{pair.labels[pair.forged]} ({pair.p[pair.forged]:.2f})")
-        )
+        told = f"{pair.labels[pair.forged].headline} ({pair.p[pair.forged]:.2f})"
+        table.append((f"{i + 1}", pair.settings.what, *marks, told))
     return table
 
 

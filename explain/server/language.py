@@ -24,7 +24,7 @@ from explain.texts import ENGLISH, LANGUAGES, catalogue
 PARAMETER = "lang"  # in the address
 LOCALES = {**{name: name for name in LANGUAGES}, "zh": "zh-CN"}  # what Gradio calls them
 _reads: ContextVar[str] = ContextVar("reads", default=ENGLISH)
-LONGEST = 10_000  # characters of a text that the page carries in every language
+LONGEST = 5_000  # characters of a text that the page carries in every language
 LABELS = ("label", "info", "placeholder")
 _PAGE_HEAD = re.compile(rb'<html\s+lang="[a-zA-Z-]*"(.*?)<head>', re.DOTALL)
 
@@ -61,6 +61,16 @@ def told_progress(progress: Any) -> Progress:
     """Reports progress to the visitor whose request is being answered, in their language."""
     words = catalogue(_reads.get())
     return lambda share, stage: progress(share, desc=words.text(stage))
+
+
+def told_document(html: str) -> str:
+    """A whole HTML file for the visitor whose request is being answered, in their language."""
+    return localised.document(html, _reads.get())
+
+
+def in_language(update: Mapping[Any, Any], language: str) -> list[Any]:
+    """What components are given, in a language. update: component -> what it is given."""
+    return [_answer(value, block, language) for block, value in update.items()]
 
 
 class LocalBlocks(ForgetfulBlocks):

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape, unescape
 from typing import Any
 
-from explain.texts import Catalogue, Term, catalogue, glossary
+from explain.texts import ENGLISH, Catalogue, Term, catalogue, glossary
 
 _TOKEN = re.compile(r"""<(?:"[^"]*"|'[^']*'|[^'">])*>|[^<]+|<""")
 _TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)")
@@ -20,9 +21,11 @@ _VOID = {"img", "br", "hr", "input", "meta", "link", "source"}
 _SPOKEN = re.compile(
     r'\b(aria-label|aria-valuetext|alt|title|placeholder|data-on|data-off)="([^"]*)"'
 )
+_DOCUMENT = re.compile(r'(?<=href="data:text/html;base64,)[^"]+')
 _STATE = re.compile(r'\bdata-state="([^"]*)"')  # JSON with texts that a script shows
 # where a term is not marked: a place to press must not hold another, and headings stay calm
 _UNMARKED = {"a", "abbr", "button", "code", "h1", "h2", "h3", "h4", "script", "style", "summary"}
+_CODE = {"script", "style"}
 _UNMARKED |= {"dl", "svg", "th"}
 _TAGS = re.compile(r"(<[^>]*>)")
 _MARKED_APART = re.compile(r"(`[^`]*`|<[^>]*>|!?\[[^\]]*\]\([^)]*\))")  # in Markdown
@@ -30,7 +33,19 @@ _MARKED_APART = re.compile(r"(`[^`]*`|<[^>]*>|!?\[[^\]]*\]\([^)]*\))")  # in Mar
 
 def html(text: str, language: str) -> str:
     """HTML with its texts and what screen readers say of it in a language, and terms marked."""
-    return _Html(catalogue(language), _Marker(language)).told(text)
+    told = _Html(catalogue(language), _Marker(language)).told(text)
+    return _DOCUMENT.sub(lambda found: _linked(found[0], language), told)
+
+
+def _linked(encoded: str, language: str) -> str:
+    """A file that a link carries, base64."""
+    return b64encode(document(b64decode(encoded).decode(), language).encode()).decode()
+
+
+def document(text: str, language: str) -> str:
+    """A whole HTML file to keep or to print, without marked terms."""
+    told = _Html(catalogue(language), None).told(text)
+    return told.replace(f'<html lang="{ENGLISH}"', f'<html lang="{language}"', 1)
 
 
 def markdown(text: str, language: str) -> str:
@@ -98,7 +113,7 @@ class _Html:
     """One pass over a piece of HTML."""
 
     words: Catalogue
-    marker: _Marker
+    marker: _Marker | None  # None: no term is marked
     _out: list[str] = field(default_factory=list)
     _unit: list[str] = field(default_factory=list)  # tokens of the sentence under way
     _open: list[tuple[str, bool]] = field(default_factory=list)  # tags, and whether terms stay bare
@@ -159,6 +174,8 @@ class _Html:
             self._out.append(token if _TAG.match(token) else self._told(token, whole is not None))
 
     def _told(self, text: str, is_translated: bool) -> str:
+        if self._open and self._open[-1][0] in _CODE:
+            return text
         if not is_translated:
             plain = unescape(text)
             inner = plain.strip()
@@ -166,7 +183,7 @@ class _Html:
             if found is not None:
                 text = escape(plain.replace(inner, found))
         bare = any(stays for _, stays in self._open)
-        return text if bare else self.marker.marked(text)
+        return text if bare or self.marker is None else self.marker.marked(text)
 
     def _whole(self, unit: list[str], texts: list[str]) -> list[str] | None:
         """The tokens of a sentence with tags in it, if it is known; None where it is not.

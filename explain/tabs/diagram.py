@@ -110,7 +110,8 @@ def diagram(boxes: Mapping[str, Box], chosen: str = "crop") -> str:
 
 def _box(key: str, box: Box, place: Place, chosen: bool) -> str:
     (x, y), middle = place, place[0] + BOX_W / 2
-    said = escape(f"{box.title}. {box.finding}")
+    end = "" if box.title.endswith("?") else "."
+    said = escape(f"{box.title}{end} {box.finding}")
     inside = (
         f'<image href="{_data(box.thumbnail)}" x="{x + 31}" y="{y + 22}" width="46" height="46" '
         'preserveAspectRatio="xMidYMid slice"/>'

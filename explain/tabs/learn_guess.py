@@ -141,7 +141,7 @@ def answer(pair: Pair, side: int) -> list[str]:
     model = "right" if pair.picked == pair.forged else "wrong"
     s = pair.settings
     return [
-        f"{right}: the {SIDES[pair.forged]} one is forged ({s.family} of the {s.region}, ratio "
+        f"{right}: the {SIDES[pair.forged]} one is forged ({s.what}, ratio "
         f"{s.ratio:.2f}; both pictures then {pair.degradation}).",
         f"The model would have picked the {SIDES[pair.picked]} one, which is {model}. Its scores: "
         f"left {pair.p[0]:.2f} ({pair.labels[0].headline}), right {pair.p[1]:.2f} "

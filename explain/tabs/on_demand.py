@@ -18,6 +18,7 @@ from explain.regions import METHOD as LIME
 from explain.regions import Regions
 from explain.report import build_report
 from explain.server import markup
+from explain.server.language import told_document
 from explain.server.service import Choice, Service, Session
 from explain.server.widgets import Runner, Update, picture, runner
 from explain.tabs.diagram import DIAGRAM_JS
@@ -260,7 +261,10 @@ class OnDemand:
             session = self.service.sessions.get(token)
             explainer = self.service.explainer_of(session)
             report = build_report(explainer, session.analysis, session.path, progress=step)
-            made = {report.name("html"): report.html(), report.name("json"): report.json()}
+            made = {
+                report.name("html"): told_document(report.html()),
+                report.name("json"): report.json(),
+            }
             paths = [str(session.write(name, text)) for name, text in made.items()]
             return {
                 files: gr.update(value=paths, visible=True),

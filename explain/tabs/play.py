@@ -17,7 +17,9 @@ import gradio as gr
 
 from explain.server import markup
 from explain.server.faults import spoken
+from explain.server.language import LOCALES, in_language
 from explain.server.widgets import IDLE_SECONDS, QUIET, Update
+from explain.texts import LANGUAGES
 
 MOMENT_S = 0.3  # of training between two pictures; a pause waits for no more, and one step
 PAUSED = "Paused. Play goes on where it stood."
@@ -114,8 +116,9 @@ class Player:
 
 
 def _in_the_page(update: Update) -> str:
-    """JavaScript that gives these updates without asking the server."""
-    return f"() => {json.dumps(list(update.values()))}"
+    """JavaScript that gives these updates without asking the server, in the page's language."""
+    told = {LOCALES[name]: in_language(update, name) for name in LANGUAGES}
+    return f"() => ({json.dumps(told)})[document.documentElement.lang]"
 
 
 def said(learner: Learner) -> str:
