@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from detector.nets.network import DeepfakeNetwork, GlobalBranch, NetworkConfig
 from detector.profile import Profiles, profiles_from_dict
 from detector.types import ModelInfo
 
+ALIGNED_BYTES = 64  # as torch allocates: elsewhere its kernels round otherwise
+
 
 @dataclass(frozen=True)
 class ClipFiles:
@@ -32,6 +35,8 @@ class ClipFiles:
     folder: Path
     base: tuple[tuple[str, str], ...]  # file name, sha256
     tuned: tuple[str, str]
+    # a file for the network as it is used, which several processes map instead of each holding it
+    mapped: Path | None = None
 
     @classmethod
     def from_entry(cls, folder: Path, stored: Mapping[str, Any]) -> ClipFiles:
@@ -72,6 +77,8 @@ class ClipFiles:
         expert.eval().requires_grad_(False)
         if device.type == "cpu" and bf16_pays():
             expert.in_precision(torch.bfloat16)
+        if device.type == "cpu" and self.mapped is not None:
+            map_weights(expert, self.mapped)
         return expert.to(device)
 
 
@@ -162,6 +169,31 @@ def fold_batch_norm(network: nn.Module) -> None:
             conv.bias = fused.bias
             # timm's norm has the activation in it
             setattr(parent, name, getattr(norm, "act", nn.Identity()))
+
+
+def map_weights(network: nn.Module, path: Path) -> None:
+    """Let a network's weights lie in a file, which is written where it is not there yet: processes
+    that map the same file hold them once.
+    """
+    state = network.state_dict()
+    ends = list(
+        accumulate(-(-value.nbytes // ALIGNED_BYTES) * ALIGNED_BYTES for value in state.values())
+    )
+
+    def parts(file: Path, write: bool) -> dict[str, torch.Tensor]:
+        flat = torch.from_file(str(file), shared=write, size=ends[-1], dtype=torch.uint8)
+        return {
+            name: flat[start : start + value.nbytes].view(value.dtype).view(value.shape)
+            for (name, value), start in zip(state.items(), [0, *ends], strict=False)
+        }
+
+    if not path.exists():
+        own = path.with_name(f"{os.getpid()}-{path.name}")  # whole or not at all
+        for name, part in parts(own, write=True).items():
+            part.copy_(state[name])
+        own.replace(path)
+    network.load_state_dict(parts(path, write=False), assign=True)
+    network.requires_grad_(False)
 
 
 def read_verified(path: Path, sha256: str) -> dict[str, torch.Tensor]:

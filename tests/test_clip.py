@@ -1,6 +1,7 @@
 """The second network: stored small, loaded whole, fused with the first. A tiny tower stands in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,25 @@ def test_a_model_with_one_network_scores_as_before(crops: np.ndarray) -> None:
     )
     with pytest.raises(RuntimeError, match="one network"):
         detector.predict_clip(crops)
+
+
+def test_processes_that_map_the_same_weights_answer_the_same(
+    folder: Path, crops: np.ndarray, tmp_path: Path
+) -> None:
+    alone, file = Detector(folder), tmp_path / "clip"
+    assert alone.clip_files is not None
+    expected = alone.predict_clip(crops)
+    written = []
+    for _ in range(2):  # the first writes the file, the second finds it
+        mapping = Detector(folder)
+        mapping.clip_files = replace(alone.clip_files, mapped=file)
+        found = mapping.predict_clip(crops)
+        assert np.array_equal(found.manipulated, expected.manipulated)
+        assert np.array_equal(found.generated, expected.generated)
+        assert str(file) in Path("/proc/self/maps").read_text()
+        written.append(file.stat().st_mtime_ns)
+    assert written[0] == written[1]
+    assert [path.name for path in tmp_path.glob("*clip")] == ["clip"]
 
 
 def test_a_missing_shard_is_said_at_once(folder: Path) -> None:

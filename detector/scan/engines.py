@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from detector.errors import ScanError
@@ -24,14 +26,19 @@ Engine = Callable[[Iterator[str], Job, int], Iterator[Row]]
 
 def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
     """Rows from processes of this machine, each with a detector of its own and its share of the
-    cores.
+    cores. The second network's weights are held once for all.
 
     A file that takes its worker down is a row with an error, and another worker takes the place.
     Raises ScanError if a worker does not even start.
     """
     # read when a worker imports torch
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    team = {worker.connection: worker for worker in (_Worker(job) for _ in range(workers))}
+    with TemporaryDirectory(prefix="deepfake_lens_", ignore_cleanup_errors=True) as folder:
+        yield from _rows(paths, job, workers, Path(folder) / "clip")
+
+
+def _rows(paths: Iterator[str], job: Job, workers: int, clip: Path) -> Iterator[Row]:
+    team = {worker.connection: worker for worker in (_Worker(job, clip) for _ in range(workers))}
     busy = dict(team)  # every worker's first message is that it is ready
     try:
         while busy:
@@ -45,7 +52,7 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
                         raise ScanError("A worker process could not be started.") from None
                     row = _lost_row(worker.path, job)
                     team.pop(connection).stop()
-                    worker = _Worker(job)
+                    worker = _Worker(job, clip)
                     team[worker.connection] = busy[worker.connection] = worker
                 else:
                     worker.path = next(paths, None)
@@ -69,11 +76,12 @@ def _lost_row(path: str, job: Job) -> Row:
 class _Worker:
     """A process that is sent paths and answers with rows."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, clip: Path) -> None:
+        """clip: where the workers map the second network's weights."""
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self.connection, theirs = spawn.Pipe()
         self.path: str | None = None  # in work
-        self.process = spawn.Process(target=_work, args=(theirs, job))
+        self.process = spawn.Process(target=_work, args=(theirs, job, clip))
         self.process.start()
         theirs.close()
 
@@ -83,11 +91,13 @@ class _Worker:
         self.process.join()
 
 
-def _work(connection: Connection, job: Job) -> None:
+def _work(connection: Connection, job: Job, clip: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one in charge
     from detector.pipeline import Detector
 
     detector = Detector(job.model, job.device)
+    if detector.clip_files is not None:
+        detector.clip_files = replace(detector.clip_files, mapped=clip)
     try:
         connection.send(None)
         while True:
