@@ -20,6 +20,9 @@ MIN_SHARPNESS = 4.0
 MAX_MISSING = 0.3  # share of the face's box outside the picture above which too little is left
 MAX_SHIFT = 0.35  # change of probability under a mild JPEG that counts as unstable
 MIN_STRETCH = 6  # sampled frames in a row that can be called a forged part: a quarter of a clip's
+# Score up to which no face of HDR is called forged: such clips are encoded with coarser chroma, and
+# the conversion enlarges its errors. Authentic clips' log-odds rise by 1 to 4 (PQ, x265 at crf 20)
+HDR_FORGED_ABOVE = 0.98
 # faces smaller than this share of the subject are listed but have no say in the file's answer
 MAIN_FACE = 0.4
 # faces of at least this share of the largest are as large as it: within 10%, and MTCNN's boxes
@@ -191,9 +194,12 @@ def judge_file(
     verdict = _with_unjudged(_of_faces(faces), len(faces), len(small), len(cut), left_out)
     judged = [face for face in faces if face not in small and face not in cut]
     verdict = _with_no_say(verdict, judged, faces)
+    told = [verdict.reason]
     if verdict.label is Label.AUTHENTIC and frames is not None:
-        return replace(verdict, reason=f"{verdict.reason} {frames} frames were looked at.")
-    return verdict
+        told.append(f"{frames} frames were looked at.")
+    if turned_deg := faces[0].track.crops[0].turned_deg:
+        told.append(f"Found after turning the picture by {turned_deg} degrees clockwise.")
+    return replace(verdict, reason=" ".join(told))
 
 
 def _with_unjudged(
@@ -280,10 +286,18 @@ def of_still(face: FaceAnalysis, still: FaceTrack) -> FaceAnalysis:
     )
 
 
-def with_turn(verdict: Verdict, turned_deg: int) -> Verdict:
-    """The verdict on a file whose faces stand upright only after a turn, which it says."""
-    note = f"Found after turning the picture by {turned_deg} degrees clockwise."
-    return replace(verdict, reason=f"{verdict.reason} {note}")
+def of_hdr(face: FaceAnalysis) -> FaceAnalysis:
+    """The analysis of a face whose colours were HDR's: none is called forged on a score that the
+    conversion alone may give.
+    """
+    verdict = face.verdict
+    if verdict.label is not Label.FORGED or (verdict.p_fake or 0.0) > HDR_FORGED_ABOVE:
+        return face
+    reason = (
+        f"HDR's colours were converted, which raises scores: up to {HDR_FORGED_ABOVE:.2f} it "
+        "may come from that alone."
+    )
+    return replace(face, verdict=replace(verdict, label=Label.UNCERTAIN, reason=reason, part=None))
 
 
 def deciding_face(faces: Sequence[FaceAnalysis], verdict: Verdict) -> FaceAnalysis | None:

@@ -82,6 +82,7 @@ def open_media(path: str | Path, n_frames: int = N_FRAMES, track: int | None = N
             decoded.frames,
             decoded.tags,
             decoded.notes,
+            decoded.hdr,
         )
     except OSError as err:  # permissions, a vanished file
         raise MediaError(f"{path.name} cannot be read from disk.") from err

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.decide import TypeScores, judge_face, judge_file, main_tracks, of_still, with_turn
+from detector.decide import TypeScores, judge_face, judge_file, main_tracks, of_hdr, of_still
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
@@ -310,13 +310,12 @@ class Detector:
         timing["detect"], clock = time.perf_counter() - clock, time.perf_counter()
         report(0.6, "Looking at the faces")
         faces = self.judge_tracks(people.tracks, kind=media.kind)
+        faces = tuple(map(of_hdr, faces)) if media.hdr else faces
         timing["embed"] = time.perf_counter() - clock
         timing["total"] = sum(timing.values())
         report(1.0, "Done")
         looked_at = len(media.frames) if media.kind == "video" else None
         verdict = judge_file(faces, people.left_out, looked_at)
-        if faces and (turned_deg := faces[0].track.crops[0].turned_deg):
-            verdict = with_turn(verdict, turned_deg)
         return Analysis(media, faces, verdict, self.info, timing, people.left_out)
 
     def judge_tracks(self, tracks: Sequence[FaceTrack], *, kind: Kind) -> tuple[FaceAnalysis, ...]:

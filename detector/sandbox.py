@@ -67,7 +67,8 @@ def read(path: Path, n_frames: int, frame_bytes: int, track: int | None = None) 
     )
     tags = header["tags"]
     notes = tuple(map(str, header["notes"]))
-    return Decoded(header["kind"], header["duration_s"], tuple(frames), tags, notes)
+    hdr = bool(header["hdr"])
+    return Decoded(header["kind"], header["duration_s"], tuple(frames), tags, notes, hdr)
 
 
 def preview(path: Path) -> Preview:
@@ -300,6 +301,7 @@ def _header(decoded: Decoded) -> Header:
         "t": [frame.t for frame in decoded.frames],
         "tags": dict(decoded.tags),
         "notes": decoded.notes,
+        "hdr": decoded.hdr,
     }
 
 

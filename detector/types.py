@@ -86,6 +86,7 @@ class Media:
     metadata: Mapping[str, str] = field(default_factory=dict)
     # what of the file was not looked at, in sentences: sound, frames between samples, and the like
     notes: tuple[str, ...] = ()
+    hdr: bool = False  # whether its colours were HDR's, and were converted
 
     def __post_init__(self) -> None:
         _expect(self.kind in KINDS, "kind image or video", self.kind)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from test_decide import analysis
+from test_turning import media
 
-from detector.decoding import clips, colour, decode
+from detector.decoding import colour, decode
 from detector.decoding.colour import HLG, PQ, to_srgb
+from detector.decoding.common import HDR
+from detector.media import open_media
+from detector.pipeline import Detector
+from detector.types import Label
 
 BT709, BT2020, UNSPECIFIED, BT2020_SDR = 1, 9, 2, 14
 MATRIX = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}  # weights of red, of blue
@@ -146,5 +153,31 @@ def test_a_tagged_clip_is_read_by_its_tag(tmp_path: Path, matrix: int) -> None:
 def test_ordinary_clips_are_not_converted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", patches() / 255.0, BT709, BT709, 1)
     monkeypatch.setattr(colour, "to_srgb", None)
-    assert decode(path, 1).frames[0].rgb.shape == (64, 96, 3)
-    assert clips.JOINED not in decode(path, 1).notes
+    found = decode(path, 1)
+    assert found.frames[0].rgb.shape == (64, 96, 3)
+    assert HDR not in found.notes and not found.hdr
+
+
+@pytest.mark.parametrize(("encode", "transfer"), [(as_pq, PQ), (as_hlg, HLG)])
+def test_hdr_is_said_and_lowers_the_certainty(tmp_path: Path, encode, transfer: int) -> None:
+    path = write(tmp_path / "a.mkv", encode(linear(patches()) @ TO_BT2020.T), transfer, BT2020, 9)
+    found = open_media(path, 2)
+    assert found.hdr
+    assert found.notes == (
+        "The colours are HDR's: they were converted for ordinary screens, which makes scores less "
+        "sure.",
+    )
+    sdr = write(tmp_path / "b.mkv", as_sdr(linear(patches()) @ TO_BT2020.T), BT2020_SDR, BT2020, 9)
+    assert not open_media(sdr, 2).hdr
+
+
+def test_a_forged_answer_on_an_hdr_clip_needs_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same frames, once tagged as HDR's: .73 to .98 is no answer there."""
+    detector = Detector.untrained()
+    face = analysis(0.9, Label.FORGED, frames=3)
+    monkeypatch.setattr(detector, "judge_tracks", lambda *_, **__: (face,))
+    labels = []
+    for hdr in (False, True):
+        clip = replace(media(np.zeros((64, 64, 3), np.uint8), 0.0, 0.1, 0.2), hdr=hdr)
+        labels.append(detector.analyze_media(clip).verdict.label)
+    assert labels == ["forged", "uncertain"]

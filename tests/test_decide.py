@@ -13,6 +13,7 @@ from detector.decide import (
     highest_stretch,
     judge_face,
     judge_file,
+    of_hdr,
 )
 from detector.profile import Calibration, Profile, Thresholds
 from detector.types import Evidence, FaceAnalysis, FaceCrop, FaceTrack, Label, Verdict
@@ -264,3 +265,23 @@ def test_the_deciding_face_is_the_one_whose_score_the_file_has() -> None:
     faces = [small, large]
     assert deciding_face(faces, judge_file(faces)) is large
     assert deciding_face([], judge_file([])) is None
+
+
+@pytest.mark.parametrize(
+    ("p", "label"), [(0.9, "uncertain"), (0.98, "uncertain"), (0.99, "forged")]
+)
+def test_what_the_conversion_of_hdr_alone_may_give_is_not_called_forged(
+    p: float, label: str
+) -> None:
+    face = analysis(p, Label.FORGED)
+    cut = replace(face, verdict=replace(face.verdict, part=(1.0, 2.0)))
+    found = of_hdr(cut).verdict
+    assert (found.label, found.p_fake) == (Label(label), p)
+    assert found.part == ((1.0, 2.0) if p == 0.99 else None)
+    if label == "uncertain":
+        assert found.reason == (
+            "HDR's colours were converted, which raises scores: up to 0.98 it may come from that "
+            "alone."
+        )
+    authentic = analysis(0.1, Label.AUTHENTIC)
+    assert of_hdr(authentic) is authentic

@@ -23,7 +23,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import ContainerIO
 
+from detector.decoding.colour import is_hdr
 from detector.decoding.common import (
+    HDR,
     Decoded,
     check_seconds,
     check_size,
@@ -32,7 +34,7 @@ from detector.decoding.common import (
     shown_tags,
     unreadable,
 )
-from detector.decoding.recordings import Recording, recordings
+from detector.decoding.recordings import Recording, behind_note, recordings
 from detector.decoding.timeline import (
     FrameTimeline,
     check_frames,
@@ -70,6 +72,7 @@ class Listing:
     tags: dict[str, str]
     tracks: int  # video tracks there are
     notes: tuple[str, ...]  # what is not looked at, in sentences
+    hdr: bool  # whether the track's colours are HDR's
 
 
 def decode_clip(path: Path, n_frames: int, track: int | None = None) -> Decoded:
@@ -98,9 +101,9 @@ def decode_clip(path: Path, n_frames: int, track: int | None = None) -> Decoded:
         raise MediaError(f"{path.name} holds no frame that can be decoded.")
     sampled = sampled_note(len(frames), len(times), float(starts_s[-1]))
     notes = dict.fromkeys(note for listing in listings for note in listing.notes)
-    return Decoded(
-        "video", float(starts_s[-1]), tuple(frames), listings[0].tags, (*sampled, *notes)
-    )
+    hdr = any(listing.hdr for listing in listings)
+    told = (*sampled, *notes)
+    return Decoded("video", float(starts_s[-1]), tuple(frames), listings[0].tags, told, hdr)
 
 
 def _of_recording(listing: Listing, wanted: list[int], slack_s: float) -> list[Frame]:
@@ -124,7 +127,8 @@ def list_clip(path: Path, track: int | None = None) -> list[Listing]:
     """List the frames of a clip's track, and what else it holds: of each of its recordings that can
     be read. Raises MediaError.
     """
-    parts = recordings(path)
+    joined = recordings(path)
+    parts = joined.recordings
     found: list[Listing] = []
     broken: MediaError | None = None
     for part in parts:
@@ -138,8 +142,8 @@ def list_clip(path: Path, track: int | None = None) -> list[Listing]:
         check_frames(path.name, sum(len(listing.timeline.ticks) for listing in found))
     if not found:
         raise broken or unreadable(path.name)
-    if len(parts) > 1:
-        found[0] = replace(found[0], notes=(_joined_note(len(parts), len(found)), *found[0].notes))
+    notes = [_joined_note(len(parts), len(found))] * (len(parts) > 1) + behind_note(joined, "clip")
+    found[0] = replace(found[0], notes=(*notes, *found[0].notes))
     return found
 
 
@@ -167,7 +171,9 @@ def _list_recording(recording: Recording, track: int | None) -> Listing:
             *[UNHEARD] * bool(container.streams.audio),
         ]
         tags |= container.metadata | stream.metadata
-        return Listing(recording, timeline, shown_tags(tags.items()), len(tracks), tuple(notes))
+        hdr = is_hdr(int(stream.codec_context.color_trc))
+        shown = shown_tags(tags.items())
+        return Listing(recording, timeline, shown, len(tracks), (*[HDR] * hdr, *notes), hdr)
 
 
 @contextmanager

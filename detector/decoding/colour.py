@@ -29,9 +29,14 @@ _LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)  # of BT.2020
 _LEVELS = 65536
 
 
+def is_hdr(transfer: int) -> bool:
+    """Whether a stream's transfer is one of HDR's."""
+    return transfer in (PQ, HLG)
+
+
 def is_foreign(transfer: int, primaries: int) -> bool:
     """Whether a stream's colours are to be converted before a screen shows them."""
-    return transfer in (PQ, HLG) or primaries in _WIDE
+    return is_hdr(transfer) or primaries in _WIDE
 
 
 def to_srgb(rgb: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[np.uint8]:
@@ -41,7 +46,7 @@ def to_srgb(rgb: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[n
         scene = np.minimum(light @ _LUMA, 1.0)
         light *= _hlg_gain()[(scene * (_LEVELS - 1)).astype(np.uint16)][..., None]
     light = light @ _to_bt709(primaries).T
-    if transfer in (PQ, HLG):
+    if is_hdr(transfer):
         brightest = light.max(axis=2)
         light *= (_compressed(brightest) / np.maximum(brightest, 1e-6))[..., None]
     return _srgb()[(np.clip(light, 0.0, 1.0) * (_LEVELS - 1)).astype(np.uint16)]

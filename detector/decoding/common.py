@@ -56,6 +56,12 @@ class Decoded:
     frames: tuple[Frame, ...]  # sampled, upright, ascending in time
     tags: Mapping[str, str]
     notes: tuple[str, ...] = ()  # what of the file was not looked at, in sentences
+    hdr: bool = False  # whether its colours were HDR's, and were converted
+
+
+HDR = (
+    "The colours are HDR's: they were converted for ordinary screens, which makes scores less sure."
+)
 
 
 def unreadable(name: str) -> MediaError:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
-from detector.decoding.colour import HLG, PQ, to_srgb
+from detector.decoding.colour import is_hdr, to_srgb
 from detector.decoding.common import (
     DAMAGE,
+    HDR,
     MAX_PIXELS,
     MAX_VIDEO_SIDE_PX,
     Decoded,
@@ -26,6 +27,7 @@ from detector.decoding.common import (
     shown_tags,
 )
 from detector.decoding.raw import camera_jpeg, is_raw
+from detector.decoding.recordings import behind_note, recordings
 from detector.decoding.unended import completed, lacks_end
 from detector.errors import MediaError
 from detector.types import Frame
@@ -83,8 +85,8 @@ def decode_picture(path: Path, n_frames: int) -> Decoded | None:
     with image:
         check_size(path.name, *image.size)
         if _is_animation(image):
-            return _open_animation(path.name, image, n_frames)
-        notes = _notes(image)
+            return _open_animation(path, image, n_frames)
+        notes = _notes(path, image)
         try:
             _go_to_photo(image)
             check_size(path.name, *image.size)
@@ -125,7 +127,9 @@ def _decode_raw(path: Path) -> Decoded:
 
 def _still(image: Image.Image, notes: list[str]) -> Decoded:
     frame = Frame(0, 0.0, _upright_rgb(image))
-    return Decoded("image", 0.0, (frame,), _image_tags(image), tuple(notes))
+    hdr = is_hdr((image.info.get("nclx_profile") or {}).get("transfer_characteristics", 0))
+    told = (*[HDR] * hdr, *notes)
+    return Decoded("image", 0.0, (frame,), _image_tags(image), told, hdr)
 
 
 def _damaged(name: str) -> MediaError:
@@ -151,19 +155,31 @@ def _go_to_photo(image: Image.Image) -> None:
     image.seek(0)
 
 
-def _notes(image: Image.Image) -> list[str]:
+def _notes(path: Path, image: Image.Image) -> list[str]:
     """What of a photo's file is not looked at."""
     notes = []
     try:
-        pictures = getattr(image, "n_frames", 1) if image.format in ("TIFF", "HEIF") else 1
+        pictures = getattr(image, "n_frames", 1)
     except DAMAGE:
         pictures = 1
-    if pictures > 1:
+    if pictures > 1 and image.format in ("TIFF", "HEIF"):
         notes.append(f"Only one of the {pictures} pictures in this file was looked at.")
     about = image.info.get("xmp", b"")
     if isinstance(about, bytes) and any(word in about for word in _MOTION):
-        notes.append("The short clip inside this photo was not looked at.")
-    return notes
+        return [*notes, "The short clip inside this photo was not looked at."]
+    # an MPO holds what belongs to its photo: smaller copies, a map of depth or of light
+    return notes if image.format == "MPO" and pictures > 1 else [*notes, *_behind(path)]
+
+
+def _behind(path: Path) -> list[str]:
+    """What else a file holds behind its picture or animation."""
+    joined = recordings(path)
+    others = len(joined.recordings) - 1
+    if not others:
+        return behind_note(joined, "picture")
+    if others == 1:
+        return ["Behind this picture lies another file, which was not looked at."]
+    return [f"Behind this picture lie {others} other files, which were not looked at."]
 
 
 def is_animated_picture(path: Path) -> bool:
@@ -182,10 +198,11 @@ def _is_animation(image: Image.Image) -> bool:
         return False
 
 
-def _open_animation(name: str, image: Image.Image, n_frames: int) -> Decoded:
+def _open_animation(path: Path, image: Image.Image, n_frames: int) -> Decoded:
     """Read an animated GIF, WebP, APNG or AVIF: once for the durations, once for the wanted
     frames.
     """
+    name = path.name
     starts = []
     end = 0.0
     for _, picture in _animation(name, image):
@@ -201,7 +218,7 @@ def _open_animation(name: str, image: Image.Image, n_frames: int) -> Decoded:
         for index, picture in _animation(name, image)
         if index in wanted
     )
-    notes = tuple(sampled_note(len(frames), len(starts), end))
+    notes = (*sampled_note(len(frames), len(starts), end), *_behind(path))
     return Decoded("video", end, frames, _image_tags(image), notes)
 
 
@@ -258,7 +275,7 @@ def _of_hdr(rgb: NDArray[np.uint8], info: Mapping[Any, Any]) -> NDArray[np.uint8
     """The sRGB of a HEIC picture's (H, W, 3) pixels, whose colours may be those of HDR."""
     nclx = info.get("nclx_profile") or {}
     transfer = nclx.get("transfer_characteristics", 0)
-    if transfer not in (PQ, HLG):
+    if not is_hdr(transfer):
         return rgb
     mapped = np.empty_like(rgb)
     for start in range(0, len(rgb), BAND_ROWS):

@@ -30,7 +30,12 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # none of these is within a 
 
 def lacks_end(path: Path) -> bool:
     """Whether a JPEG breaks off before its end marker."""
-    return all(kind != _END for kind, _ in _segments(path.read_bytes()))
+    return end_of_jpeg(path.read_bytes()) is None
+
+
+def end_of_jpeg(content: bytes) -> int | None:
+    """How many bytes of the content are a JPEG; None where it breaks off before its end marker."""
+    return next((at for kind, _, at in _segments(content) if kind == _END), None)
 
 
 def completed(path: Path) -> Image.Image | None:
@@ -68,7 +73,7 @@ def _scans_are_complete(content: bytes) -> bool:
     progressive = False
     kind = 0
     lowest: dict[tuple[int, int], int] = {}  # (component, coefficient) -> bits still missing
-    for kind, body in _segments(content):
+    for kind, body, _ in _segments(content):
         if kind in _FRAMES:
             components = list(body[6 : 6 + 3 * body[5] : 3])
             progressive = kind == _PROGRESSIVE
@@ -84,14 +89,16 @@ def _scans_are_complete(content: bytes) -> bool:
     return all(lowest.get((c, k)) == 0 for c in components for k in range(64))
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (marker, body) up to the end marker or to where the content breaks off."""
+def _segments(content: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield (marker, body, where the marker ends) up to the end marker or to where the content
+    breaks off.
+    """
     at = 2
     while (found := _MARKER.search(content, at)) is not None:
         at = found.end()
         kind = content[at - 1]
         length = int.from_bytes(content[at : at + 2], "big")
-        yield kind, content[at + 2 : at + length]
+        yield kind, content[at + 2 : at + length], at
         if kind == _END:
             return
         at += length
