@@ -30,6 +30,8 @@ from detector.tracking import (
 from detector.turning import (
     QUARTERS,
     certainty,
+    enlarged,
+    shrunk,
     stood,
     sure_upright,
     track_turned_back,
@@ -49,6 +51,9 @@ DETECT_PX = 640
 # the same in a second search of a photo: it costs little there, and group pictures are full of
 # small faces
 FINE_PX = 1600
+# to which a photo is scaled before it is turned: at least twice FINE_PX, so that no face is lost
+# that the same search finds upright, and half the time for 80 megapixels
+TURNED_PX = 3200
 # longer side of a face in frame px; smaller ones are no more than a dozen pixels of features
 MIN_FACE_PX = 32
 # Share of a face's box outside a photo from which on its crop mirrors the photo. Where less is
@@ -110,8 +115,10 @@ class FaceFinder:
         found = self.detect(frames)
         best = 0
         if not sure_upright(found):
+            small, smaller = shrunk(frames, TURNED_PX)
             by_turn = {0: found} | {
-                quarters: well_formed(self.detect(stood(frames, quarters))) for quarters in QUARTERS
+                quarters: enlarged(well_formed(self.detect(stood(small, quarters))), smaller)
+                for quarters in QUARTERS
             }
             best = max(by_turn, key=lambda quarters: certainty(by_turn[quarters]))
             found = by_turn[best]

@@ -47,6 +47,39 @@ def well_formed(found: Sequence[Sequence[Detection]]) -> list[list[Detection]]:
     ]
 
 
+def shrunk(frames: Sequence[Frame], longer_px: int) -> tuple[list[Frame], float]:
+    """Frames of one size of at most that longer side, and how much smaller they are now: at least
+    1.
+    """
+    longer = max((max(frame.rgb.shape) for frame in frames), default=0)
+    if longer <= longer_px:
+        return list(frames), 1.0
+    smaller = longer / longer_px
+    return [
+        Frame(
+            frame.index,
+            frame.t,
+            cv2.resize(
+                frame.rgb, None, fx=1 / smaller, fy=1 / smaller, interpolation=cv2.INTER_AREA
+            ),
+        )
+        for frame in frames
+    ], smaller
+
+
+def enlarged(found: Sequence[Sequence[Detection]], times: float) -> list[list[Detection]]:
+    """The faces of shrunk frames in coordinates of the frames themselves."""
+
+    def at_full_size(face: Detection) -> Detection:
+        x0, y0, x1, y1 = face.box_xyxy_px
+        # pixel centres at integers, unlike the edges of a box
+        landmarks = ((face.landmarks_px + 0.5) * times - 0.5).astype(np.float32)
+        box = (times * x0, times * y0, times * x1, times * y1)
+        return replace(face, box_xyxy_px=box, landmarks_px=landmarks)
+
+    return [[at_full_size(face) for face in faces] for faces in found]
+
+
 def stood(frames: Sequence[Frame], quarters: int) -> list[Frame]:
     """Turn frames clockwise by so many times 90 degrees."""
     if quarters == 0:

@@ -102,3 +102,24 @@ def test_upright_faces_cost_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     (track,) = finder.find_tracks([Frame(0, 0.0, data.astronaut())])
     assert track.crops[0].turned_deg == 0
     assert searched == [(1, 512, 512, 3)]
+
+
+def test_a_large_photo_is_shrunk_before_it_is_turned(
+    untrained: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faces of the same sizes are found, at their place in the photo."""
+    canvas = np.full((4200, 4800, 3), 90, np.uint8)
+    canvas[3000:3512, 4000:4512] = np.rot90(data.astronaut())
+    turned = []
+    original = FaceFinder.detect
+
+    def detect(self: FaceFinder, frames: list[Frame]) -> list:
+        turned.append(frames[0].rgb.shape[:2])
+        return original(self, frames)
+
+    monkeypatch.setattr(FaceFinder, "detect", detect)
+    (track,) = untrained.finder.find_tracks(media(canvas).frames)
+    assert turned == [(4200, 4800), (3200, 2800), (2800, 3200), (3200, 2800)]
+    x, y = LEFT_EYE
+    assert track.crops[0].turned_deg == 90
+    assert np.abs(track.crops[0].landmarks_px[0] - (4000 + y, 3000 + 511 - x)).max() < 8

@@ -162,6 +162,7 @@ def _list_recording(recording: Recording, track: int | None) -> Listing:
         chosen = choose_track(name, tracks, track)
         check_size(name, *chosen.size)
         stream = container.streams[chosen.index]
+        assert isinstance(stream, VideoStream)
         codec = stream.codec_context.codec.long_name
         tags = {"Format": container.format.long_name, "Codec": codec}
         timeline = timeline_of(container, chosen)
