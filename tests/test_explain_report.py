@@ -24,6 +24,8 @@ from explain.cam import EVIDENCE_MAP
 from explain.explainer import Explainer
 from explain.pipeline import ExplainOptions
 from explain.report import Report, build_report, write_report
+from explain.server import localised
+from explain.texts import catalogue
 
 OPTIONS = ExplainOptions(
     methods=(EVIDENCE_MAP, "EigenCAM, rgb stream"), lime_samples=32, check_steps=4
@@ -67,6 +69,20 @@ def test_the_same_bytes_again(clip_report: Report) -> None:
         CLIPS, analysis_of(frames, name=NASTY), None, ExplainOptions(lime=False, check=False)
     )
     assert other.json() != clip_report.json()
+
+
+def test_a_reader_of_the_page_gets_it_in_their_language(clip_report: Report) -> None:
+    english = clip_report.html(MADE)
+    told = localised.document(english, "de")
+    assert '<html lang="de">' in told and "lens-term" not in told
+    assert "<title>Bericht zu &lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; " in told
+    assert f"Deepfake Lens {__version__}, Bericht erstellt am 2026-03-04 15:06 UTC</p>" in told
+    assert "<h2>Vorbehalte</h2>" in told and "<td>Kontrolle: Mitte</td>" in told
+    assert "<th>Einstellung: lime_samples</th><td>32</td>" in told
+    captions = re.findall(r"<figcaption>([^<]+)", english)
+    known = catalogue("de").known
+    assert len(captions) > 5 and [caption for caption in captions if not known(caption)] == []
+    assert len(parsed(told).tags) == len(parsed(english).tags)
 
 
 def test_the_numbers(clip_report: Report) -> None:

@@ -61,7 +61,10 @@ def test_a_guess_is_answered_with_the_reason() -> None:
 
 def test_a_scheme_says_its_arrows_and_has_a_tip_of_its_own() -> None:
     drawn = scheme(GAN.scheme, "tip")
-    assert 'aria-label="random numbers to generator; generator to drawn digits; ' in drawn
+    assert (
+        'aria-label="arrow from random numbers to generator; arrow from generator to drawn '
+        in drawn
+    )
     assert drawn.count('marker-end="url(#tip)"') == 5
 
 

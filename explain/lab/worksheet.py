@@ -92,7 +92,7 @@ def scheme(drawn: Scheme, name: str) -> str:
 
 def _said(drawn: Scheme) -> str:
     """The drawing for those who do not see it."""
-    return "; ".join(f"from {a} to {b}" for a, b in drawn.arrows)
+    return "; ".join(f"arrow from {a} to {b}" for a, b in drawn.arrows)
 
 
 def _corner(place: tuple[float, float]) -> tuple[float, float]:
