@@ -48,6 +48,14 @@ def test_placeholders_and_tags_are_the_same_as_in_english(name):
         assert text.count("{") == len(PLACEHOLDER.findall(text)), english
 
 
+def test_bold_words_of_a_language_without_spaces_are_closed():
+    """Markdown does not end bold type between a sign and a letter."""
+    texts = TEXTS["zh"]
+    closed = re.compile(r"(?:[^*]*\*\*[^*]*[^*：。，！？；]\*\*)*[^*]*|\*\*[^*]*\*\*")
+    assert texts["**Try:** double the strength."] == "**试一试**：把强度加倍。"
+    assert [text for text in texts.values() if not closed.fullmatch(text)] == []
+
+
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_every_term_is_explained(name):
     terms = glossary(name)
