@@ -8,9 +8,11 @@ from html import unescape
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 from page_tools import built
 
+from detector.degrade import OPERATIONS, Step, describe, draw_preset
 from explain.lab.lessons import PLANS, Plan
 from explain.lab.worksheet import worksheet
 from explain.provenance import statements
@@ -305,6 +307,16 @@ def test_every_box_of_the_diagram_is_translated(name):
     assert len(boxes()) == 14
     missing = [one for box in boxes() for text in box for one in sentences(text) if not known(one)]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_degradation_is_translated(name):
+    rng = np.random.default_rng(0)
+    phrases = {describe(draw_preset(preset, rng)) for preset in ("light", "medium", "heavy")}
+    phrases |= {describe((Step(one),)) for one in OPERATIONS}
+    known = catalogue(name).known
+    told = [part for phrase in phrases for part in phrase.split(", then ")]
+    assert len(told) > 17 and [part for part in told if not known(part)] == []
 
 
 def test_a_worksheet_is_downloaded_in_the_readers_language():

@@ -9,7 +9,8 @@ stands for is told by its name:
 {list...}  parts joined by "and", each translated by itself
 others     a text, translated by itself
 
-What is not in the catalogue stays English. `glossary.json` explains each term in every language.
+What is not in the catalogue stays English, and so do words inside pictures: matplotlib's own font
+has no letters of Hindi or Chinese. `glossary.json` explains each term in every language.
 """
 
 from __future__ import annotations
