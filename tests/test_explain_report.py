@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_a_reader_of_the_page_gets_it_in_their_language(clip_report: Report) -> 
     assert f"Deepfake Lens {__version__}, Bericht erstellt am 2026-03-04 15:06 UTC</p>" in told
     assert "<h2>Vorbehalte</h2>" in told and "<td>Kontrolle: Mitte</td>" in told
     assert "<th>Einstellung: lime_samples</th><td>32</td>" in told
-    captions = re.findall(r"<figcaption>([^<]+)", english)
+    captions = [unescape(one).strip() for one in re.findall(r"<figcaption>([^<]+)", english)]
     known = catalogue("de").known
     assert len(captions) > 5 and [caption for caption in captions if not known(caption)] == []
     assert len(parsed(told).tags) == len(parsed(english).tags)
