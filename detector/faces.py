@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.shots import THUMB_PX, Thumbnail, split_at_cuts, still_frames
+from detector.stopping import pause_to_look
 from detector.tracking import (
     MAX_FACES,
     MIN_CROPS,
@@ -144,6 +145,7 @@ class FaceFinder:
             found[key] = some
         near = places_between(keys, [found[key] for key in keys], times_s)
         for start in range(0, len(near), NEAR_BATCH):
+            pause_to_look()
             batch = near[start : start + NEAR_BATCH]
             for place, face in zip(batch, self._detect_near(batch, pictures), strict=True):
                 if face is not None and not any(_same(face, known) for known in found[place.frame]):
@@ -178,6 +180,7 @@ class FaceFinder:
         found: list[list[Detection]] = [[] for _ in pictures]
         for indices in same_shape.values():
             for start in range(0, len(indices), BATCH):
+                pause_to_look()
                 batch = indices[start : start + BATCH]
                 for index, faces in zip(
                     batch, self._detect_batch([pictures[i] for i in batch], border), strict=True

@@ -25,6 +25,7 @@ from detector.nets.clip import ClipExpert
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.predictions import ClipLogits, Predictions
 from detector.profile import DEFAULT_PROFILES, Profile, Profiles
+from detector.stopping import pause_to_look
 from detector.tracking import spread
 from detector.types import (
     MAP_SIZE,
@@ -239,13 +240,13 @@ class Detector:
     def _in_batches(
         self, work: Callable[[NDArray[np.uint8]], T], crops: NDArray[np.uint8]
     ) -> list[T]:
-        """Call `work` on batch after batch.
-
-        Where the GPU's memory runs out the batches get smaller; at last the CPU goes on.
+        """Call `work` on batch after batch, on smaller ones where the GPU's memory runs out, and at
+        last on the CPU.
         """
         done: list[T] = []
         start, size = 0, min(BATCH, len(crops))
         while start < len(crops):
+            pause_to_look()
             try:
                 done.append(work(crops[start : start + size]))
                 start += size

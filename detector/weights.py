@@ -22,6 +22,7 @@ from detector.nets.clip import ClipExpert, decode_base, fold_quick_gelu, tuned_s
 from detector.nets.embedder import TwoStream
 from detector.nets.network import DeepfakeNetwork, GlobalBranch, NetworkConfig
 from detector.profile import Profiles, profiles_from_dict
+from detector.stopping import pause_to_look
 from detector.types import ModelInfo
 
 ALIGNED_BYTES = 64  # as torch allocates: elsewhere its kernels round otherwise
@@ -79,6 +80,8 @@ class ClipFiles:
             expert.in_precision(torch.bfloat16)
         if device.type == "cpu" and self.mapped is not None:
             map_weights(expert, self.mapped)
+        for block in expert.tower.blocks:  # a batch takes more than a second on a slow core
+            block.register_forward_pre_hook(lambda *_: pause_to_look())
         return expert.to(device)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from detector.faces import cut_square
 from detector.types import FaceCrop
@@ -40,6 +40,8 @@ NEGATIVE_ALPHA = 0.35
 FRAME_PX = 1280  # longer side of a shown frame
 FACE_PX = 448  # side of a shown face
 FACE_MARGIN = 1.7  # side of its picture / longer side of the face box
+BAR_PX = 448  # least width of a scale's bar, and its colours
+BAR_BACKGROUND, BAR_TEXT = "#1f2430", "#e8e8ea"
 LEAST_LIMIT = 1e-6  # a scale never blows up rounding noise
 
 # matplotlib's text layout keeps global caches that are not made for threads.
@@ -280,8 +282,15 @@ def mask_picture(mask: NDArray[np.float32]) -> Rgb:
 
 
 def with_colour_bar(picture: Rgb, scale: Scale) -> Rgb:
-    """A picture of heat with its scale below."""
-    return stack([picture, colour_bar(scale)])
+    """A picture of heat with its scale below, dark as a player's controls on a light page and on a
+    dark one.
+    """
+    bar = colour_bar(scale, max(picture.shape[1], BAR_PX))
+    top, width = picture.shape[0] + 4, max(picture.shape[1], bar.shape[1])
+    both = np.full((top + bar.shape[0], width, 3), ImageColor.getrgb(BAR_BACKGROUND), np.uint8)
+    both[: picture.shape[0], : picture.shape[1]] = picture
+    both[top:, : bar.shape[1]] = bar
+    return both
 
 
 def regions_chart(crop_rgb: Rgb, regions: Regions, scale: Scale | None = None) -> Rgb:
@@ -294,20 +303,21 @@ def regions_chart(crop_rgb: Rgb, regions: Regions, scale: Scale | None = None) -
 # charts
 
 
-def colour_bar(scale: Scale) -> Rgb:
-    """The scale with its numbers, laid over grey as the maps are over a face."""
+def colour_bar(scale: Scale, width: int = BAR_PX) -> Rgb:
+    """The scale with its numbers, laid over grey as the maps are over a face; width in px."""
     low = -scale.limit if scale.signed else 0.0
     values = np.linspace(low, scale.limit, 256, dtype=np.float32)[None].repeat(2, axis=0)
     rgba = scale.rgba(values)
     strip = 0.5 * (1 - rgba[..., 3:]) + rgba[..., :3] * rgba[..., 3:]
-    figure = blank_figure(4.48, 0.72)
+    figure = blank_figure(BAR_PX / 100, 0.72, dpi=100 * width / BAR_PX)
+    figure.set_facecolor(BAR_BACKGROUND)
     axes = figure.subplots()
     axes.imshow(strip, aspect="auto", extent=(low, scale.limit, 0, 1))
     axes.set_yticks([])
-    axes.tick_params(labelsize=8)
-    axes.set_xlabel(scale.label, fontsize=8)
+    axes.tick_params(labelsize=8, colors=BAR_TEXT)
+    axes.set_xlabel(scale.label, fontsize=8, color=BAR_TEXT)
     if scale.signed:
-        axes.set_title("authentic" + " " * 60 + "forged", fontsize=7, pad=2)
+        axes.set_title("authentic" + " " * 60 + "forged", fontsize=7, pad=2, color=BAR_TEXT)
     return drawn(figure)
 
 
@@ -390,7 +400,7 @@ def curves_chart(lines: Sequence[CurveLine], title: str) -> Rgb:
     return drawn(figure)
 
 
-def blank_figure(width_in: float, height_in: float, dpi: int = 100) -> Figure:
+def blank_figure(width_in: float, height_in: float, dpi: float = 100) -> Figure:
     """A matplotlib figure with nothing on it yet, whose parts will not overlap."""
     from matplotlib.figure import Figure
 

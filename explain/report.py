@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detector.stopping import pause_to_look
 from detector.types import Analysis, Media, Progress
 from explain import figures
 from explain.cam import Heat
@@ -157,6 +158,7 @@ def _file_picture(media: Media) -> ReportPicture:
 
 
 def _picture(name: str, rgb: figures.Rgb, caption: str) -> ReportPicture:
+    pause_to_look()
     return ReportPicture(f"{name}.png", figures.png(rgb), caption)
 
 

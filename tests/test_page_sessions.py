@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import time
+from contextvars import copy_context
 from unittest.mock import Mock
 
 import gradio as gr
+import numpy as np
 import pytest
 from explain_faces import detector
 from gradio.state_holder import StateHolder
@@ -183,3 +185,29 @@ def test_a_visitor_who_leaves_stops_everything_that_runs_for_them():
         runs.cancel_of("me")
         assert runs.awaited("you") and not runs.awaited("me lime")
         step(0.5, "Testing")
+
+
+def test_a_stop_is_heard_between_two_batches_of_the_detector(monkeypatch):
+    runs, net, sizes = Runs(), detector(), []
+    answer = net._predict_batch
+
+    def first(batch, profile):
+        sizes.append(len(batch))
+        runs.cancel("me")
+        return answer(batch, profile)
+
+    monkeypatch.setattr(net, "_predict_batch", first)
+    many = np.zeros((40, 224, 224, 3), np.uint8)
+    with pytest.raises(Cancelled), runs.running("me", Mock()):
+        net.predict(many, kind="image")
+    assert sizes == [16]
+
+
+def test_a_run_may_begin_in_one_context_and_end_in_another():
+    def rows():
+        with Runs().running("me", Mock()):
+            yield "a row"
+
+    found = rows()  # as Gradio runs a generator
+    assert copy_context().run(next, found) == "a row"
+    assert copy_context().run(next, found, "the end") == "the end"

@@ -18,6 +18,8 @@ from facenet_pytorch.models.utils import detect_face as mtcnn
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from detector.stopping import pause_to_look
+
 THRESHOLDS = (0.6, 0.7, 0.7)  # of the three networks' probabilities, and...
 PYRAMID = 0.709  # ...the factor between two scales: the defaults of facenet_pytorch
 SAME_SCALE, SAME = 0.5, 0.7  # intersection over union of boxes of which one is kept
@@ -48,7 +50,10 @@ class Cascade:
         8 megapixels at most, whose sums fit into 32 bits.
         """
         sums = np.stack([cv2.integral(rgb) for rgb in pictures])
-        found = [self._proposed(one, min_px) for one in sums]
+        found = []
+        for one in sums:
+            pause_to_look()
+            found.append(self._proposed(one, min_px))
         owners = torch.cat([torch.full((len(rows),), i) for i, rows in enumerate(found)])
         points = torch.zeros(0, 5, 2)
         rows, owners = _inside(sums, torch.cat(found), owners)
@@ -124,10 +129,10 @@ class Cascade:
         self, network: nn.Module, side_px: int, sums: Sums, rows: Tensor, owners: Tensor
     ) -> list[Tensor]:
         """A network's outputs for all boxes (K, 5)."""
-        parts = [
-            network(self._tensor(_cut(sums, some, of.numpy(), side_px)))
-            for some, of in zip(rows.split(BATCH), owners.split(BATCH), strict=True)
-        ]
+        parts = []
+        for some, of in zip(rows.split(BATCH), owners.split(BATCH), strict=True):
+            pause_to_look()
+            parts.append(network(self._tensor(_cut(sums, some, of.numpy(), side_px))))
         return [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
 
     def _tensor(self, means: Means) -> Tensor:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 CLIP_FRAMES = 8  # of a clip: every level is a whole analysis
 STRIP_PICTURES = 6  # levels shown side by side
 PRESET_SEED = 0
+CRF = (10, 18, 23, 28, 33, 38, 43, 48)  # of both video codecs, weak to strong
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class Level:
 
     name: str
     degradation: Degradation  # what is done; () leaves the file as it is
+    plain: str = ""  # the same for readers who do not know the codec's numbers, where there is one
+
+    @property
+    def words(self) -> str:
+        """What is done, in plain words."""
+        return self.plain or describe(self.degradation)
 
 
 UNTOUCHED = Level("as it is", ())
@@ -92,23 +99,34 @@ def _sweep(
     return Sweep(name, axis, (UNTOUCHED, *steps))
 
 
+def _video(name: str, **fixed: Value) -> Sweep:
+    """A video codec from weak to strong. Its scale, CRF, is the codec's own: levels are counted."""
+    strongest = len(CRF)
+    levels = (
+        Level(
+            f"{strength}",
+            (Step("video_codec", {"crf": crf, **fixed}),),
+            f"{name}, strength {strength} of {strongest}",
+        )
+        for strength, crf in enumerate(CRF, start=1)
+    )
+    axis = f"how strongly compressed: 1 is hardly seen, {strongest} is the most"
+    return Sweep(name, axis, (UNTOUCHED, *levels))
+
+
 @lru_cache(maxsize=1)
 def sweeps() -> dict[str, Sweep]:
     """Every sweep by its name."""
     jpeg = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10)
-    codec = "video_codec"
-    crf = (10, 18, 23, 28, 33, 38, 43, 48)
-    crf_axis = "how compressed (CRF; larger is worse)"
     scales = (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
     blurs = (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 4.0)
     noises = (2, 5, 10, 15, 20, 30, 40)
     blocks = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
     grey_levels = "strength of the noise (grey levels)"
-    h265 = "H.265 video"
     every = (
         _sweep("JPEG", "JPEG quality", "jpeg", "quality", jpeg),
-        _sweep("H.264 video", crf_axis, codec, "crf", crf, codec="h264"),
-        _sweep(h265, crf_axis, codec, "crf", crf, codec="h265", preset="ultrafast"),
+        _video("H.264 video", codec="h264"),
+        _video("H.265 video", codec="h265", preset="ultrafast"),
         _sweep("Shrink and enlarge", "scale", "rescale", "factor", scales),
         _sweep("Blur", "sigma in px", "gaussian_blur", "sigma", blurs),
         _sweep("Noise", grey_levels, "noise", "sigma", noises),
@@ -160,7 +178,7 @@ def curve(
     report = progress or (lambda share, stage: None)
     points = []
     for i, level in enumerate(sweep.levels):
-        report(i / len(sweep.levels), f"{sweep.name}: {describe(level.degradation)}")
+        report(i / len(sweep.levels), f"{sweep.name}: {level.words}")
         points.append(_point(level, detector.analyze_media(degraded(media, level.degradation))))
     report(1.0, "Done")
     return tuple(points)
@@ -195,7 +213,7 @@ def describe_change(points: Sequence[Point]) -> str:
         return f"The answer stays the same all the way: {first}."
     point = points[at]
     return (
-        f"The answer changes at {describe(point.level.degradation)}: from {first} to "
+        f"The answer changes at {point.level.words}: from {first} to "
         f"{point.verdict.label.headline}. {point.verdict.reason}"
     )
 

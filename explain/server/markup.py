@@ -66,6 +66,11 @@ def sentences(lines: Sequence[str]) -> str:
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
+def fold(title: str, text: str) -> str:
+    """A sentence for those who want to know it."""
+    return f"<details><summary>{escape(title)}</summary><p>{escape(text)}</p></details>"
+
+
 def badge(title: str, text: str, passed: bool | None = None) -> str:
     """A map's badge: whether it passed its test; None where it was not tested (yet)."""
     state, sign = {None: ("open", "…"), True: ("passed", "✓"), False: ("failed", "✗")}[passed]

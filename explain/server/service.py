@@ -22,6 +22,7 @@ import gradio as gr
 from detector.commandline import load_torch
 from detector.errors import DetectorError, WeightsError
 from detector.manifest import model_names
+from detector.stopping import stoppable
 from detector.types import KINDS, Analysis, FaceCrop, Kind, Progress
 from explain.figures import Scale
 from explain.map_test import MapTest
@@ -192,31 +193,29 @@ class Runs:
         """Whether a run of this visitor is under way or in line."""
         return visitor in self._stop
 
-    def progress(self, visitor: str, report: Callable[[float, str], object]) -> Progress:
-        """A progress callback that raises Cancelled once the run was stopped."""
-        with self._lock:
-            return _stoppable(self._stop.setdefault(visitor, threading.Event()), report)
-
     @contextmanager
     def running(self, visitor: str, report: Callable[[float, str], object]) -> Iterator[Progress]:
-        """The same for the length of a run, which is no longer awaited afterwards."""
+        """A run from its begin to its end: a progress callback that raises Cancelled once the run
+        was stopped, as does the detector between two batches.
+        """
         with self._lock:
             stop = self._stop.setdefault(visitor, threading.Event())
+
+        def look() -> None:
+            if stop.is_set():
+                raise Cancelled
+
+        def step(share: float, stage: str) -> None:
+            look()
+            report(share, stage)
+
         try:
-            yield _stoppable(stop, report)
+            with stoppable(look):
+                yield step
         finally:
             with self._lock:
                 if self._stop.get(visitor) is stop:
                     del self._stop[visitor]
-
-
-def _stoppable(stop: threading.Event, report: Callable[[float, str], object]) -> Progress:
-    def step(share: float, stage: str) -> None:
-        if stop.is_set():
-            raise Cancelled
-        report(share, stage)
-
-    return step
 
 
 def _default_detector() -> Detector:

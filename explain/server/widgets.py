@@ -107,9 +107,9 @@ class Runner:
 
         @spoken(self.status)
         def run(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> Update:  # noqa: B008
-            step = self.service.runs.progress(visitor(request), told_progress(progress))
-            step(0.0, "Starting")
-            return {self.status: markup.done(DONE), **work(step, *values)}
+            with self.service.runs.running(visitor(request), told_progress(progress)) as step:
+                step(0.0, "Starting")
+                return {self.status: markup.done(DONE), **work(step, *values)}
 
         def end() -> Update:
             return {

@@ -5,6 +5,7 @@ newcomers see.
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from detector.types import Analysis, Progress
@@ -57,6 +58,7 @@ def labs(service: Service) -> None:
         if service.closing.is_set():
             raise Cancelled
 
+    import_module("lime.lime_image")  # a second or two, which the first LIME need not wait for
     with suppress(Cancelled):
         service.finished.fill(step)
 

@@ -184,16 +184,19 @@ def _level(service: Service, shown: LevelViews, found: FinishedSweep, at: int) -
         if p is None
         else f"Score {p:.2f}. {point.verdict.reason}"
     )
-    about = [f"{point.level.name}: {describe(point.level.degradation)}. {score}"]
+    about = [f"{point.level.name}: {point.level.words}. {score}"]
+    exact = ""
+    if point.level.plain:
+        exact = markup.fold("Exact setting", f"{describe(point.level.degradation)}.")
     if point.crop is None:
         empty = {shown.face: None, shown.evidence: None, shown.restored: None}
-        return {shown.curve: curve, shown.about: markup.sentences(about), **empty}
+        return {shown.curve: curve, shown.about: markup.sentences(about) + exact, **empty}
     restored = service.explainer().restore(point.crop.rgb)
     if restored is not None:
         about.append(restored.sentence)
     return {
         shown.curve: curve,
-        shown.about: markup.sentences(about),
+        shown.about: markup.sentences(about) + exact,
         shown.face: resized(point.crop.shown, FACE_PX),
         shown.evidence: compression.evidence_picture(found.points, at),
         shown.restored: None if restored is None else (restored.crop, restored.restored),

@@ -127,7 +127,7 @@ def build(service: Service, tab: gr.Tab) -> Places:
             at_once = _seen_at_once()
     with gr.Column(elem_classes="lens-lab"):
         shown = ResultViews(**at_once, **_below())
-        lime = gr.Button("Ask LIME, too (some seconds)", elem_id="lens-forgery-lime-go")
+        lime = runner(service, "forgery-lime", "Ask LIME, too (about 5 seconds)")
     kept = gr.State(None, time_to_live=IDLE_SECONDS)
     _wire_knobs(service, files, knobs, shown, surprise, kept)
     _wire_slow(service, files, knobs, shown, surprise, lime)
@@ -258,7 +258,7 @@ def _wire_slow(
     knobs: Knobs,
     shown: ResultViews,
     surprise: Runner,
-    lime: gr.Button,
+    lime: Runner,
 ) -> None:
     def search(step: Any, example: str, uploaded: str | None, seed: int) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
@@ -277,22 +277,14 @@ def _wire_slow(
     outputs = [*knobs.inputs, *vars(shown).values()]
     surprise.wire(search, [*files.inputs, knobs.seed], outputs)
 
-    @spoken(surprise.status)
-    def ask(example: str, uploaded: str | None, *values: Any) -> Update:
+    def ask(step: Any, example: str, uploaded: str | None, *values: Any) -> Update:
         subject = _subject(service, path_of(service, example, uploaded))
         result = forgery.judge(service.explainer(), subject, ForgerySettings(*values))
-        regions = service.explainer().explain_regions(result.forged)
+        regions = service.explainer().explain_regions(result.forged, progress=step)
         result = result.with_map(LIME, regions.heat())
         return {**shown.fill(result), shown.lime: figures.regions_chart(result.forged, regions)}
 
-    lime.click(
-        ask,
-        [*files.inputs, *knobs.inputs],
-        [surprise.status, *vars(shown).values()],
-        concurrency_id="explain",
-        api_visibility="private",
-        show_progress_on=shown.lime,
-    )
+    lime.wire(ask, [*files.inputs, *knobs.inputs], list(vars(shown).values()))
 
 
 def _subject(service: Service, path: Path) -> Subject:

@@ -21,8 +21,8 @@ from explain.server.widgets import QUIET
 from explain.tabs import learn_colour, learn_digits, learn_guess, learn_prints, learn_swap
 
 LEAD = (
-    "Six short lessons. Each one runs on this server in some seconds and can be stopped. Open one, "
-    "**guess what will happen**, then press the button."
+    "Six short lessons. Each one runs on this server within half a minute and can be stopped. "
+    "Open one, **guess what will happen**, then press the button."
 )
 
 

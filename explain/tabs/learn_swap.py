@@ -53,7 +53,7 @@ def build(service: Service) -> None:
 
 def _swap(service: Service, kept: gr.State) -> None:
     gr.Markdown(SWAP_TEXT)
-    run = runner(service, "swap", "Train the two decoders (some seconds)")
+    run = runner(service, "swap", "Train the two decoders (about 20 seconds)")
     with gr.Row():
         drawn = picture(
             "What the decoders draw",

@@ -271,7 +271,7 @@ def _map(service: Service, tab: gr.Tab) -> None:
 
 def _weaknesses(service: Service, tab: gr.Tab) -> None:
     gr.Markdown(WEAK_TEXT)
-    run = runner(service, "weak", "Judge the examples anew (some seconds)")
+    run = runner(service, "weak", "Judge the examples anew (about 5 seconds)")
     shown: list[tuple[Any, Any]] = []
     with gr.Row(elem_classes="lens-lab"):
         for i, weakness in enumerate(weaknesses.WEAKNESSES):

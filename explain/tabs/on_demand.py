@@ -43,8 +43,8 @@ SHUFFLE_TEXT = (
     "the network found in it."
 )
 REPORT_TEXT = (
-    "One HTML file with every picture and grade, and its numbers as JSON. Takes some seconds per "
-    "face."
+    "One HTML file with every picture and grade, and its numbers as JSON. Takes about 15 seconds "
+    "per face."
 )
 
 
