@@ -34,10 +34,10 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
     # read when a worker imports torch
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     with TemporaryDirectory(prefix="deepfake_lens_", ignore_cleanup_errors=True) as folder:
-        yield from _rows(paths, job, workers, Path(folder) / "clip")
+        yield from _rows(paths, job, workers, Path(folder) / "clip" if workers > 1 else None)
 
 
-def _rows(paths: Iterator[str], job: Job, workers: int, clip: Path) -> Iterator[Row]:
+def _rows(paths: Iterator[str], job: Job, workers: int, clip: Path | None) -> Iterator[Row]:
     team = {worker.connection: worker for worker in (_Worker(job, clip) for _ in range(workers))}
     busy = dict(team)  # every worker's first message is that it is ready
     try:
@@ -76,7 +76,7 @@ def _lost_row(path: str, job: Job) -> Row:
 class _Worker:
     """A process that is sent paths and answers with rows."""
 
-    def __init__(self, job: Job, clip: Path) -> None:
+    def __init__(self, job: Job, clip: Path | None) -> None:
         """clip: where the workers map the second network's weights."""
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self.connection, theirs = spawn.Pipe()
@@ -91,12 +91,12 @@ class _Worker:
         self.process.join()
 
 
-def _work(connection: Connection, job: Job, clip: Path) -> None:
+def _work(connection: Connection, job: Job, clip: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one in charge
     from detector.pipeline import Detector
 
     detector = Detector(job.model, job.device)
-    if detector.clip_files is not None:
+    if detector.clip_files is not None and clip is not None:
         detector.clip_files = replace(detector.clip_files, mapped=clip)
     try:
         connection.send(None)
