@@ -124,7 +124,9 @@ def test_a_closed_pipe_a_full_disk_and_ctrl_c_end_without_a_traceback(
     assert capfd.readouterr().err == "The answer cannot be written: No space left on device.\n"
 
 
-@pytest.mark.parametrize("module", ["detector", "explain", "explain.cli"])
+@pytest.mark.parametrize(
+    "module", ["detector", "explain", "explain.cli", "detector.benchmark", "detector.training"]
+)
 def test_help_into_a_closed_pipe(module: str) -> None:
     read, write = os.pipe()
     os.close(read)
