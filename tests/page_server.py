@@ -3,14 +3,15 @@ ends with its stdin.
 
 The detector has random weights. Some file names make it act: NN.png is judged with p = NN / 100
 without being looked at, crowd.png holds 64 faces, slow.png takes half a minute in small steps,
-fault.png hits a programming error.
+fault.png hits a programming error. The lesson on swaps takes a tenth of its steps, and a quarter of
+its frames.
 """
 
 import socket
 import sys
 import time
 from contextlib import redirect_stdout
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,7 @@ from explain_faces import analysis_of, astronaut, crowd  # noqa: E402
 from detector.media import DEFAULT_FRAMES  # noqa: E402
 from detector.pipeline import Detector  # noqa: E402
 from detector.types import Analysis, Progress  # noqa: E402
+from explain.lab import reenact, swap  # noqa: E402
 from explain.page import launch  # noqa: E402
 from explain.server.service import Service  # noqa: E402
 
@@ -63,6 +65,10 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
+    # whole, they are 30 processor seconds
+    swap.train = partial(swap.train, steps=swap.STEPS // 10)
+    swap.flicker = partial(swap.flicker, count=swap.FRAMES // 4)
+    reenact.play = partial(reenact.play, frames=reenact.FRAMES // 4)
     with TemporaryDirectory() as folder:
         service = Service(Path(folder), lru_cache(maxsize=1)(Staged.untrained))
         where = {"server_name": "127.0.0.1", "server_port": free_port()}
