@@ -14,13 +14,15 @@ from detector.forgery.pairs import FAMILIES
 from detector.nets import clip
 from detector.nets.clip import ClipExpert, ClipOutput, encode_base, tuned_state
 from detector.training.__main__ import main
-from detector.training.shipped import generated
+from detector.training.shipped import generated, manipulated
 from detector.training.shipped.clip import TUNED, ClipTrainConfig, ClipTrainer
 from detector.training.shipped.generated import fit_around
 from detector.training.shipped.networks import new_clip
 from detector.training.shipped.objective import clip_loss
 from detector.training.shipped.stream import PairBatch
 from tests.training_data import data_folder
+
+FITTED_LATER = ("drawn", "manipulated_upper")
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +63,7 @@ def test_only_norms_and_heads_change_and_the_loss_falls(tmp_path: Path, base: li
     losses = [trainer.step(batch()) for _ in range(12)]
     assert losses[0] > 1.5 and losses[-1] < 0.8 * losses[0]
     changed = {k for k, v in expert.state_dict().items() if not torch.equal(v, before[k])}
-    fitted_later = {"drawn.weight", "drawn.bias"}
+    fitted_later = {f"{head}.{part}" for head in FITTED_LATER for part in ("weight", "bias")}
     learnt = set(tuned_state(expert)) - {"tower.norm.weight", "tower.norm.bias"} - fitted_later
     assert changed <= learnt
     # all but the bias of a key and the like, which no loss can move
@@ -194,3 +196,25 @@ def test_the_head_is_fitted_and_then_goes_on(tmp_path: Path, base: list[Path]) -
     ]
     assert 0 < moved[1] < moved[0]
     assert torch.equal(heads[2]["manipulated.weight"], heads[0]["manipulated.weight"])
+
+
+def test_a_part_of_the_first_answer_is_fitted_beside_its_head(
+    tmp_path: Path, base: list[Path]
+) -> None:
+    data, start, out = data_folder(tmp_path / "data"), tmp_path / "tuned", tmp_path / "out"
+    expert = new_clip(base)
+    save_file(tuned_state(expert), start)
+    files = ["--base", *(str(path) for path in base), "--tuned", str(start), "--out", str(out)]
+    manipulated.main([*files, "--data", str(data), "--cache", str(tmp_path), "--pairs", "4"])
+    before, after = load_file(start), load_file(out)
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"manipulated_upper.weight", "manipulated_upper.bias"}
+    crops = batch()[0].float() / 255
+    with torch.inference_mode():
+        alone = expert(crops)
+        expert.load_state_dict(after, strict=False)
+        both = expert(crops)
+        head = expert.manipulated_upper(expert.features(crops)).squeeze(1)
+    assert torch.allclose(both.manipulated, alone.manipulated + head, atol=1e-5)
+    assert head.std() > 0
+    assert torch.equal(both.generated, alone.generated)

@@ -68,6 +68,7 @@ def test_the_device_script_trains_both_networks_on_what_was_packed(tmp_path: Pat
         "WORKERS": "0",
         "PAIRS": "2",
         "GENERATED_PAIRS": "8",
+        "MANIPULATED_PAIRS": "8",
         "PER_STYLE": "2",
         "VALIDATION_PAIRS": "8",
         "TOWER": TOWER,

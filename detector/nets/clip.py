@@ -5,8 +5,9 @@ holds. Tuning nothing but its layer norms on pairs (0.04% of the weights) keeps 
 carries over to unseen forgeries (Yermakov et al. 2025, arXiv:2508.06248). Two heads answer two
 questions: was something put into this face (`manipulated`), and was the picture made as a whole
 (`generated`)? The first also reads a map of 14 x 14 patches that masks supervised. The second is a
-logistic regression on the tokens of the upper blocks, fitted when the tower was tuned. So is a
-third head, which says where there is no photograph to judge (`drawn`).
+logistic regression on the tokens of the upper blocks, fitted when the tower was tuned. So are a
+part of the first answer (`manipulated_upper`) and a third head, which says where there is no
+photograph to judge (`drawn`).
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ class ClipExpert(nn.Module):
         features = 2 * width * len(LEVELS)
         self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.manipulated = nn.Linear(features + 2, 1)
+        self.manipulated_upper = nn.Linear(2 * width * len(GENERATED_LEVELS), 1)
+        nn.init.zeros_(self.manipulated_upper.weight)
+        nn.init.zeros_(self.manipulated_upper.bias)
         self.generated = nn.Linear(2 * width * len(GENERATED_LEVELS), 1)
         self.drawn = nn.Linear(2 * width, 1)
         nn.init.zeros_(self.drawn.weight)
@@ -105,8 +109,9 @@ class ClipExpert(nn.Module):
         spread = torch.logsumexp(map_logits, dim=1, keepdim=True) - torch.log(count)
         side = round(map_logits.shape[1] ** 0.5)
         of_levels = generated_features(tokens, kept)
+        put_in = self.manipulated(torch.cat([features, top, spread], dim=1))
         return ClipOutput(
-            self.manipulated(torch.cat([features, top, spread], dim=1)).squeeze(1),
+            (put_in + self.manipulated_upper(of_levels)).squeeze(1),
             self.generated(self.dropout(of_levels)).squeeze(1),
             map_logits.unflatten(1, (side, side)),
             self.drawn(drawn_features(of_levels)).squeeze(1),
@@ -137,7 +142,7 @@ class ClipExpert(nn.Module):
         }
 
     def features(self, images: Tensor) -> Tensor:
-        """What the second and third head read of (B, 3, 224, 224) images, for fitting them."""
+        """What the heads fitted afterwards read of (B, 3, 224, 224) images."""
         x = ((images - self.mean) / self.std).to(self.tower.patch_embed.proj.weight.dtype)
         return generated_features(self._tokens(x))
 

@@ -21,6 +21,7 @@ MINUTES=${MINUTES:-8}                 # of training: a third two-stream, the res
 WORKERS=${WORKERS:-$(nproc)}          # processes that forge
 PAIRS=${PAIRS:-64}                    # in a batch
 GENERATED_PAIRS=${GENERATED_PAIRS:-8000}  # that the second head is fitted on
+MANIPULATED_PAIRS=${MANIPULATED_PAIRS:-2000}  # that a part of the first one is fitted on
 PER_STYLE=${PER_STYLE:-40}            # faces of each style that the third head is fitted on
 VALIDATION_PAIRS=${VALIDATION_PAIRS:-150}
 PER_FAMILY=${PER_FAMILY:-40}          # held-back forgeries per family and degradation
@@ -56,8 +57,12 @@ train() {
         --tuned "$WORK/clip/tuned.safetensors" --data "$WORK/data" --cache "$WORK/cache" \
         --pairs "$GENERATED_PAIRS" ${TOWER:+--tower "$TOWER"} \
         --out "$WORK/clip/generated.safetensors"
+    "$PYTHON" -m detector.training.shipped.manipulated --base "$WORK"/data/base/*.safetensors \
+        --tuned "$WORK/clip/generated.safetensors" --data "$WORK/data" --cache "$WORK/cache" \
+        --pairs "$MANIPULATED_PAIRS" ${TOWER:+--tower "$TOWER"} \
+        --out "$WORK/clip/manipulated.safetensors"
     "$PYTHON" -m detector.training.shipped.drawn --base "$WORK"/data/base/*.safetensors \
-        --tuned "$WORK/clip/generated.safetensors" --data "$WORK/data" \
+        --tuned "$WORK/clip/manipulated.safetensors" --data "$WORK/data" \
         --per-style "$PER_STYLE" ${TOWER:+--tower "$TOWER"} \
         --out "$WORK/clip/release.safetensors"
 }

@@ -98,12 +98,18 @@ def features_of(expert: ClipExpert, crops: NDArray[np.uint8]) -> NDArray[np.floa
 
 
 def fit_head(
-    features: NDArray[np.float32], labels: NDArray, weights: NDArray
+    features: NDArray[np.float32],
+    labels: NDArray,
+    weights: NDArray,
+    regularisation: float = REGULARISATION,
 ) -> tuple[Tensor, Tensor]:
-    """Weight (1, D) and bias (1,) of a logistic regression, its standardisation folded in."""
+    """Weight (1, D) and bias (1,) of a logistic regression, its standardisation folded in.
+
+    regularisation: scikit-learn's C.
+    """
     mean = features.mean(0)
     spread = features.std(0) + 1e-6
-    model = LogisticRegression(C=REGULARISATION, max_iter=200)
+    model = LogisticRegression(C=regularisation, max_iter=200)
     model.fit((features - mean) / spread, labels, sample_weight=weights)
     slope = model.coef_[0] / spread
     bias = model.intercept_ - float(slope @ mean)

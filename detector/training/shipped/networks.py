@@ -72,9 +72,9 @@ def new_clip(
 
 def is_tuned(name: str) -> bool:
     """Whether a parameter is learnt with the others: heads and norms, but for the norm after the
-    last block, which nothing reads, and the head that `detector.training.shipped.drawn` fits.
+    last block, which nothing reads, and the heads that are fitted afterwards alone.
     """
-    own = not name.startswith(("tower.", "drawn."))
+    own = not name.startswith(("tower.", "drawn.", "manipulated_upper."))
     return own or ("norm" in name and not name.startswith("tower.norm."))
 
 
