@@ -53,7 +53,7 @@ GROUP_FACTOR = 2.25
 TAIL_FROM = 0.8  # quantile of authentic scores above which the tail is fitted
 # of the two-stream, the manipulation and the generation logit, per standard deviation
 WEIGHTS: Mapping[Kind, tuple[float, float, float]] = {
-    "image": (0.5, 1.0, 0.7),
+    "image": (0.5, 1.0, 0.8),
     "video": (0.5, 1.0, 0.25),
 }
 
