@@ -237,7 +237,7 @@ def test_the_table_counts_hits_misses_and_false_alarms(pairs):
     rows = guess.rows([found, missed], [0, 0])
     assert [row[2] for row in rows] == ["left ✓", "left ✗"]
     assert [row[3] for row in rows] == ["left ✓", "left ✗"]
-    assert rows[1][4] == "authentic (0.30)"
+    assert rows[1][4] == "authentic-looking (0.30)"
     told = guess.score([found, missed, missed], [0, 1])
     assert "You found 2 of 2, the model 1." in told
     assert "did not call 1 of the forgeries forged, and it called 1 of the authentic" in told
