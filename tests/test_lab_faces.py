@@ -10,6 +10,7 @@ from explain_faces import detector, explainer
 
 from detector.forgery.generators import rebuild
 from detector.manifest import SHIPPED
+from detector.stopping import stoppable
 from detector.types import Label
 from explain.lab import builtin, colour, fingerprints, guess, reenact, swap
 from explain.lab.fingerprints import dots, spectrum
@@ -71,6 +72,13 @@ def test_fingerprints_are_taken_of_the_photo_and_three_up_samplers():
 @pytest.fixture(scope="module")
 def learnt():
     return swap.train(steps=61)
+
+
+def test_a_swaps_training_can_be_stopped_within_each_step():
+    looks = []
+    with stoppable(lambda: looks.append(1)):
+        swap.train(steps=3)
+    assert len(looks) == 6
 
 
 def test_aligned_faces_have_their_eyes_in_one_place():

@@ -5,6 +5,7 @@ import csv
 import io
 import os
 import re
+from contextvars import copy_context
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from pyarrow import parquet
 from detector.errors import MediaError
 from detector.scan.rows import FIELDS, Job, blank_row
 from detector.scan.tables import csv_bytes, parquet_bytes
+from detector.stopping import pause_to_look
 from explain.server.service import Service
 from explain.tabs import listing, several
 
@@ -88,7 +90,11 @@ def looked(tmp_path: Path, names: list[str], stop_at: str = "", fake: object = F
     made = built(tab)
     named = {id(part): name for name, part in vars(made).items()}
     asked = made._look([str(p) for p in paths], ME, report)
-    return [{named[id(part)]: value for part, value in update.items()} for update in asked]
+    updates = []
+    # Gradio, too, makes each row in another context
+    while (update := copy_context().run(next, asked, None)) is not None:
+        updates.append({named[id(part)]: value for part, value in update.items()})
+    return updates
 
 
 def test_every_file_gets_a_row_also_the_broken_one(tmp_path: Path) -> None:
@@ -112,6 +118,21 @@ def test_what_was_looked_at_before_a_stop_stays(tmp_path: Path) -> None:
     assert "Stopped after 1 of 3 files; their rows stay." in last["status"]
     assert [one.row["file"] for one in last["found"]] == ["a.png"]
     assert "b.png" not in last["table"] and "CSV" in last["table"]
+
+
+def test_a_stop_is_heard_within_a_file(tmp_path: Path) -> None:
+    past = []
+
+    class Slow(Fake):
+        def analyze(self, path, n_frames, progress, track=None):
+            found = super().analyze(path, n_frames, progress, track)
+            pause_to_look()
+            past.append(Path(path).name)
+            return found
+
+    last = looked(tmp_path, ["a.png", "b.png", "c.png"], "b.png, 2 of 3: Looking", Slow)[-1]
+    assert past == ["a.png"]
+    assert "Stopped after 1 of 3 files; their rows stay." in last["status"]
 
 
 def test_a_refusal_changes_nothing_but_the_status(tmp_path: Path) -> None:

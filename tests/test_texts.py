@@ -13,6 +13,7 @@ import pytest
 from page_tools import built
 
 from detector.degrade import OPERATIONS, Step, describe, draw_preset
+from explain.lab.compression import sweeps
 from explain.lab.lessons import PLANS, Plan
 from explain.lab.worksheet import worksheet
 from explain.provenance import statements
@@ -317,6 +318,21 @@ def test_every_degradation_is_translated(name):
     known = catalogue(name).known
     told = [part for phrase in phrases for part in phrase.split(", then ")]
     assert len(told) > 17 and [part for part in told if not known(part)] == []
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_level_of_a_video_codec_is_translated(name):
+    known = catalogue(name).known
+    plain = [level.plain for sweep in sweeps().values() for level in sweep.levels if level.plain]
+    assert len(plain) == 16 and [one for one in plain if not known(one)] == []
+    assert known("Exact setting") not in (None, "Exact setting")
+    said = known("H.264 video, strength 5 of 8. The score is 0.12.") or ""
+    assert "strength" not in said and "video" not in said
+
+
+def test_a_level_is_told_in_german():
+    known = catalogue("de").known
+    assert known("H.264 video, strength 5 of 8.") == "H.264-Video, Stärke 5 von 8."
 
 
 def test_a_worksheet_is_downloaded_in_the_readers_language():

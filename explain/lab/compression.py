@@ -178,7 +178,7 @@ def curve(
     report = progress or (lambda share, stage: None)
     points = []
     for i, level in enumerate(sweep.levels):
-        report(i / len(sweep.levels), f"{sweep.name}: {level.words}")
+        report(i / len(sweep.levels), level.plain or f"{sweep.name}: {level.words}")
         points.append(_point(level, detector.analyze_media(degraded(media, level.degradation))))
     report(1.0, "Done")
     return tuple(points)

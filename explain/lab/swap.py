@@ -25,6 +25,7 @@ from detector.forgery.appearance import match_colour
 from detector.forgery.blending import blend_in
 from detector.forgery.regions import FIVE_POINTS, Points, Rgb
 from detector.pipeline import Detector, bf16_pays
+from detector.stopping import pause_to_look
 from detector.types import Analysis, Frame, Media, Progress
 from explain.lab.builtin import pictures
 
@@ -131,6 +132,7 @@ def train(seed: int = 0, steps: int = STEPS, progress: Progress | None = None) -
     for i in range(steps):
         error = torch.zeros(())
         for person, (rgb, points) in enumerate(people):
+            pause_to_look()
             given, goal = zip(*(_example(rgb, points, rng) for _ in range(BATCH)), strict=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
                 drawn = net(_tensor(np.stack(given)), person)

@@ -23,7 +23,7 @@ from detector.commandline import load_torch
 from detector.errors import DetectorError, WeightsError
 from detector.manifest import model_names
 from detector.stopping import stoppable
-from detector.types import KINDS, Analysis, FaceCrop, Kind, Progress
+from detector.types import KINDS, Analysis, FaceCrop, Kind
 from explain.figures import Scale
 from explain.map_test import MapTest
 from explain.pipeline import Explanation
@@ -158,6 +158,22 @@ class Sessions:
             self.drop(token)
 
 
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run's progress callback. It raises Cancelled once the run was stopped, as `look` does."""
+
+    stop: threading.Event
+    report: Callable[[float, str], object]
+
+    def look(self) -> None:
+        if self.stop.is_set():
+            raise Cancelled
+
+    def __call__(self, share: float, stage: str) -> None:
+        self.look()
+        self.report(share, stage)
+
+
 class Runs:
     """The run a visitor is waiting for. Starting another, or cancelling, stops it at its next
     step.
@@ -194,24 +210,16 @@ class Runs:
         return visitor in self._stop
 
     @contextmanager
-    def running(self, visitor: str, report: Callable[[float, str], object]) -> Iterator[Progress]:
+    def running(self, visitor: str, report: Callable[[float, str], object]) -> Iterator[Run]:
         """A run from its begin to its end: a progress callback that raises Cancelled once the run
         was stopped, as does the detector between two batches.
         """
         with self._lock:
             stop = self._stop.setdefault(visitor, threading.Event())
-
-        def look() -> None:
-            if stop.is_set():
-                raise Cancelled
-
-        def step(share: float, stage: str) -> None:
-            look()
-            report(share, stage)
-
+        run = Run(stop, report)
         try:
-            with stoppable(look):
-                yield step
+            with stoppable(run.look):
+                yield run
         finally:
             with self._lock:
                 if self._stop.get(visitor) is stop:

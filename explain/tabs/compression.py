@@ -184,7 +184,8 @@ def _level(service: Service, shown: LevelViews, found: FinishedSweep, at: int) -
         if p is None
         else f"Score {p:.2f}. {point.verdict.reason}"
     )
-    about = [f"{point.level.name}: {point.level.words}. {score}"]
+    named = point.level.plain or f"{point.level.name}: {point.level.words}"
+    about = [f"{named}. {score}"]
     exact = ""
     if point.level.plain:
         exact = markup.fold("Exact setting", f"{describe(point.level.degradation)}.")

@@ -12,13 +12,14 @@ import gradio as gr
 from detector.decide import deciding_face
 from detector.errors import DetectorError
 from detector.scan.rows import Job, scanned
-from detector.types import Analysis, Progress
+from detector.stopping import stoppable
+from detector.types import Analysis
 from explain import figures
 from explain.pipeline import most_suspicious
 from explain.server import markup
 from explain.server.faults import UNEXPECTED, log_fault
 from explain.server.language import told_progress
-from explain.server.service import Cancelled, Service
+from explain.server.service import Cancelled, Run, Service
 from explain.server.widgets import QUIET, Update
 from explain.tabs import listing
 from explain.tabs.listing import Looked
@@ -127,7 +128,7 @@ class SeveralTab:
             said = markup.alert(UNEXPECTED)
         yield {self.status: said, **self._finished(found)}
 
-    def _one(self, path: Path, n: int, count: int, step: Progress) -> Looked:
+    def _one(self, path: Path, n: int, count: int, step: Run) -> Looked:
         """One file's row. Raises Cancelled, WeightsError."""
         name = f"{path.name}, {n + 1} of {count}"
 
@@ -135,7 +136,8 @@ class SeveralTab:
             step((n + share) / count, f"{name}: {stage}")
 
         part(0.0, "Loading the detector")
-        row, analysis = scanned(self.service.detector(), str(path), Job(), part)
+        with stoppable(step.look):  # every row of a generator may be made in another context
+            row, analysis = scanned(self.service.detector(), str(path), Job(), part)
         part(1.0, "Done")  # raises where a stop became the row of an error
         row["path"] = row["file"]  # where the server keeps it is nobody's business
         return Looked(row) if analysis is None else Looked(row, *pictures(analysis))
