@@ -16,6 +16,7 @@ import numpy as np
 import skimage  # its parts are loaded when they are used
 from numpy.typing import NDArray
 
+from detector.stopping import pause_to_look
 from detector.types import CROP_PX
 from explain.cam import Heat, Score, compressed
 from explain.ranks import rank_correlation
@@ -175,6 +176,7 @@ class _LinearModel:
 
 def _regress(segments: NDArray, kept: NDArray, logits: NDArray[np.float32]) -> _LinearModel:
     """lime's weighted ridge regression of samples that have been scored."""
+    pause_to_look()
     from lime.lime_image import LimeImageExplainer
 
     explainer = LimeImageExplainer(feature_selection="none", random_state=0)

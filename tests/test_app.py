@@ -43,6 +43,12 @@ def test_building_the_page_loads_no_model(tmp_path):
     assert built(lambda: build_app(Service(tmp_path, load))).title == "Deepfake Lens"
 
 
+def test_what_the_page_waits_for_before_it_shows_anything_is_small(page_url):
+    first = httpx.get(page_url)
+    assert first.status_code == 200 and "Deepfake Lens" in first.text
+    assert len(first.content) < 1_500_000
+
+
 @pytest.fixture
 def client(page_url: str) -> Iterator[Client]:
     with connected(page_url) as client:
