@@ -48,21 +48,17 @@ def well_formed(found: Sequence[Sequence[Detection]]) -> list[list[Detection]]:
 
 
 def shrunk(frames: Sequence[Frame], longer_px: int) -> tuple[list[Frame], float]:
-    """Frames of one size of at most that longer side, and how much smaller they are now: at least
-    1.
+    """Frames of one size of at most that longer side, at least a pixel wide and high, and how much
+    smaller they are now: at least 1.
     """
-    longer = max((max(frame.rgb.shape) for frame in frames), default=0)
+    longer = max((max(frame.rgb.shape[:2]) for frame in frames), default=0)
     if longer <= longer_px:
         return list(frames), 1.0
     smaller = longer / longer_px
+    height, width = (max(1, round(side / smaller)) for side in frames[0].rgb.shape[:2])
+    size = (width, height)
     return [
-        Frame(
-            frame.index,
-            frame.t,
-            cv2.resize(
-                frame.rgb, None, fx=1 / smaller, fy=1 / smaller, interpolation=cv2.INTER_AREA
-            ),
-        )
+        replace(frame, rgb=cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA))
         for frame in frames
     ], smaller
 

@@ -123,3 +123,10 @@ def test_a_large_photo_is_shrunk_before_it_is_turned(
     x, y = LEFT_EYE
     assert track.crops[0].turned_deg == 90
     assert np.abs(track.crops[0].landmarks_px[0] - (4000 + y, 3000 + 511 - x)).max() < 8
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2, 30_000), (10, 20_000)])
+def test_a_thin_strip_shows_no_face(untrained: Detector, size: tuple[int, int]) -> None:
+    """A side that shrinks below a pixel stays one pixel long."""
+    strip = np.full((*size, 3), 90, np.uint8)
+    assert untrained.finder.find_tracks(media(strip).frames) == ()
