@@ -40,6 +40,9 @@ DEFAULT_FRAMES = 24
 # The limits that need no decoding; the others are in detector.decoding.
 # 2 GiB: every byte is hashed and every packet listed, which takes about 10 s at this size
 MAX_BYTES = 2 << 30
+# of clips of two frames x265 gave FFmpeg a damaged header for every other one with B-frames, and
+# for none of 250 without
+X265_PARAMS = "log-level=none:bframes=0"
 MAX_FRAMES = 256  # sampled frames: 1.6 GB in memory at 1920 x 1080
 
 
@@ -148,16 +151,10 @@ def write_video(
     unequal size, MediaError if the codec is not available.
     """
     path = Path(path)
-    # x265 now and then gives FFmpeg a damaged header, on busy machines more often
-    attempts = 8 if codec == "libx265" else 1
-    frames = list(frames_rgb) if attempts > 1 else frames_rgb
-    for attempt in range(1, attempts + 1):
-        try:
-            _encode(path, frames, fps, codec, crf, pix_fmt)
-            return
-        except (av.FFmpegError, UnknownCodecError) as err:
-            if attempt == attempts:
-                raise MediaError(f"{path.name} cannot be written with {codec}.") from err
+    try:
+        _encode(path, frames_rgb, fps, codec, crf, pix_fmt)
+    except (av.FFmpegError, UnknownCodecError) as err:
+        raise MediaError(f"{path.name} cannot be written with {codec}.") from err
 
 
 def _encode(
@@ -169,7 +166,7 @@ def _encode(
     pix_fmt: str,
 ) -> None:
     """See `write_video`. Raises FFmpegError or UnknownCodecError, too."""
-    options = {"crf": str(crf)} | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
+    options = {"crf": str(crf)} | ({"x265-params": X265_PARAMS} if codec == "libx265" else {})
     shape: tuple[int, ...] | None = None
     with av.open(path, "w") as container:
         stream = container.add_stream(

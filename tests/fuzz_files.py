@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from io import BytesIO
@@ -14,6 +13,8 @@ import av
 import numpy as np
 from PIL import Image, features
 from skimage.data import astronaut
+
+from detector.media import X265_PARAMS
 
 ENDINGS = (
     "jpg",
@@ -57,15 +58,6 @@ def clip(
     kind: str, codec: str, pix_fmt: str = "yuv420p", n: int = 3, size: int = 96, **options: str
 ) -> bytes:
     """A short clip of a face; options are the encoder's, but for movflags."""
-    for _ in range(7):  # see detector.media.write_video on x265
-        with suppress(av.FFmpegError):
-            return _encoded(kind, codec, pix_fmt, n, size, dict(options))
-    return _encoded(kind, codec, pix_fmt, n, size, dict(options))
-
-
-def _encoded(
-    kind: str, codec: str, pix_fmt: str, n: int, size: int, options: dict[str, str]
-) -> bytes:
     file = BytesIO()
     rgb = np.asarray(face().resize((size, size)))
     muxer = {"movflags": options.pop("movflags")} if "movflags" in options else {}
@@ -101,8 +93,8 @@ def sound_files() -> dict[str, bytes]:
     grey16 = Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16))
     exif = Image.Exif()
     exif[0x0110], exif[0x0112] = "Camera", 1
-    quiet = {"x265-params": "log-level=none"}
-    hdr = {"x265-params": "log-level=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"}
+    quiet = {"x265-params": X265_PARAMS}
+    hdr = {"x265-params": f"{X265_PARAMS}:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"}
     made = {
         "base.jpg": picture("JPEG", exif=exif),
         "progressive.jpg": picture("JPEG", progressive=True),
