@@ -68,11 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--pairs", type=int, default=PAIRS)
     args = parser.parse_args(argv)
-    expert = new_clip(args.base, tower=args.tower)
-    tuned = load_file(args.tuned)
-    expert.load_state_dict(tuned, strict=False)
+    expert = new_clip(args.base, args.tuned, args.tower).eval()
     place(expert)
-    expert.eval()
     pictures = load_all(args.data, args.cache, None, splits=("train",))
     portions = [
         _portion(expert, pictures, min(PORTION, args.pairs - start), number)
@@ -81,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     features, labels, weights = (np.concatenate(column) for column in zip(*portions, strict=True))
     weight, bias = fit_head(features.astype(np.float32), labels, weights, REGULARISATION)
     head = {"manipulated_upper.weight": GAIN * weight, "manipulated_upper.bias": GAIN * bias}
-    save_file(tuned | head, args.out)
+    save_file(load_file(args.tuned) | head, args.out)
 
 
 def _portion(
