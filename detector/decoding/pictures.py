@@ -127,7 +127,7 @@ def _decode_raw(path: Path) -> Decoded:
 
 def _still(image: Image.Image, notes: list[str]) -> Decoded:
     frame = Frame(0, 0.0, _upright_rgb(image))
-    hdr = is_hdr((image.info.get("nclx_profile") or {}).get("transfer_characteristics", 0))
+    hdr = is_hdr(_colours(image.info).get("transfer_characteristics", 0))
     told = (*[HDR] * hdr, *notes)
     return Decoded("image", 0.0, (frame,), _image_tags(image), told, hdr)
 
@@ -271,9 +271,14 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return _of_hdr(np.asarray(image.convert("RGB")), info)
 
 
+def _colours(info: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """What a HEIC says of its colours, in numbers of ITU-T H.273; empty where it says nothing."""
+    return info.get("nclx_profile") or {}
+
+
 def _of_hdr(rgb: NDArray[np.uint8], info: Mapping[Any, Any]) -> NDArray[np.uint8]:
     """The sRGB of a HEIC picture's (H, W, 3) pixels, whose colours may be those of HDR."""
-    nclx = info.get("nclx_profile") or {}
+    nclx = _colours(info)
     transfer = nclx.get("transfer_characteristics", 0)
     if not is_hdr(transfer):
         return rgb
