@@ -22,8 +22,14 @@ from safetensors.torch import load_file, save_file
 from detector.forgery.pairs import PairMaker
 from detector.forgery.pictures import load_all
 from detector.nets.clip import ClipExpert
-from detector.training.shipped.clip import AUGMENTATION_SHARE, FAMILY_WEIGHTS, STRENGTHS
+from detector.training.shipped.clip import (
+    AUGMENTATION_SHARE,
+    FAMILY_WEIGHTS,
+    STRENGTHS,
+    ClipTrainConfig,
+)
 from detector.training.shipped.generated import (
+    PORTION,
     draw_authentic,
     draw_heavy,
     features_of,
@@ -34,11 +40,9 @@ from detector.training.shipped.networks import new_clip, place
 from detector.types import CROP_PX
 
 PAIRS = 2000
-PORTION = 200  # pairs whose crops are in memory at a time
 HEAVY = 60  # heavily degraded authentic faces in a portion, at half weight
 REGULARISATION = 5e-6  # C; up to .00003 the validation set's figures are much the same
 GAIN = 3.5  # of this logit: spreads like that of the head trained along, on authentic faces
-VIDEO_SHARE = 0.5  # of the authentic pictures that are forged: frames of clips
 
 
 def draw_material(
@@ -50,7 +54,7 @@ def draw_material(
         pictures,
         families,
         p_retouched=0.0,
-        video_share=VIDEO_SHARE,
+        video_share=ClipTrainConfig.video_share,
         augmentation_share=AUGMENTATION_SHARE,
     )
     rng = np.random.default_rng(seed)
