@@ -25,8 +25,8 @@ _DOCUMENT = re.compile(r'(?<=href="data:text/html;base64,)[^"]+')
 _STATE = re.compile(r'\bdata-state="([^"]*)"')  # JSON with texts that a script shows
 # where a term is not marked: a place to press must not hold another, and headings stay calm
 _UNMARKED = {"a", "abbr", "button", "code", "h1", "h2", "h3", "h4", "script", "style", "summary"}
-_CODE = {"script", "style"}
 _UNMARKED |= {"dl", "svg", "th"}
+_CODE = {"script", "style"}
 _TAGS = re.compile(r"(<[^>]*>)")
 _MARKED_APART = re.compile(r"(`[^`]*`|<[^>]*>|!?\[[^\]]*\]\([^)]*\))")  # in Markdown
 
