@@ -48,7 +48,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def files(page: Page, name: str) -> list[Path]:
-    return [path for path in page.temp.rglob(name) if path.is_file()]
+    """Files of that name; one that is still being written has a name that starts with a dot."""
+    return [
+        path for path in page.temp.rglob(name) if path.is_file() and not path.name.startswith(".")
+    ]
 
 
 # ----------------------------------------------------------------------------------------------
