@@ -26,7 +26,8 @@ from detector.decoding.common import (
     sampled_note,
     shown_tags,
 )
-from detector.decoding.raw import camera_jpeg, is_raw
+from detector.decoding.extents import Extent, extent_of_mpo, extent_of_tiff
+from detector.decoding.raw import camera_jpeg, is_raw, raw_end
 from detector.decoding.recordings import behind_note, recordings
 from detector.decoding.unended import completed, lacks_end
 from detector.errors import MediaError
@@ -117,12 +118,13 @@ def _turn_heic(path: Path, image: Image.Image) -> None:
 
 
 def _decode_raw(path: Path) -> Decoded:
-    image = camera_jpeg(path)
+    end = raw_end(path)
+    image = camera_jpeg(path, end)
     if image is None:
         raise MediaError(
             f"{path.name} is a raw photo without a picture of full size in it: export it as JPEG."
         )
-    return _still(image, [CAMERA_JPEG])
+    return _still(image, [CAMERA_JPEG, *_behind(path, end)])
 
 
 def _still(image: Image.Image, notes: list[str]) -> Decoded:
@@ -158,22 +160,27 @@ def _go_to_photo(image: Image.Image) -> None:
 def _notes(path: Path, image: Image.Image) -> list[str]:
     """What of a photo's file is not looked at."""
     notes = []
-    try:
-        pictures = getattr(image, "n_frames", 1)
-    except DAMAGE:
-        pictures = 1
-    if pictures > 1 and image.format in ("TIFF", "HEIF"):
-        notes.append(f"Only one of the {pictures} pictures in this file was looked at.")
+    extent = _extent(path, image)
+    if extent.pictures > 1:
+        notes.append(f"Only one of the {extent.pictures} pictures in this file was looked at.")
     about = image.info.get("xmp", b"")
     if isinstance(about, bytes) and any(word in about for word in _MOTION):
         return [*notes, "The short clip inside this photo was not looked at."]
-    # an MPO holds what belongs to its photo: smaller copies, a map of depth or of light
-    return notes if image.format == "MPO" and pictures > 1 else [*notes, *_behind(path)]
+    return [*notes, *_behind(path, extent.end)]
 
 
-def _behind(path: Path) -> list[str]:
-    """What else a file holds behind its picture or animation."""
-    joined = recordings(path)
+def _extent(path: Path, image: Image.Image) -> Extent:
+    """How many pictures a photo's file holds, and where it ends, if it says so itself."""
+    if image.format == "TIFF":
+        return extent_of_tiff(path)
+    if image.format == "MPO":
+        return extent_of_mpo(path)
+    return Extent(None, getattr(image, "n_frames", 1) if image.format == "HEIF" else 1)
+
+
+def _behind(path: Path, end: int | None = None) -> list[str]:
+    """What else a file holds behind its picture or animation, which may be known to end there."""
+    joined = recordings(path, end)
     others = len(joined.recordings) - 1
     if not others:
         return behind_note(joined, "picture")

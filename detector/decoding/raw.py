@@ -11,6 +11,7 @@ from typing import IO, Any
 from PIL import ContainerIO, ExifTags, Image, TiffImagePlugin
 
 from detector.decoding.common import DAMAGE, check_size
+from detector.decoding.extents import extent_of_tiff
 
 # Fujifilm, Olympus (three), Panasonic, Sigma, Minolta; Canon's CR3 is told by its brand
 _MAGICS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")
@@ -49,17 +50,25 @@ def is_raw(path: Path) -> bool:
         )
 
 
-def camera_jpeg(path: Path) -> Image.Image | None:
+def raw_end(path: Path) -> int | None:
+    """Where a raw photo ends; None where that is not known. Raises OSError."""
+    with path.open("rb") as file:
+        is_tiff = file.read(4) in _TIFF
+    return extent_of_tiff(path).end if is_tiff else None
+
+
+def camera_jpeg(path: Path, end: int | None = None) -> Image.Image | None:
     """The largest JPEG inside a raw photo, loaded, with the raw photo's orientation; None where
     there are only thumbnails.
 
-    Raises MediaError for one that is too large.
+    end: of the raw photo; what begins there is not inside. Raises MediaError for one that is too
+    large.
     """
     with path.open("rb") as file:
         directories = _directories(file, file.read(16))
         least = max([MIN_SIDE_PX, *(MIN_SHARE * _side(found) for found in directories)])
         sized = []
-        for start in _jpeg_starts(file):
+        for start in _jpeg_starts(file, end):
             if (image := _opened(file, start)) is not None and max(image.size) >= least:
                 sized.append((image.width * image.height, -start))
         for _, start in sorted(sized, reverse=True):
@@ -91,9 +100,10 @@ def _directories(file: IO[bytes], head: bytes) -> list[Directory]:
     return found
 
 
-def _jpeg_starts(file: IO[bytes]) -> Iterator[int]:
+def _jpeg_starts(file: IO[bytes], end: int | None) -> Iterator[int]:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for count, match in enumerate(_JPEG_START.finditer(content)):
+        before = len(content) if end is None else end
+        for count, match in enumerate(_JPEG_START.finditer(content, 0, before)):
             if count == MAX_JPEGS:
                 return
             yield match.start()

@@ -37,7 +37,7 @@ _ELEMENTS = (  # of Matroska, at the top, in a segment, in a cluster; and what p
 )
 _PS_PACK = 0xBA
 _PS_END = 0xB9
-_PACKET = 188  # bytes of a transport stream's
+_LONGEST_PACKET = 204  # bytes of a transport stream's
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 # At a part -> whether a file begins with it, and the part's size, 0 where it is not known; None
@@ -71,11 +71,14 @@ class Joined:
     behind: int = 0  # bytes after the end of the last that are none, from MIN_BEHIND on
 
 
-def recordings(path: Path) -> Joined:
-    """What a file of pictures or clips holds one after another. Raises OSError."""
+def recordings(path: Path, first_end: int | None = None) -> Joined:
+    """What a file of pictures or clips holds one after another. Raises OSError.
+
+    first_end: where the first of them ends, if that is known.
+    """
     end = path.stat().st_size
     with path.open("rb") as file:
-        starts, last = _starts(file, end)
+        starts, last = _starts(file, end, first_end)
         behind = 0 if last is None else _content(file, last)
     if len(starts) == 1:
         return Joined((Recording(path),), behind)
@@ -91,23 +94,26 @@ def behind_note(joined: Joined, kind: str) -> list[str]:
     return [f"{joined.behind:,} bytes behind the end of this {kind} were not looked at."]
 
 
-def _starts(file: BinaryIO, size: int) -> tuple[list[int], int | None]:
+def _starts(
+    file: BinaryIO, size: int, first_end: int | None = None
+) -> tuple[list[int], int | None]:
     """Where files begin, the first at 0, and where the last one ends; None where it may reach to
     the end.
     """
     starts = [0]
-    container = _container_at(file, 0)
-    at, began = 0, True
+    container = _container_at(file, 0) if first_end is None else _ENDED
+    at, began = first_end or 0, True
     for _ in range(MAX_PARTS):
         if container is None or at >= size or len(starts) > MAX_RECORDINGS:
             return starts, None
         file.seek(at)
         part = container.step(file)
         if part is None or at + part[1] > size:
-            other = _container_at(file, at)
-            if other is None or other is container:
+            after, other = _behind_padding(file, at)
+            padded = after > at and container.splits
+            if other is None or (other is container and not padded):
                 return starts, at if container.ends and part is None else None
-            container, began = other, True
+            at, container, began = after, other, True
             starts.append(at)
             continue
         begins, length = part
@@ -120,14 +126,29 @@ def _starts(file: BinaryIO, size: int) -> tuple[list[int], int | None]:
     return starts, None
 
 
+def _behind_padding(file: BinaryIO, at: int) -> tuple[int, Container | None]:
+    """Where the next file begins, there or behind zeros, and its kind; None where there is none."""
+    first = at
+    file.seek(at)
+    while (block := file.read(1 << 20)) and not block.strip(b"\0"):
+        first += len(block)
+    first += len(block) - len(block.lstrip(b"\0"))
+    # some kinds begin with zeros of their own
+    for begin in dict.fromkeys((at, *range(max(at, first - 3), first + 1))):
+        if (found := _container_at(file, begin)) is not None:
+            return begin, found
+    return at, None
+
+
 def _container_at(file: BinaryIO, at: int) -> Container | None:
     """The kind of file that begins there; None for one that is read through, or none."""
     file.seek(at)
-    head = file.read(4 * _PACKET + 1)
+    head = file.read(5 * _LONGEST_PACKET)
     if head[4:8] in _BOXES:
         return _ISO
-    if head[::_PACKET] == b"G" * 5:
-        return _TS
+    for (size, mark), container in _TRANSPORT.items():
+        if head[mark : 5 * size : size] == b"G" * 5:
+            return container
     if head[:4] == b"RIFF":
         return _WEBP if head[8:12] == b"WEBP" else _AVI
     return next((kind for magic, kind in _KINDS.items() if head.startswith(magic)), None)
@@ -223,11 +244,17 @@ def _avi(file: BinaryIO) -> tuple[bool, int] | None:
     return head[8:] == b"AVI ", 8 + size + size % 2
 
 
-def _ts(file: BinaryIO) -> tuple[bool, int] | None:
-    """A transport stream: as many packets as follow each other, a thousand at most."""
-    marks = file.read(1000 * _PACKET)[::_PACKET]
-    count = len(marks) - len(marks.lstrip(b"G"))
-    return (False, count * _PACKET) if count else None
+def _packets(size: int, mark: int) -> Step:
+    """A transport stream of packets of a size, each with a mark at a place: as many packets as
+    follow each other, a thousand at most.
+    """
+
+    def step(file: BinaryIO) -> tuple[bool, int] | None:
+        marks = file.read(1000 * size)[mark::size]
+        count = len(marks) - len(marks.lstrip(b"G"))
+        return (False, count * size) if count else None
+
+    return step
 
 
 def _ps(file: BinaryIO) -> tuple[bool, int] | None:
@@ -303,7 +330,11 @@ def _bmp(file: BinaryIO) -> tuple[bool, int] | None:
 
 
 _ISO = Container(_box, ends=True)
-_TS = Container(_ts, splits=False)
+_ENDED = Container(lambda file: None, ends=True)  # what has ended before
+_TRANSPORT = {  # (bytes of a packet, place of its mark): as it is, M2TS's time stamps, DVB's sums
+    (size, mark): Container(_packets(size, mark), splits=False)
+    for size, mark in ((188, 0), (192, 4), (_LONGEST_PACKET, 0))
+}
 _AVI = Container(_avi, splits=False)
 _WEBP = Container(_webp, ends=True)
 _KINDS = {
