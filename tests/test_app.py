@@ -47,6 +47,10 @@ def test_what_the_page_waits_for_before_it_shows_anything_is_small(page_url):
     first = httpx.get(page_url)
     assert first.status_code == 200 and "Deepfake Lens" in first.text
     assert len(first.content) < 1_500_000
+    assert first.headers["Content-Encoding"] == "gzip"
+    assert first.num_bytes_downloaded < 500_000
+    as_is = httpx.get(page_url, headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in as_is.headers and as_is.text == first.text
 
 
 @pytest.fixture
