@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from training_data import picture
 
-from detector.benchmark import ablations, trackcache
+from detector.benchmark import ablations, shortcuts, trackcache
 from detector.benchmark.ablations import generator_rows, residual_features
 from detector.benchmark.accuracy import PairScores, map_figures, write_rows
 from detector.benchmark.metrics import (
@@ -34,6 +34,8 @@ from detector.benchmark.shortcuts import (
 )
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import Detector
+from detector.predictions import ClipLogits
+from detector.profile import ExpertFusion, Profile
 from detector.training.shipped.train import TrainConfig
 from detector.types import CROP_PX, FaceCrop, FaceTrack
 
@@ -163,6 +165,28 @@ def test_false_positives_are_counted_by_group_at_the_shipped_threshold(
     assert {r["group"] for r in placing} == {"1 px off", "3% smaller", "mirror image"}
     assert all(r["moved"] == 0.0 for r in placing)
     assert next(r for r in widest(rows) if r["kind"] == "format")["apart"] == 0.0
+
+
+def test_false_positives_are_those_of_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two-stream network calls none forged; with CLIP all are, but where the face moved."""
+    monkeypatch.setattr(shortcuts, "DEGRADATIONS", {"none": lambda rng: ()})
+    monkeypatch.setattr(shortcuts, "TREATMENTS", {})
+    detector = Detector.untrained()
+    profiles = {**detector.profiles, "image": Profile(fusion=ExpertFusion(1.0, 2.0, 0.0))}
+    monkeypatch.setattr(detector, "profiles", profiles)
+    plain = []
+
+    def predict_clip(crops: np.ndarray, inside: object = None) -> ClipLogits:
+        plain.append(crops)
+        logits = np.full(len(crops), 9.0 if np.array_equal(crops, plain[0]) else 0.0)
+        return ClipLogits(logits, logits, logits)
+
+    monkeypatch.setattr(detector, "predict_clip", predict_clip)
+    authentic = SimpleNamespace(logits=np.full(2, -9.0))
+    monkeypatch.setattr(detector, "predict", lambda crops, kind: authentic)
+    rows = shortcut_rows(detector, [picture(0), picture(1)])
+    found = {row["group"]: (row["false_positives"], round(row["moved"], 2)) for row in rows}
+    assert found == dict.fromkeys(PLACINGS, (0.0, 1.0))
 
 
 def test_a_face_placed_otherwise_is_the_same_face_moved() -> None:

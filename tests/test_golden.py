@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageOps
 
 from detector.contract import analysis_json
 from detector.pipeline import default_detector
+from detector.types import Label
 from explain.lab.examples import EXAMPLES, write_example
 
 AUTHENTIC = "No trace like those of the forgeries this detector was trained on was found."
@@ -69,3 +71,23 @@ def test_the_built_in_faces_get_the_same_json(name: str, tmp_path: Path) -> None
         "faces": [{"track": 1, **verdict, "evidence": evidence, "frames": [frame]}],
         "faces_found": 1,
     }
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "grace_hopper.jpg"])
+@pytest.mark.parametrize("placing", ["1 px off", "3% smaller", "mirror image"])
+def test_an_authentic_portrait_that_lies_otherwise_is_not_called_forged(
+    name: str, placing: str, tmp_path: Path
+) -> None:
+    (example,) = (example for example in EXAMPLES if example.name == name)
+    with Image.open(write_example(example, tmp_path)) as portrait:
+        right, down = portrait.size
+        small = portrait.resize((round(0.97 * right), round(0.97 * down)))
+        placed = {
+            "1 px off": portrait.crop((1, 1, right, down)),
+            "3% smaller": small,
+            "mirror image": ImageOps.mirror(portrait),
+        }[placing]
+    placed.save(tmp_path / "placed.png")
+    verdict = default_detector().analyze(tmp_path / "placed.png").verdict
+    assert verdict.label in (Label.AUTHENTIC, Label.UNCERTAIN)
+    assert verdict.p_fake == pytest.approx(0.25, abs=0.25)
