@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,12 +25,13 @@ pytest.importorskip("pyarrow", reason="tables need the extra 'scan'")
 from pyarrow import parquet
 
 from detector.__main__ import main
-from detector.errors import ScanError
+from detector.errors import MediaError, ScanError
 from detector.pipeline import Detector
 from detector.scan import Job, scan
 from detector.scan.engines import local, on_ray
 from detector.scan.files import find_files
-from detector.scan.rows import FIELDS, Row, blank_row, scan_file
+from detector.scan.rows import FIELDS, Row, blank_row, scan_file, scan_files
+from detector.types import Analysis, Label, Verdict
 from detector.weights import load_model
 
 COMMAND = [sys.executable, "-m", "detector", "scan"]
@@ -88,7 +90,7 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
     (dot,) = dots(tmp_path / "dots", 1).iterdir()
     (tmp_path / "notes.txt").write_text("no picture")
     detector = Detector.untrained()
-    row = scan_file(detector, str(dot), Job(frames=5))
+    row, _ = scan_file(detector, str(dot), Job(frames=5))
     assert list(row) == list(FIELDS)
     assert (row["path"], row["file"], row["kind"], row["label"]) == (
         str(dot),
@@ -102,7 +104,7 @@ def test_a_row_of_a_picture_and_of_a_broken_file(tmp_path: Path) -> None:
         None,
         "untrained",
     )
-    row = scan_file(detector, str(tmp_path / "notes.txt"), Job(frames=5))
+    row, _ = scan_file(detector, str(tmp_path / "notes.txt"), Job(frames=5))
     assert (row["error_type"], row["label"], row["sha256"]) == ("MediaError", None, None)
     told = "notes.txt is not a picture or a clip that can be read; what can be read is JPEG, PNG, "
     assert row["error_message"].startswith(told)
@@ -117,7 +119,7 @@ def test_a_row_names_the_part_and_the_question_that_was_answered(
     told = replace(whole, faces=(face,), verdict=part)
     detector = Detector.untrained()
     monkeypatch.setattr(detector, "analyze", lambda *_: told)
-    row = scan_file(detector, "clip.mp4", Job(frames=5))
+    row, _ = scan_file(detector, "clip.mp4", Job(frames=5))
     assert row["headline"] == "Part of this clip looks forged: 0.0-2.0 s"
     assert (row["part_from_s"], row["part_to_s"]) == (0.0, 2.0)
     assert (row["manipulated"], row["generated"], row["faces"]) == (0.8, 0.1, 1)
@@ -127,7 +129,7 @@ def test_a_row_names_the_part_and_the_question_that_was_answered(
 def test_a_track_is_chosen_of_every_clip(tmp_path: Path) -> None:
     path = with_tracks(tmp_path / "a.mkv", (64, 5, 1), (128, 5, 2))
     detector = Detector.untrained()
-    chosen, first, third = (scan_file(detector, str(path), Job(track=n)) for n in (None, 1, 3))
+    chosen, first, third = (scan_file(detector, str(path), Job(track=n))[0] for n in (None, 1, 3))
     assert (chosen["track"], first["track"], third["track"]) == (None, 1, 3)
     assert chosen["notes"].startswith("Of 2 video tracks, track 2 was looked at")
     assert first["notes"].startswith("Of 2 video tracks, track 1 was looked at")
@@ -154,11 +156,36 @@ def test_what_nobody_thought_of_is_a_row_too(
 ) -> None:
     detector = Detector.untrained()
     monkeypatch.setattr(detector, "analyze", lambda *_: 1 / 0)
-    row = scan_file(detector, str(tmp_path / "odd.jpg"), Job(frames=5))
+    row, _ = scan_file(detector, str(tmp_path / "odd.jpg"), Job(frames=5))
     assert (row["error_type"], row["error_message"]) == (
         "ZeroDivisionError",
         "odd.jpg could not be analysed.",
     )
+
+
+def test_the_next_file_is_decoded_while_one_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    second_is_read = threading.Event()
+
+    def read(path: str, frames: int, track: int | None) -> str:
+        if path == "b.jpg":
+            second_is_read.set()
+        if path == "c.jpg":
+            raise MediaError("c.jpg is empty.")
+        return path
+
+    def look(media: str) -> Analysis:
+        assert second_is_read.wait(10)
+        return replace(analysis_of([astronaut()]), verdict=Verdict(Label.NO_FACE, "No face was found."), faces=())
+
+    detector = Detector.untrained()
+    monkeypatch.setattr("detector.scan.rows.open_media", read)
+    monkeypatch.setattr(detector, "analyze_media", look)
+    rows = list(scan_files(detector, iter(["a.jpg", "b.jpg", "c.jpg"]), Job()))
+    assert [(row["path"], row["label"], row["error_message"]) for row in rows] == [
+        ("a.jpg", "no_face", None),
+        ("b.jpg", "no_face", None),
+        ("c.jpg", None, "c.jpg is empty."),
+    ]
 
 
 def test_every_file_once_however_often_it_is_named(tmp_path: Path) -> None:
@@ -200,7 +227,7 @@ def test_what_cannot_be_scanned_is_one_sentence(
 
     def here(paths: Iterator[str], job: Job, workers: int = 1) -> Iterator[Row]:
         detector = Detector()
-        return (scan_file(detector, path, job) for path in paths)
+        return (scan_file(detector, path, job)[0] for path in paths)
 
     assert scan([str(folder)], out, Job(frames=4), rival, 1) == 0
     with pytest.raises(ScanError, match="begun with another model, --frames or --track"):
@@ -223,7 +250,7 @@ def test_a_file_that_ends_its_worker_is_a_row(tmp_path: Path) -> None:
             child.kill()
     rows.extend(engine)
     assert [row["path"] for row in rows] == paths
-    # The second was in work, and may have been finished just before.
+    # the second was in work, and may have been finished just before
     errors = [row["error_type"] for row in rows]
     assert errors[0] is None and "WorkerError" in errors[1:3] and errors.count(None) == 3
     assert {row["error_message"] for row in rows if row["error_type"]} <= {

@@ -6,17 +6,20 @@ import logging
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from detector.errors import ScanError
-from detector.scan.rows import FIELDS, Job, Row, blank_row, scan_file
+from detector.scan.rows import FIELDS, Job, Row, blank_row, scan_files
 
+IN_HAND = 2  # files of a worker: one in work, and one that is decoded meanwhile
 RAY_FILES = 10_000  # handed to Ray at a time, so that a million paths are never one object
 RAY_BATCH = 8  # files of one call on a Ray worker: what is lost at most when a worker goes
 
@@ -48,16 +51,18 @@ def _rows(paths: Iterator[str], job: Job, workers: int, clip: Path | None) -> It
                 try:
                     row = connection.recv()
                 except (EOFError, OSError):
-                    if worker.path is None:
+                    if not worker.paths:
                         raise ScanError("A worker process could not be started.") from None
-                    row = _lost_row(worker.path, job)
+                    lost, *others = worker.paths
+                    row, paths = _lost_row(lost, job), chain(others, paths)
                     team.pop(connection).stop()
                     worker = _Worker(job, clip)
                     team[worker.connection] = busy[worker.connection] = worker
                 else:
-                    worker.path = next(paths, None)
-                    if worker.path is not None:
-                        connection.send(worker.path)
+                    if row is not None:
+                        worker.paths.popleft()
+                    worker.fill(paths)
+                    if worker.paths:
                         busy[connection] = worker
                 if row is not None:
                     yield row
@@ -80,10 +85,22 @@ class _Worker:
         """clip: where the workers map the second network's weights."""
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self.connection, theirs = spawn.Pipe()
-        self.path: str | None = None  # in work
+        self.paths: deque[str] = deque()  # in hand
+        self.told_all = False  # that there are no more
         self.process = spawn.Process(target=_work, args=(theirs, job, clip))
         self.process.start()
         theirs.close()
+
+    def fill(self, paths: Iterator[str]) -> None:
+        """Send paths until there is one in work and one ahead; None after the last."""
+        while len(self.paths) < IN_HAND and not self.told_all:
+            path = next(paths, None)
+            if path is None:
+                self.told_all = True
+            else:
+                self.paths.append(path)
+            with suppress(OSError):  # that it has gone is noticed when its rows are read
+                self.connection.send(path)
 
     def stop(self) -> None:
         """Close the pipe, at which the worker ends after the file in work."""
@@ -100,8 +117,8 @@ def _work(connection: Connection, job: Job, clip: Path | None) -> None:
         detector.clip_files = replace(detector.clip_files, mapped=clip)
     try:
         connection.send(None)
-        while True:
-            connection.send(scan_file(detector, connection.recv(), job))
+        for row in scan_files(detector, iter(connection.recv, None), job):
+            connection.send(row)
     except (EOFError, OSError):
         return  # nobody is listening any more
 
@@ -178,7 +195,7 @@ class _RayWorker:
         self.job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        rows = [scan_file(self.detector, str(path), self.job) for path in batch["path"]]
+        rows = list(scan_files(self.detector, map(str, batch["path"]), self.job))
         return {name: [row[name] for row in rows] for name in FIELDS}
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from detector.contract import analysis_json
 from detector.decide import deciding_face
 from detector.errors import DetectorError, text_of
-from detector.media import DEFAULT_FRAMES
-from detector.types import Analysis, Progress
+from detector.media import DEFAULT_FRAMES, open_media
+from detector.types import Analysis, Media, Progress
 
 if TYPE_CHECKING:
     from detector.pipeline import Detector
@@ -41,7 +44,7 @@ FIELDS = {
     "model_sha256": "TEXT",
     "frames": "INTEGER",  # asked for of a clip
     "track": "INTEGER",  # asked for of a clip; empty where it was chosen
-    "seconds": "REAL",
+    "seconds": "REAL",  # that the scan spent on the file
 }
 
 
@@ -55,20 +58,42 @@ class Job:
     track: int | None = None  # of every clip; None: the one that is chosen
 
 
-def scan_file(detector: Detector, path: str, job: Job) -> Row:
-    """Analyse one file and return its row; whatever goes wrong with it is in the row."""
-    return scanned(detector, path, job)[0]
+def scan_files(detector: Detector, paths: Iterable[str], job: Job) -> Iterator[Row]:
+    """Analyse files in turn and yield their rows; while one is looked at, the next is decoded.
+
+    Whatever goes wrong with a file is in its row.
+    """
+
+    def judged(media: Future[Media]) -> Analysis:
+        return detector.analyze_media(media.result())
+
+    with ThreadPoolExecutor(1) as reader:
+        opened = ((path, reader.submit(open_media, path, job.frames, job.track)) for path in paths)
+        ahead = next(opened, None)
+        while ahead is not None:
+            path, media = ahead
+            ahead = next(opened, None)
+            yield _row(detector, path, job, partial(judged, media))[0]
 
 
-def scanned(
+def scan_file(
     detector: Detector, path: str, job: Job, progress: Progress | None = None
 ) -> tuple[Row, Analysis | None]:
-    """The same with the analysis, if there is one. progress: see Detector.analyze."""
+    """Analyse one file; return its row, as `scan_files` makes it, and the analysis, if there is
+    one. progress: see Detector.analyze."""
+    return _row(
+        detector, path, job, lambda: detector.analyze(path, job.frames, progress, job.track)
+    )
+
+
+def _row(
+    detector: Detector, path: str, job: Job, analyse: Callable[[], Analysis]
+) -> tuple[Row, Analysis | None]:
     start = time.perf_counter()
     analysis = None
     row = blank_row(path, job, detector.info.name, detector.info.sha256)
     try:
-        analysis = detector.analyze(path, job.frames, progress, job.track)
+        analysis = analyse()
         row |= _answer(analysis)
     except DetectorError as err:
         row |= {"error_type": type(err).__name__, "error_message": str(err)}

@@ -11,7 +11,7 @@ import gradio as gr
 
 from detector.decide import deciding_face
 from detector.errors import DetectorError
-from detector.scan.rows import Job, scanned
+from detector.scan.rows import Job, scan_file
 from detector.stopping import stoppable
 from detector.types import Analysis
 from explain import figures
@@ -137,7 +137,7 @@ class SeveralTab:
 
         part(0.0, "Loading the detector")
         with stoppable(step.look):  # every row of a generator may be made in another context
-            row, analysis = scanned(self.service.detector(), str(path), Job(), part)
+            row, analysis = scan_file(self.service.detector(), str(path), Job(), part)
         part(1.0, "Done")  # raises where a stop became the row of an error
         row["path"] = row["file"]  # where the server keeps it is nobody's business
         return Looked(row) if analysis is None else Looked(row, *pictures(analysis))
