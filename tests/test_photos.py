@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -92,6 +93,44 @@ def test_a_sequence_of_heic_is_a_clip(tmp_path: Path, brand: bytes) -> None:
 def test_a_damaged_heic_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"^half\.heic is a damaged or incomplete picture\.$"):
         opened(tmp_path / "half.heic", heic()[:-100])
+
+
+def named_colours(kind: str, image: Image.Image, **options: object) -> bytes:
+    """A picture that says its primaries are BT.2020's and its transfer is PQ."""
+    content = picture(kind, image, **options)
+    if kind == "PNG":
+        chunk = b"cICP" + bytes([9, 16, 0, 1])
+        check = struct.pack(">I", zlib.crc32(chunk))
+        return content[:33] + struct.pack(">I", 4) + chunk + check + content[33:]
+    at = content.index(b"colrnclx") + 8
+    return content[:at] + struct.pack(">HH", 9, 16) + content[at + 4 :]
+
+
+@pytest.mark.parametrize(("kind", "frames"), [("AVIF", 1), ("AVIF", 3), ("PNG", 1), ("PNG", 3)])
+def test_an_hdr_avif_or_png_is_shown_as_srgb_and_said(
+    tmp_path: Path, kind: str, frames: int
+) -> None:
+    """Paper white and a grey of a tenth of it."""
+    levels = Image.fromarray(np.repeat([[148, 90]], 64, 0).repeat(64, 1).astype(np.uint8))
+    levels = levels.convert("RGB")
+    more = [levels.rotate(180 * i) for i in range(1, frames)]
+    options = {"save_all": True, "append_images": more} if more else {}
+    found = opened(tmp_path / "hdr", named_colours(kind, levels, **options))
+    rgb = found.frames[0].rgb
+    assert 240 <= rgb[32, 32, 0] <= 253 and 85 <= rgb[32, 96, 0] <= 95
+    assert found.hdr and found.notes[0].startswith("The colours are HDR's")
+    assert not opened(tmp_path / "plain", picture(kind, levels)).hdr
+
+
+def test_the_picture_beside_an_animation_is_said(tmp_path: Path) -> None:
+    grey = [Image.new("L", (64, 48), 10 * i) for i in range(4)]
+    options = {"save_all": True, "append_images": grey[1:], "duration": 100}
+    found = opened(tmp_path / "a.png", picture("PNG", grey[0], default_image=True, **options))
+    assert (found.kind, len(found.frames)) == ("video", 3)
+    assert found.notes == (
+        "The still picture that programs without animation show was not looked at.",
+    )
+    assert opened(tmp_path / "b.png", picture("PNG", grey[0], **options)).notes == ()
 
 
 # --------------------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ from detector.types import Frame
 BAND_ROWS = 256
 MAX_PAGES = 64  # of a TIFF that are asked whether they are the photo
 CAMERA_JPEG = "This is a raw photo: the JPEG inside it was looked at, not the raw data."
+FALLBACK = "The still picture that programs without animation show was not looked at."
 _SUBFILE = 254  # the TIFF tag whose lowest bit marks a smaller copy
 _MOTION = (b"MotionPhoto", b"MicroVideo")  # in the XMP of photos with a clip
 
@@ -52,6 +54,9 @@ _HEIC_BRANDS = (b"hei", b"hev", b"mif", b"msf")
 _SEQUENCE_BRANDS = (b"hevc", b"hevx", b"msf1")
 # a TIFF's or MPO's further pages are no animation
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+# where an AVIF and a PNG name primaries and transfer: what stands before them, and their layout
+_COLOURS = {"AVIF": (b"colrnclx", ">HH"), "PNG": (b"cICP", "BB")}
+COLOURS_WITHIN = 1 << 16  # bytes of such a file: they come before the picture's data
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,6 +66,21 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What a picture says of its colours, in numbers of ITU-T H.273."""
+
+    primaries: int = 1  # BT.709
+    transfer: int = 13  # sRGB
+
+    @property
+    def hdr(self) -> bool:
+        return is_hdr(self.transfer)
+
+
+SDR = Colours()
 
 
 def decode_picture(path: Path, n_frames: int) -> Decoded | None:
@@ -85,8 +105,9 @@ def decode_picture(path: Path, n_frames: int) -> Decoded | None:
         raise _damaged(path.name) from err
     with image:
         check_size(path.name, *image.size)
+        colours = _colours(path, image)
         if _is_animation(image):
-            return _open_animation(path, image, n_frames)
+            return _open_animation(path, image, n_frames, colours)
         notes = _notes(path, image)
         try:
             _go_to_photo(image)
@@ -98,7 +119,7 @@ def decode_picture(path: Path, n_frames: int) -> Decoded | None:
             raise _damaged(path.name) from err
         if image.format == "HEIF":
             _turn_heic(path, image)
-        return _still(image, notes)
+        return _still(image, notes, colours)
 
 
 def _ended(path: Path) -> Image.Image:
@@ -127,11 +148,10 @@ def _decode_raw(path: Path) -> Decoded:
     return _still(image, [CAMERA_JPEG, *_behind(path, end)])
 
 
-def _still(image: Image.Image, notes: list[str]) -> Decoded:
-    frame = Frame(0, 0.0, _upright_rgb(image))
-    hdr = is_hdr(_colours(image.info).get("transfer_characteristics", 0))
-    told = (*[HDR] * hdr, *notes)
-    return Decoded("image", 0.0, (frame,), _image_tags(image), told, hdr)
+def _still(image: Image.Image, notes: list[str], colours: Colours = SDR) -> Decoded:
+    frame = Frame(0, 0.0, _upright_rgb(image, colours))
+    told = (*[HDR] * colours.hdr, *notes)
+    return Decoded("image", 0.0, (frame,), _image_tags(image), told, colours.hdr)
 
 
 def _damaged(name: str) -> MediaError:
@@ -205,7 +225,7 @@ def _is_animation(image: Image.Image) -> bool:
         return False
 
 
-def _open_animation(path: Path, image: Image.Image, n_frames: int) -> Decoded:
+def _open_animation(path: Path, image: Image.Image, n_frames: int, colours: Colours) -> Decoded:
     """Read an animated GIF, WebP, APNG or AVIF: once for the durations, once for the wanted
     frames.
     """
@@ -221,12 +241,14 @@ def _open_animation(path: Path, image: Image.Image, n_frames: int) -> Decoded:
         raise _damaged(name)
     wanted = set(middles(np.array(starts), end, n_frames))
     frames = tuple(
-        Frame(index, starts[index], _upright_rgb(_within_side(picture)))
+        Frame(index, starts[index], _upright_rgb(_within_side(picture), colours))
         for index, picture in _animation(name, image)
         if index in wanted
     )
-    notes = (*sampled_note(len(frames), len(starts), end), *_behind(path))
-    return Decoded("video", end, frames, _image_tags(image), notes)
+    fallback = [FALLBACK] * bool(getattr(image, "default_image", False))
+    sampled = sampled_note(len(frames), len(starts), end)
+    notes = (*[HDR] * colours.hdr, *sampled, *fallback, *_behind(path))
+    return Decoded("video", end, frames, _image_tags(image), notes, colours.hdr)
 
 
 def _animation(name: str, image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -252,11 +274,10 @@ def _within_side(image: Image.Image) -> Image.Image:
     return small
 
 
-def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _upright_rgb(image: Image.Image, colours: Colours) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8 sRGB of any Pillow picture, turned upright, transparency over
     white.
     """
-    info = image.info
     turn = _UPRIGHT.get(_exif(image).get(ExifTags.Base.Orientation, 1))
     if turn is not None:
         image = image.transpose(turn)
@@ -266,7 +287,7 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK"):
+    if profile and not colours.hdr and image.mode in ("RGB", "CMYK"):
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
             converted = ImageCms.profileToProfile(
@@ -275,24 +296,30 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
             image = converted or image
         except (ImageCms.PyCMSError, OSError):
             pass  # a broken profile is ignored, as browsers do
-    return _of_hdr(np.asarray(image.convert("RGB")), info)
+    return _of_hdr(np.asarray(image.convert("RGB")), colours)
 
 
-def _colours(info: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """What a HEIC says of its colours, in numbers of ITU-T H.273; empty where it says nothing."""
-    return info.get("nclx_profile") or {}
+def _colours(path: Path, image: Image.Image) -> Colours:
+    """What a HEIC, an AVIF or a PNG says of its colours; SDR where it says nothing."""
+    if nclx := image.info.get("nclx_profile"):
+        return Colours(nclx["color_primaries"], nclx["transfer_characteristics"])
+    mark, layout = _COLOURS.get(image.format or "", (b"", ""))
+    with path.open("rb") as file:
+        head = file.read(COLOURS_WITHIN) if mark else b""
+    _, found, said = head.partition(mark or b"-")
+    if not found or len(said) < struct.calcsize(layout):
+        return SDR
+    return Colours(*struct.unpack_from(layout, said))
 
 
-def _of_hdr(rgb: NDArray[np.uint8], info: Mapping[Any, Any]) -> NDArray[np.uint8]:
-    """The sRGB of a HEIC picture's (H, W, 3) pixels, whose colours may be those of HDR."""
-    nclx = _colours(info)
-    transfer = nclx.get("transfer_characteristics", 0)
-    if not is_hdr(transfer):
+def _of_hdr(rgb: NDArray[np.uint8], colours: Colours) -> NDArray[np.uint8]:
+    """The sRGB of a picture's (H, W, 3) pixels, whose colours may be those of HDR."""
+    if not colours.hdr:
         return rgb
     mapped = np.empty_like(rgb)
     for start in range(0, len(rgb), BAND_ROWS):
         band = rgb[start : start + BAND_ROWS].astype(np.uint16) * 257
-        mapped[start : start + BAND_ROWS] = to_srgb(band, transfer, nclx["color_primaries"])
+        mapped[start : start + BAND_ROWS] = to_srgb(band, colours.transfer, colours.primaries)
     return mapped
 
 
