@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from fuzz_files import clip
 from media_files import UPRIGHT, corners, encode, grey_levels, level, numbers, quarters
 from PIL import Image
 
@@ -76,6 +77,28 @@ def test_a_clip_of_one_frame_stays_a_clip(tmp_path: Path) -> None:
     write_video(tmp_path / "one.mp4", grey_levels(1), fps=25)
     opened = open_media(tmp_path / "one.mp4")
     assert (opened.kind, len(opened.frames), opened.duration_s) == ("video", 1, pytest.approx(0.04))
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "pix_fmt", "transparent"),
+    [
+        ("mov", "prores_ks", "yuva444p10le", True),
+        ("mov", "prores_ks", "yuv422p10le", False),
+        ("mov", "png", "rgba", True),
+        ("webm", "libvpx-vp9", "yuva420p", True),
+        ("webm", "libvpx-vp9", "yuv420p", False),
+    ],
+)
+def test_transparency_that_is_left_out_is_said(
+    tmp_path: Path, kind: str, codec: str, pix_fmt: str, transparent: bool
+) -> None:
+    options = {"profile": "4444"} if pix_fmt == "yuva444p10le" else {}
+    (tmp_path / "a").write_bytes(clip(kind, codec, pix_fmt, **options))
+    note = (
+        "The clip may be transparent in part: that was left out, and everything counts as opaque."
+    )
+    assert clips.OPAQUE.startswith("The clip may be transparent in part: that was left out,")
+    assert open_media(tmp_path / "a").notes == (clips.OPAQUE,) * transparent
 
 
 def test_audio_is_ignored(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ _CLIP_FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,h264,he
 _SPARING_CODECS = ("h264", "hevc")
 NumberedFrame = tuple[int, VideoFrame]  # index in presentation order, decoded frame
 UNHEARD = "The audio was not checked."
+OPAQUE = "The clip may be transparent in part: that was left out, and everything counts as opaque."
 JOINED = "The time stamps restart or leap: seconds are counted on from where they were."
 
 
@@ -169,12 +170,20 @@ def _list_recording(recording: Recording, track: int | None) -> Listing:
         notes = [
             *tracks_note(tracks, chosen),
             *[JOINED] * (timeline.joints > 0),
+            *[OPAQUE] * _is_transparent(stream),
             *[UNHEARD] * bool(container.streams.audio),
         ]
         tags |= container.metadata | stream.metadata
         hdr = is_hdr(int(stream.codec_context.color_trc))
         shown = shown_tags(tags.items())
         return Listing(recording, timeline, shown, len(tracks), (*[HDR] * hdr, *notes), hdr)
+
+
+def _is_transparent(stream: VideoStream) -> bool:
+    """Whether a stream's pictures have an alpha channel, in their pixels or (WebM) beside them."""
+    pixels = stream.codec_context.format
+    in_pixels = pixels is not None and any(part.is_alpha for part in pixels.components)
+    return in_pixels or stream.metadata.get("alpha_mode") == "1"
 
 
 @contextmanager
