@@ -175,7 +175,11 @@ def test_the_next_file_is_decoded_while_one_is_looked_at(monkeypatch: pytest.Mon
 
     def look(media: str) -> Analysis:
         assert second_is_read.wait(10)
-        return replace(analysis_of([astronaut()]), verdict=Verdict(Label.NO_FACE, "No face was found."), faces=())
+        return replace(
+            analysis_of([astronaut()]),
+            verdict=Verdict(Label.NO_FACE, "No face was found."),
+            faces=(),
+        )
 
     detector = Detector.untrained()
     monkeypatch.setattr("detector.scan.rows.open_media", read)
