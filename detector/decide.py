@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -51,6 +51,11 @@ class TypeScores:
 def sharpness(rgb: NDArray[np.uint8]) -> float:
     """Spread of the Laplacian of a crop in grey levels: how much fine detail is left."""
     return float(cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
+
+
+def log_sharpness(crops: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """(N,) log(1 + sharpness) of N crops, as detector.profile reads it."""
+    return np.log1p([sharpness(crop) for crop in crops], dtype=np.float32)
 
 
 def judge_face(

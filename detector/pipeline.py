@@ -16,7 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.decide import TypeScores, judge_face, judge_file, main_tracks, of_hdr, of_still
+from detector.decide import (
+    TypeScores,
+    judge_face,
+    judge_file,
+    log_sharpness,
+    main_tracks,
+    of_hdr,
+    of_still,
+)
 from detector.degrade import jpeg
 from detector.errors import DeviceError
 from detector.faces import FaceFinder
@@ -225,7 +233,7 @@ class Detector:
         if (fusion := self.profiles[kind].fusion) is None:
             return logits
         clip = self.predict_clip(crops, inside)
-        return fusion.fuse(logits, clip.manipulated, clip.generated)
+        return fusion.fuse(logits, clip.manipulated, clip.generated, log_sharpness(crops))
 
     @torch.inference_mode()
     def reconstruct(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -392,7 +400,8 @@ class Detector:
         probability, fusion = profile.calibration.probability, profile.fusion
         logits, logit, types = own.logits, self.track_logit(own), None
         if fusion is not None and clip is not None:
-            logits = fusion.fuse(own.logits, clip.manipulated, clip.generated)
+            detail = log_sharpness(crop.rgb for crop in track.crops)
+            logits = fusion.fuse(own.logits, clip.manipulated, clip.generated, detail)
             put_in, made = float(np.mean(clip.manipulated)), float(np.mean(clip.generated))
             types = TypeScores(
                 fusion.manipulated_calibration.probability(fusion.put_in(logit, put_in)),
@@ -400,7 +409,8 @@ class Detector:
                 drawn=float(np.mean(clip.drawn)) > 0,
             )
             both = np.array([logit, logit + shift], np.float32)
-            logit, resaved = fusion.fuse(both, put_in, made).tolist()
+            middle = np.median(detail, keepdims=True)
+            logit, resaved = fusion.fuse(both, put_in, made, middle).tolist()
             shift = resaved - logit
         p_frames = tuple(probability(float(frame)) for frame in logits)
         p_reencoded = probability(logit + shift)

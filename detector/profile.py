@@ -82,7 +82,7 @@ class ExpertFusion:
 
     The two-stream network and CLIP's first head answer whether something was put into the face,
     CLIP's second head whether the picture was generated as a whole. Their weighted logits are
-    added.
+    added, and of stills the sum is read at the crop's sharpness.
     """
 
     two_stream: float  # weights of the three logits
@@ -91,6 +91,7 @@ class ExpertFusion:
     # each question by itself: of the two-stream and the manipulation logit's sum, and of the other
     manipulated_calibration: Calibration = field(default_factory=Calibration)
     generated_calibration: Calibration = field(default_factory=Calibration)
+    sharpness: SharpnessCalibration | None = None  # of the sum
     clip_frames: int = 8  # sampled frames of a track that CLIP sees; the others are interpolated
 
     def __post_init__(self) -> None:
@@ -104,11 +105,20 @@ class ExpertFusion:
         return self.two_stream * two_stream + self.manipulated * manipulated
 
     def fuse(
-        self, two_stream: Array, manipulated: Array | float, generated: Array | float
+        self,
+        two_stream: Array,
+        manipulated: Array | float,
+        generated: Array | float,
+        log_sharpness: Array,
     ) -> Array:
-        """Return the fused logits (N,) float32; one number counts for all N."""
-        put_in = self.put_in(two_stream, manipulated)
-        return (put_in + self.generated * generated).astype(np.float32)
+        """Return the fused logits (N,) float32; one number counts for all N.
+
+        log_sharpness: (N,), of the crops.
+        """
+        total = self.put_in(two_stream, manipulated) + self.generated * generated
+        if self.sharpness is not None:
+            total = self.sharpness.apply(total, log_sharpness)
+        return total.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -196,6 +206,8 @@ def _fusion_from_dict(stored: Mapping[str, Any]) -> ExpertFusion:
     for name in ("manipulated_calibration", "generated_calibration"):
         if parts.get(name) is not None:
             parts[name] = Calibration(**parts[name])
+    if parts.get("sharpness") is not None:
+        parts["sharpness"] = SharpnessCalibration(**parts["sharpness"])
     return ExpertFusion(**parts)
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from detector.decide import log_sharpness
 from detector.nets.embedder import TwoStream
 from detector.pipeline import Detector
 from detector.types import FaceCrop, Kind
@@ -66,10 +67,14 @@ def forward_pass(detector: Detector, crop: FaceCrop, *, kind: Kind) -> ForwardPa
     fused = logit
     if profile.fusion is not None:
         clip = _clip_answers(detector, crop)
-        logits = (
-            np.array([number], np.float32) for number in (logit, clip.manipulated, clip.generated)
+        fused = float(
+            profile.fusion.fuse(
+                np.array([logit], np.float32),
+                clip.manipulated,
+                clip.generated,
+                log_sharpness([crop.rgb]),
+            )[0]
         )
-        fused = float(profile.fusion.fuse(*logits)[0])
     return ForwardPass(
         residual=noise_residual(crop.rgb),
         rgb=_energies(stages.first()[0], side) if two else {},

@@ -16,7 +16,13 @@ from detector.nets.clip import ClipExpert, decode_base, encode_base, fold_quick_
 from detector.nets.network import DeepfakeNetwork, NetworkConfig
 from detector.pipeline import Detector
 from detector.predictions import ClipLogits
-from detector.profile import Calibration, ExpertFusion, Profile, profiles_to_dict
+from detector.profile import (
+    Calibration,
+    ExpertFusion,
+    Profile,
+    SharpnessCalibration,
+    profiles_to_dict,
+)
 from detector.release.fusion import (
     Scored,
     add_clip,
@@ -35,6 +41,7 @@ FUSION = ExpertFusion(
     1.0,
     manipulated_calibration=Calibration(1.0, 0.5),
     generated_calibration=Calibration(3.0, -0.5),
+    sharpness=SharpnessCalibration(4.0, scale_slope=0.5, shift_slope=0.25, soft_below=1.0),
     clip_frames=2,
 )
 
@@ -115,6 +122,14 @@ def test_the_fused_logit_is_the_weighted_sum_of_three(folder: Path, crops: np.nd
     assert np.abs(answers.manipulated - answers.generated).max() > 0.01
 
 
+def test_the_fused_logit_of_a_still_is_read_at_its_sharpness(folder: Path) -> None:
+    detector = Detector(folder, device="cpu")
+    flat = np.full((1, 224, 224, 3), 128, np.uint8)  # three units softer than where it matters
+    own, answers = detector.predict(flat, kind="image").logits, detector.predict_clip(flat)
+    total = 0.5 * own + 2.0 * answers.manipulated + answers.generated
+    np.testing.assert_allclose(detector.score(flat, kind="image"), 2.5 * total + 0.75, atol=0.05)
+
+
 def test_crops_that_clip_did_not_see_are_interpolated_in_time() -> None:
     rising, falling = np.array([0.0, 4.0], np.float32), np.array([1.0, -1.0], np.float32)
     seen = ClipLogits(rising, falling, -rising)
@@ -191,7 +206,7 @@ def test_the_base_is_kept_when_only_the_heads_change(folder: Path) -> None:
 
 
 def scored(source: str, label: int, *rows: tuple[float, float, float]) -> Scored:
-    return Scored(source, label, np.array(rows, float))
+    return Scored(source, label, np.array(rows, float), np.full(len(rows), 2.0, np.float32))
 
 
 def test_weights_of_the_sum_are_per_standard_deviation_of_authentic_files() -> None:
@@ -205,9 +220,13 @@ def test_weights_of_the_sum_are_per_standard_deviation_of_authentic_files() -> N
 
 
 def test_the_answers_to_both_questions_are_added() -> None:
-    own, put, made = (np.array(v, np.float32) for v in ([0.0, 0.0], [5.0, -5.0], [-5.0, 6.0]))
-    np.testing.assert_allclose(ExpertFusion(1.0, 1.0, 1.0).fuse(own, put, made), [0.0, 1.0])
-    np.testing.assert_allclose(ExpertFusion(1.0, 0.2, 0.5).fuse(own, put, made), [-1.5, 2.0])
+    numbers = [[0.0, 0.0], [5.0, -5.0], [-5.0, 6.0], [2.0, 1.0]]
+    read = tuple(np.array(v, np.float32) for v in numbers)
+    np.testing.assert_allclose(ExpertFusion(1.0, 1.0, 1.0).fuse(*read), [0.0, 1.0])
+    np.testing.assert_allclose(ExpertFusion(1.0, 0.2, 0.5).fuse(*read), [-1.5, 2.0])
+    # the second crop is softer by one, where the sum is doubled and .5 is added
+    soft = SharpnessCalibration(2.0, scale_slope=1.0, shift_slope=0.5, soft_below=0.0)
+    np.testing.assert_allclose(ExpertFusion(1.0, 0.2, 0.5, sharpness=soft).fuse(*read), [-1.5, 4.5])
 
 
 def test_no_larger_authentic_source_is_called_forged_more_often_than_one_in_ten() -> None:

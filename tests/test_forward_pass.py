@@ -7,7 +7,7 @@ import pytest
 from explain_faces import analysis_of, astronaut, detector, explainer, tiny_clip
 
 from detector.pipeline import Detector
-from detector.profile import ExpertFusion, Profile
+from detector.profile import ExpertFusion, Profile, SharpnessCalibration
 from explain.explainer import Explainer
 from explain.forward_pass import forward_pass
 from explain.tabs.diagram import ARROWS, BOX_H, BOX_W, DRAWINGS, WHEN, diagram
@@ -20,7 +20,8 @@ ONE_NETWORK = set(WHEN) - {"clip", "put_in", "generated", "fusion"}
 def two_networks() -> Detector:
     """Both networks and two views of each crop."""
     expert = tiny_clip()
-    fusion = ExpertFusion(0.5, 0.8, 0.3)
+    sharpness = SharpnessCalibration(9.0, scale_slope=0.5, shift_slope=0.25, soft_below=1.0)
+    fusion = ExpertFusion(0.5, 0.8, 0.3, sharpness=sharpness)
     profile = Profile(low_pass_weight=0.25, fusion=fusion)
     of = Detector.of(detector().network, detector().info, {"image": profile, "video": profile})
     return of.with_clip(expert)

@@ -29,7 +29,7 @@ from detector.benchmark.accuracy import DEGRADATIONS
 from detector.benchmark.metrics import expected_calibration_error
 from detector.benchmark.trackcache import cached_tracks
 from detector.benchmark.validation import RESTORED
-from detector.decide import highest_stretch, subject_track
+from detector.decide import highest_stretch, log_sharpness, subject_track
 from detector.errors import DetectorError
 from detector.forgery.pairs import STRENGTH, PairMaker
 from detector.forgery.pictures import load_all
@@ -40,7 +40,7 @@ from detector.pipeline import Detector
 from detector.predictions import ClipLogits
 from detector.profile import Calibration, ExpertFusion, Profile, Thresholds, profiles_to_dict
 from detector.release.material import DEGRADATION_MIX
-from detector.training.calibration import CalibrationSet, fit_calibration
+from detector.training.calibration import CalibrationSet, fit_calibration, fit_sharpness
 from detector.types import CROP_PX, KINDS, Kind
 from detector.weights import ClipFiles
 
@@ -50,6 +50,7 @@ SOURCE_FILES = 20  # ...when it has at least so many files
 # the fitted tail times this: measured on group photos, where at the tail itself 20% of authentic
 # ones were called forged beside 3% of those with one face; recall at 5% of all .40 -> .46
 GROUP_FACTOR = 2.25
+SHARP_FROM = 0.9  # quantile of crops that count as sharp: ECE of genuine stills .058 at the median
 TAIL_FROM = 0.8  # quantile of authentic scores above which the tail is fitted
 # of the two-stream, the manipulation and the generation logit, per standard deviation
 WEIGHTS: Mapping[Kind, tuple[float, float, float]] = {
@@ -66,6 +67,7 @@ class Scored:
     source: str  # the type in the validation set, or "fresh pairs"
     label: int
     logits: NDArray[np.float64]
+    log_sharpness: NDArray[np.float32]  # (T,), as in detector.decide
 
 
 def shard_base(state: Mapping[str, Tensor], out: Path, most: int = SHARD_BYTES) -> list[Path]:
@@ -109,7 +111,8 @@ def score_devset(detector: Detector, folder: Path, cache: Path | None) -> dict[K
         own = detector.predict(np.stack([crop.rgb for crop in track.crops]), kind=kind).logits
         clip = detector.clip_of_tracks([track], detector.profiles[kind])[0]
         logits = stack(own, clip)
-        found[kind].append(Scored(row["type"], int(row["label"]), logits))
+        detail = log_sharpness(crop.rgb for crop in track.crops)
+        found[kind].append(Scored(row["type"], int(row["label"]), logits, detail))
     return found
 
 
@@ -129,7 +132,10 @@ def score_fresh(detector: Detector, held: Sequence[Any], per_family: int = 24) -
             logits = stack(
                 detector.predict(batch, kind="image").logits, detector.predict_clip(batch)
             )
-            found += [Scored("fresh pairs", i % 2, row[None]) for i, row in enumerate(logits)]
+            found += [
+                Scored("fresh pairs", i % 2, row[None], detail[None])
+                for i, (row, detail) in enumerate(zip(logits, log_sharpness(batch), strict=True))
+            ]
     return found
 
 
@@ -171,20 +177,24 @@ def is_generated(source: str) -> bool:
 
 def fused(fusion: ExpertFusion, one: Scored) -> NDArray[np.float32]:
     """(T,) fused logits of a file's subject."""
-    return fusion.fuse(*one.logits.astype(np.float32).T)
+    two_stream, manipulated, generated = one.logits.astype(np.float32).T
+    return fusion.fuse(two_stream, manipulated, generated, one.log_sharpness)
+
+
+def calibration_set(fusion: ExpertFusion, some: Sequence[Scored]) -> CalibrationSet:
+    """The fused logits of files, averaged over their crops."""
+    return CalibrationSet(
+        np.array([fused(fusion, one).mean() for one in some]),
+        np.array([one.label for one in some]),
+        np.array([one.log_sharpness.mean() for one in some]),
+    )
 
 
 def fit_profile(
     profile: Profile, fusion: ExpertFusion, sets: Sequence[Sequence[Scored]]
 ) -> Profile:
     """Calibration and thresholds on the fused logits of several sets, each counting the same."""
-    material = [
-        CalibrationSet(
-            np.array([fused(fusion, one).mean() for one in some]),
-            np.array([one.label for one in some]),
-        )
-        for some in sets
-    ]
+    material = [calibration_set(fusion, some) for some in sets]
     calibration, thresholds = fit_calibration(material)
     authentic = [one for some in sets for one in some if not one.label]
     kind: Kind = "image" if profile.min_frames == 1 else "video"
@@ -304,6 +314,9 @@ def main(argv: list[str] | None = None) -> None:
             of_stills = profiles["image"].fusion
             assert of_stills is not None
             fusion = replace(fusion, generated_calibration=of_stills.generated_calibration)
+        else:
+            material = [calibration_set(fusion, some) for some in sets]
+            fusion = replace(fusion, sharpness=fit_sharpness(material, SHARP_FROM))
         profiles[kind] = fit_profile(profiles[kind], fusion, sets)
         for name, some in zip(("fresh", "genuine"), sets, strict=False):
             p = [profiles[kind].calibration.probability(fused(fusion, s).mean()) for s in some]

@@ -43,20 +43,21 @@ class CalibrationSet:
         return self.logits[self.labels == 0]
 
 
-def fit_sharpness(sets: Sequence[CalibrationSet]) -> SharpnessCalibration:
+def fit_sharpness(sets: Sequence[CalibrationSet], sharp_from: float = 0.5) -> SharpnessCalibration:
     """Fit the sharpness calibration of stills; every set carries its log-sharpness.
 
-    Platt's logistic regression with the sharpness below the median as a second variable and its
-    product with the logit as a third; below the softest fiftieth it goes no further.
+    Platt's logistic regression with the sharpness below the quantile `sharp_from` as a second
+    variable and its product with the logit as a third; below the softest fiftieth it goes no
+    further.
     """
     logits, labels, weight = _pooled(sets)
     detail = np.concatenate([one.log_sharpness for one in sets if one.log_sharpness is not None])
-    low, middle = np.quantile(detail, [0.02, 0.5])
-    below = middle - np.clip(detail, low, middle)
+    low, high = np.quantile(detail, [0.02, sharp_from])
+    below = high - np.clip(detail, low, high)
     variables = np.stack([logits, below * logits, below], 1)
     model = LogisticRegression(C=1e6, max_iter=1000).fit(variables, labels, sample_weight=weight)
     of_logit, of_product, of_sharpness = model.coef_[0]
-    numbers = (middle, of_product / of_logit, of_sharpness / of_logit, low)
+    numbers = (high, of_product / of_logit, of_sharpness / of_logit, low)
     return SharpnessCalibration(*(round(float(number), 4) for number in numbers))
 
 

@@ -230,15 +230,17 @@ def _clip(crop: FaceCrop, passed: ForwardPass, profile: Profile) -> dict[str, Bo
     fusion = profile.fusion
     if clip is None or fusion is None:
         return {}
-    put_in = fusion.manipulated_calibration.probability(
-        float(fusion.put_in(passed.logit, clip.manipulated))
-    )
+    put_in_logit = float(fusion.put_in(passed.logit, clip.manipulated))
+    put_in = fusion.manipulated_calibration.probability(put_in_logit)
     made = fusion.generated_calibration.probability(clip.generated)
     terms = (
         f"{fusion.two_stream:.2f} × {passed.logit:+.2f} (two streams), {fusion.manipulated:.2f} × "
         f"{clip.manipulated:+.2f} (put in), {fusion.generated:.2f} × {clip.generated:+.2f} "
         f"(generated)"
     )
+    finding = f"{terms}: {put_in_logit + fusion.generated * clip.generated:+.2f}."
+    if fusion.sharpness is not None:
+        finding += f" At this crop's sharpness it is read as {passed.fused:+.2f}."
     return {
         "clip": _map_box(
             "CLIP",
@@ -265,8 +267,9 @@ def _clip(crop: FaceCrop, passed: ForwardPass, profile: Profile) -> dict[str, Bo
         "fusion": Box(
             "Fusion",
             "The logits of both networks become one: each has a weight, and they are added. The "
-            "weights were chosen on faces that neither network had learnt from.",
-            f"{terms}: {passed.fused:+.2f}.",
+            "weights were chosen on faces that neither network had learnt from. The sum of a photo "
+            "is then read at the crop's sharpness: soft crops say less.",
+            finding,
             value=f"{passed.fused:+.2f}",
         ),
     }
