@@ -26,7 +26,6 @@ from detector.decide import (
     of_still,
 )
 from detector.degrade import jpeg
-from detector.errors import DeviceError
 from detector.faces import FaceFinder
 from detector.media import DEFAULT_FRAMES, open_media
 from detector.nets.clip import ClipExpert
@@ -47,7 +46,7 @@ from detector.types import (
     ModelInfo,
     Progress,
 )
-from detector.weights import ClipFiles, bf16_pays, frozen, load_model
+from detector.weights import ClipFiles, bf16_pays, frozen, load_model, pick_device
 
 BATCH = 16  # crops at a time: on one and on two threads about the fastest of 8 to 32
 # below this batch bf16 gains little on the CPUs measured, and fp32 keeps a photo's digits
@@ -431,16 +430,6 @@ def _inside(heat: NDArray[np.float32], crop: FaceCrop) -> NDArray[np.float32]:
     """A map of a crop without what lies outside the frame, where it says neither."""
     seen = cv2.resize(crop.inside.astype(np.uint8), heat.shape, interpolation=cv2.INTER_AREA)
     return np.where(seen > 0, heat, np.float32(0))
-
-
-def pick_device(name: str) -> torch.device:
-    """auto, cpu or cuda -> torch.device. Raises DeviceError."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise DeviceError(f"The device must be auto, cpu or cuda, not {name!r}.")
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise DeviceError("No CUDA device is available on this machine.")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 _default_lock = threading.Lock()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from detector.errors import WeightsError
+from detector.errors import DeviceError, WeightsError
 from detector.manifest import find_model, sha256_of
 from detector.nets.clip import ClipExpert, decode_base, fold_quick_gelu, tuned_state
 from detector.nets.embedder import TwoStream
@@ -144,6 +144,16 @@ def read_profiles(stored: Mapping[str, Any]) -> Profiles:
         return profiles_from_dict(stored)
     except (TypeError, ValueError) as err:
         raise WeightsError(f"The manifest holds a profile that cannot be read: {err}") from err
+
+
+def pick_device(name: str) -> torch.device:
+    """auto, cpu or cuda -> torch.device. Raises DeviceError."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"The device must be auto, cpu or cuda, not {name!r}.")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise DeviceError("No CUDA device is available on this machine.")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 @lru_cache(maxsize=1)

@@ -18,9 +18,10 @@ from detector.contract import analysis_json
 from detector.decide import sharpness
 from detector.errors import DeviceError, MediaError
 from detector.media import write_video
-from detector.pipeline import Detector, pick_device
+from detector.pipeline import Detector
 from detector.profile import DEFAULT_PROFILES, Profile, SharpnessCalibration
 from detector.types import Label, Verdict
+from detector.weights import pick_device
 from explain.explainer import Explainer
 from explain.pipeline import ExplainOptions, explain_face
 
