@@ -16,6 +16,7 @@ from PIL import Image
 
 from detector import media
 from detector.decoding import clips, decode
+from detector.errors import MediaError
 from detector.media import open_media, write_video
 
 
@@ -77,6 +78,16 @@ def test_a_clip_of_one_frame_stays_a_clip(tmp_path: Path) -> None:
     write_video(tmp_path / "one.mp4", grey_levels(1), fps=25)
     opened = open_media(tmp_path / "one.mp4")
     assert (opened.kind, len(opened.frames), opened.duration_s) == ("video", 1, pytest.approx(0.04))
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("mp4", 0.5), ("mov", 0.5), ("matroska", 0.02)])
+def test_a_clip_without_its_index_is_damaged_and_no_foreign_file(
+    tmp_path: Path, kind: str, kept: float
+) -> None:
+    whole = clip(kind, "libx264", size=256)
+    (tmp_path / "cut").write_bytes(whole[: round(kept * len(whole))])
+    with pytest.raises(MediaError, match=r"^cut is a damaged or incomplete clip\.$"):
+        open_media(tmp_path / "cut")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from page_tools import built
 
+from detector.decoding import clips, pictures
+from detector.decoding.common import HDR, sampled_note
 from detector.degrade import OPERATIONS, Step, describe, draw_preset
 from explain.lab.compression import sweeps
 from explain.lab.lessons import PLANS, Plan
@@ -158,6 +160,38 @@ def filled(part: ast.expr) -> str:
 
         return _ARE_READ
     return "a file.png" if "name" in source else "7"
+
+
+NOTES = [
+    clips.UNHEARD,
+    clips.JOINED,
+    clips.OPAQUE,
+    pictures.CAMERA_JPEG,
+    pictures.FALLBACK,
+    HDR,
+    *sampled_note(24, 100, 4.0),
+    "Only one of the 2 pictures in this file was looked at.",
+    "The short clip inside this photo was not looked at.",
+    "Behind this picture lies another file, which was not looked at.",
+    "5,000 bytes behind the end of this clip were not looked at.",
+    "This file holds 3 recordings one after another: seconds are counted on. "
+    "Only 2 of them can be read.",
+    "Of 2 video tracks, track 1 was looked at and track 2 (640 x 480 px for 100 frames) was not.",
+    "Of 3 video tracks, track 1 was looked at and track 2 (9 x 8 px for 1 frame), track 3 (of an "
+    "unknown codec) were not.",
+    "Of 4 faces, 3 had no say: 1 is smaller than 40% of the largest and 2 are seen too briefly. By "
+    "themselves, 2 of these would be called forged.",
+    "Of 4 faces, 3 had no say: 2 are smaller than 40% of the largest and 1 is seen too briefly. By "
+    "itself, one of these would be called forged.",
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_all_that_was_not_looked_at_is_told_in_every_language(name):
+    for note in NOTES:
+        told = catalogue(name).text(note)
+        english = {"looked", " the ", " track ", "called", "counted", "Only"}
+        assert told != note and not any(word in told for word in english), (name, told)
 
 
 def test_every_refusal_of_a_file_is_translated():

@@ -277,7 +277,7 @@ def test_a_preview_or_a_picture_first_is_not_the_clip(tmp_path: Path, ending: st
     found = decode(path, 3)
     assert (levels(found), found.frames[0].rgb.shape) == ([2, 2, 2], (128, 128, 3))
     assert (
-        "Of 2 video tracks, track 2 was looked at and track 1 (64 x 64 px, 10 frames) was not."
+        "Of 2 video tracks, track 2 was looked at and track 1 (64 x 64 px for 10 frames) was not."
         in found.notes
     )
     path = with_tracks(
@@ -286,7 +286,7 @@ def test_a_preview_or_a_picture_first_is_not_the_clip(tmp_path: Path, ending: st
     found = decode(path, 3)
     assert levels(found) == [4, 4, 4]
     assert (
-        "Of 2 video tracks, track 2 was looked at and track 1 (256 x 256 px, 1 frame) was not."
+        "Of 2 video tracks, track 2 was looked at and track 1 (256 x 256 px for 1 frame) was not."
         in found.notes
     )
 
@@ -302,8 +302,8 @@ def test_two_cameras_are_told_and_can_be_chosen(tmp_path: Path) -> None:
     path = with_tracks(tmp_path / "dash.mp4", (96, 10, 5), (96, 8, 6), (64, 1, 7))
     assert levels(decode(path, 2)) == [5, 5]
     assert decode(path, 2).notes[1] == (
-        "Of 3 video tracks, track 1 was looked at and track 2 (96 x 96 px, 8 frames), "
-        "track 3 (64 x 64 px, 1 frame) were not."
+        "Of 3 video tracks, track 1 was looked at and track 2 (96 x 96 px for 8 frames), "
+        "track 3 (64 x 64 px for 1 frame) were not."
     )
     assert [level(f.rgb) for f in open_media(path, 2, track=2).frames] == [6, 6]
     assert levels(decode(path, 2, 3)) == [7]
@@ -318,7 +318,7 @@ def test_tracks_are_chosen_on_the_command_line(
     assert main(["analyze", str(path), "--track", "2"]) == 0
     assert main(["analyze", str(path), "--track", "3"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert "track 2 was looked at and track 1 (96 x 96 px, 3 frames) was not." in lines[0]
+    assert "track 2 was looked at and track 1 (96 x 96 px for 3 frames) was not." in lines[0]
     assert lines[1] == "dash.mp4: dash.mp4 has 2 video tracks; track 3 cannot be read."
 
 

@@ -34,7 +34,7 @@ from detector.decoding.common import (
     shown_tags,
     unreadable,
 )
-from detector.decoding.recordings import Recording, behind_note, recordings
+from detector.decoding.recordings import Recording, begins_as_clip, behind_note, recordings
 from detector.decoding.timeline import (
     FrameTimeline,
     check_frames,
@@ -136,7 +136,7 @@ def list_clip(path: Path, track: int | None = None) -> list[Listing]:
         try:
             found.append(_list_recording(part, track))
         except av.FFmpegError:
-            broken = broken or unreadable(path.name)
+            broken = broken or _broken(path)
         except MediaError as err:
             broken = broken or err
         check_seconds(path.name, sum(listing.timeline.duration_s for listing in found))
@@ -146,6 +146,13 @@ def list_clip(path: Path, track: int | None = None) -> list[Listing]:
     notes = [_joined_note(len(parts), len(found))] * (len(parts) > 1) + behind_note(joined, "clip")
     found[0] = replace(found[0], notes=(*notes, *found[0].notes))
     return found
+
+
+def _broken(path: Path) -> MediaError:
+    """The refusal of what libav does not open."""
+    if begins_as_clip(path):
+        return MediaError(f"{path.name} is a damaged or incomplete clip.")
+    return unreadable(path.name)
 
 
 def _joined_note(parts: int, readable: int) -> str:

@@ -52,6 +52,7 @@ class Container:
     step: Step
     splits: bool = True  # one that follows another of its kind is read by itself
     ends: bool = False  # what follows its last part is nothing that libav would find
+    clips: bool = True  # it holds clips, or else one picture or animation
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,13 @@ def recordings(path: Path, first_end: int | None = None) -> Joined:
     bounds = [*starts[:MAX_RECORDINGS], end]
     parts = (Recording(path, start, after - start) for start, after in pairwise(bounds))
     return Joined(tuple(parts), behind)
+
+
+def begins_as_clip(path: Path) -> bool:
+    """Whether a file begins as clips of a known kind do. Raises OSError."""
+    with path.open("rb") as file:
+        container = _container_at(file, 0)
+    return container is not None and container.clips
 
 
 def behind_note(joined: Joined, kind: str) -> list[str]:
@@ -150,7 +158,7 @@ def _container_at(file: BinaryIO, at: int) -> Container | None:
         if head[mark : 5 * size : size] == b"G" * 5:
             return container
     if head[:4] == b"RIFF":
-        return _WEBP if head[8:12] == b"WEBP" else _AVI
+        return {b"WEBP": _WEBP, b"AVI ": _AVI}.get(head[8:12])
     return next((kind for magic, kind in _KINDS.items() if head.startswith(magic)), None)
 
 
@@ -336,7 +344,7 @@ _TRANSPORT = {  # (bytes of a packet, place of its mark): as it is, M2TS's time 
     for size, mark in ((188, 0), (192, 4), (_LONGEST_PACKET, 0))
 }
 _AVI = Container(_avi, splits=False)
-_WEBP = Container(_webp, ends=True)
+_WEBP = Container(_webp, ends=True, clips=False)
 _KINDS = {
     b"FLV\x01": Container(_flv),
     _ASF: Container(_asf),
@@ -345,8 +353,8 @@ _KINDS = {
     b"OggS": Container(_ogg),
     _EBML: Container(_ebml, splits=False),
     b"\0\0\1\xba": Container(_ps, splits=False),
-    _PNG: Container(_png, ends=True),
-    b"GIF8": Container(_gif, ends=True),
-    b"\xff\xd8\xff": Container(_jpeg, ends=True),
-    b"BM": Container(_bmp, ends=True),
+    _PNG: Container(_png, ends=True, clips=False),
+    b"GIF8": Container(_gif, ends=True, clips=False),
+    b"\xff\xd8\xff": Container(_jpeg, ends=True, clips=False),
+    b"BM": Container(_bmp, ends=True, clips=False),
 }

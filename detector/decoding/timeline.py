@@ -56,7 +56,7 @@ class Track:
     def in_words(self) -> str:
         count = len(self.packets)
         frames = f"{count} frame{'' if count == 1 else 's'}"
-        size = f"{self.size[0]} x {self.size[1]} px, {frames}"
+        size = f"{self.size[0]} x {self.size[1]} px for {frames}"
         what = size if self.decodable else "of an unknown codec"
         return f"track {self.number} ({what})"
 

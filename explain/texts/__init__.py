@@ -37,6 +37,7 @@ LIST = "{one} and {other}"  # the key of how two parts of a list are joined
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _NUMBER = r"[-+×]?\d[\d.,]*(?:[eE][-+]?\d+)?%?"
 _TEXT = r"(?:(?!\. |; ).)+?"  # within one sentence
+_PARTS = r"(?:(?!\. ).)+?"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _SIGN = re.compile(r"([✓✗…] )(.+)")
 
@@ -141,7 +142,7 @@ def _pattern(key: str) -> re.Pattern[str]:
     pieces = PLACEHOLDER.split(key)
     for i in range(1, len(pieces), 2):
         name = pieces[i]
-        kind = ".+?" if name.startswith(("file", "list")) else _TEXT
+        kind = ".+?" if name.startswith("file") else _PARTS if name.startswith("list") else _TEXT
         pieces[i] = f"(?P<{name}>{_NUMBER if name.startswith('n') else kind})"
     pieces[::2] = map(re.escape, pieces[::2])
     return re.compile("".join(pieces), re.DOTALL)
