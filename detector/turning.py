@@ -25,8 +25,13 @@ MAX_ROLL_DEG = 45.0  # from here on another turn is nearer to upright
 
 
 def sure_upright(found: Sequence[Sequence[Detection]]) -> bool:
-    """Whether one face at least of a file's frames stands upright beyond doubt."""
-    return any(face.confidence >= SURE and _stands(face) for faces in found for face in faces)
+    """Whether a face stands upright beyond doubt in half of the frames that show one.
+
+    In one frame alone it may be a false alarm: of 27 clips upside down 4 had such a frame, 6 of
+    their 24 at most. As they are, 25 of the 27 have such a face in half of their frames.
+    """
+    shown = [best for best in _surest(found) if best > 0]
+    return bool(shown) and sum(best >= SURE for best in shown) >= len(shown) / 2
 
 
 def certainty(found: Sequence[Sequence[Detection]]) -> float:
@@ -35,8 +40,12 @@ def certainty(found: Sequence[Sequence[Detection]]) -> float:
 
     Of 225 photos the right turn always has the highest.
     """
-    best = (max((face.confidence for face in faces if _stands(face)), default=0) for faces in found)
-    return sum(-float(np.log10(max(1 - confidence, 1e-7))) for confidence in best)
+    return sum(-float(np.log10(max(1 - best, 1e-7))) for best in _surest(found))
+
+
+def _surest(found: Sequence[Sequence[Detection]]) -> list[float]:
+    """The confidence of each frame's surest upright face; 0.0 without one."""
+    return [max((f.confidence for f in faces if _stands(f)), default=0.0) for faces in found]
 
 
 def well_formed(found: Sequence[Sequence[Detection]]) -> list[list[Detection]]:

@@ -11,7 +11,10 @@ from skimage import data
 from detector.faces import FaceFinder
 from detector.forgery.pictures import wide_faces
 from detector.pipeline import Detector
+from detector.tracking import Detection
+from detector.turning import sure_upright
 from detector.types import Frame, Media
+from explain.lab import examples
 
 # of the upright astronaut, x and y in px
 LEFT_EYE, UPRIGHT_BOX = (205, 101), (179, 64, 268, 174)
@@ -77,6 +80,38 @@ def test_a_doubtful_face_does_not_end_the_search(
     (known,) = untrained.finder.find_tracks(media(upright, *times_s).frames)
     assert [crop.turned_deg for crop in track.crops] == [90 * quarters] * max(1, len(times_s))
     assert np.abs(track.crops[0].rgb.astype(float) - known.crops[0].rgb).mean() < 1
+
+
+def test_one_sure_frame_of_a_clip_does_not_end_the_search(untrained: Detector) -> None:
+    """Upside down, one frame of the built-in clip shows a face of confidence .9997 in the wrong
+    place.
+    """
+    rng = np.random.default_rng(0)
+    upright = [examples._clip_frame(i / examples.CLIP_FPS, None, rng) for i in (0, 30, 94)]
+    frames = [Frame(i, i / 5, np.ascontiguousarray(f[::-1, ::-1])) for i, f in enumerate(upright)]
+    surest = [max(face.confidence for face in untrained.finder.detect_faces(f.rgb)) for f in frames]
+    assert [confidence >= 0.999 for confidence in surest] == [False, False, True]
+    (track,) = untrained.finder.find_tracks(frames)
+    (known,) = untrained.finder.find_tracks([Frame(i, i / 5, f) for i, f in enumerate(upright)])
+    assert [crop.turned_deg for crop in track.crops] == [180] * 3
+    for crop, right in zip(track.crops, known.crops, strict=True):
+        x0, y0, x1, y1 = crop.box_xyxy_px
+        assert (640 - x1, 480 - y1, 640 - x0, 480 - y0) == pytest.approx(right.box_xyxy_px, abs=0.1)
+
+
+def test_sure_faces_in_half_of_the_frames_that_show_one_need_no_turn() -> None:
+    points = np.array([[30, 40], [60, 40], [45, 55], [33, 70], [57, 70]], np.float32)
+
+    def sure(*confidences: float | None) -> bool:
+        return sure_upright(
+            [
+                [] if confidence is None else [Detection((0, 0, 90, 90), points, confidence)]
+                for confidence in confidences
+            ]
+        )
+
+    assert sure(0.9995) and sure(0.9995, 0.98) and sure(0.9995, None, None)
+    assert not sure(0.9995, 0.98, 0.98) and not sure(0.998) and not sure(None) and not sure()
 
 
 def test_a_tight_crop_that_lies_is_found(untrained: Detector) -> None:
