@@ -12,6 +12,7 @@ from test_photos import preview, raw
 from test_tracks import encoded, levels
 
 from detector.decoding import decode
+from detector.decoding.recordings import recordings
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,11 @@ def test_a_file_behind_padding_is_said(tmp_path: Path) -> None:
     )
     path.write_bytes(encoded("mp4", range(6)) + bytes(5000) + encoded("mp4", range(6, 12)))
     assert levels(decode(path, 32)) == list(range(12))
+    whole = encoded("mp4", range(6))
+    index = whole.rindex(b"moov") - 4
+    assert len(recordings(path).recordings) == 2
+    path.write_bytes(whole[:index] + bytes(5000) + whole[index:])  # its own index, behind a gap
+    assert len(recordings(path).recordings) == 1
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "MPO"])

@@ -141,11 +141,19 @@ def _behind_padding(file: BinaryIO, at: int) -> tuple[int, Container | None]:
     while (block := file.read(1 << 20)) and not block.strip(b"\0"):
         first += len(block)
     first += len(block) - len(block.lstrip(b"\0"))
-    # some kinds begin with zeros of their own
-    for begin in dict.fromkeys((at, *range(max(at, first - 3), first + 1))):
-        if (found := _container_at(file, begin)) is not None:
+    if (found := _container_at(file, at)) is not None:
+        return at, found
+    for begin in range(max(at, first - 3), first + 1):  # some begin with zeros of their own
+        found = _container_at(file, begin)
+        if found is not None and (found is not _ISO or _is_type(file, begin)):
             return begin, found
     return at, None
+
+
+def _is_type(file: BinaryIO, at: int) -> bool:
+    """Whether the box there is the first of an MP4 and its like, and no later one."""
+    file.seek(at)
+    return file.read(8)[4:] == b"ftyp"
 
 
 def _container_at(file: BinaryIO, at: int) -> Container | None:
