@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.stopping import pause_to_look
 from explain.cam import Heat, Score, compressed
 from explain.ranks import pixel_auc, places_by_heat
 
@@ -282,6 +283,7 @@ def road(
         # no ties, or a percentile would remove everything
         rank[order] = np.linspace(1, 0, heat.size, dtype=np.float32)
         for remove in (RemoveLeastRelevantFirst, RemoveMostRelevantFirst):
+            pause_to_look()
             remaining = torch.from_numpy(rank).view(heat.shape)
             filled.append(remove(ROAD_PERCENTILE, imputer)(image, remaining))
     pictures = (torch.stack(filled) * 255).round().byte().permute(0, 2, 3, 1).numpy()

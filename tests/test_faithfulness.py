@@ -5,6 +5,7 @@ import pytest
 import torch
 from explain_faces import astronaut, detector, explainer, face_crop
 
+from detector.stopping import stoppable
 from explain import faithfulness
 from explain.cam import EVIDENCE_MAP, Heat
 from explain.faithfulness import (
@@ -118,7 +119,10 @@ def test_road_of_a_known_reason() -> None:
     """The spot is 3% of the crop: it goes with the hottest fifth of the true map and stays without
     the coldest.
     """
-    found = road(spot, CROP, {"right": true_map(), "wrong": -true_map()})
+    looks: list[int] = []
+    with stoppable(lambda: looks.append(1)):
+        found = road(spot, CROP, {"right": true_map(), "wrong": -true_map()})
+    assert len(looks) == 4  # before each picture that it fills
     assert found["right"] == pytest.approx(5.0, abs=0.1)
     assert found["wrong"] == pytest.approx(-5.0, abs=0.1)
 

@@ -191,6 +191,11 @@ def test_slow_explanations_run_on_demand(page, files):
     analysed(page, files["photo"])
     for part in ("cam", "lime", "trust"):
         page.click(f"#lens-{part} > button")
+    page.click("#lens-card-go")
+    page.click("#lens-card-stop")  # once it can be clicked
+    page.wait_for_selector("#lens-card-status :text('Cancelled.')")
+    page.wait_for_selector("#lens-card-go:enabled")
+    assert page.query_selector("#lens-marks table") is None
     page.click("#lens-lime-go")
     assert pixels(page, "#lens-lime-positive") == [224, 224]
     assert pixels(page, "#lens-lime-signed")[0] == 448
