@@ -59,15 +59,24 @@ def test_the_answer_is_seen_at_once_and_no_text_lies_on_another(chromium, page_u
     assert page.evaluate(OVERLAPS, "#lens-line") == []
     body = page.locator("main").first.bounding_box()
     assert body["x"] == pytest.approx(width - body["x"] - body["width"], abs=16)  # its scroll bar
-    if size != PHONE:  # verdict, player and timeline together
-        for part in ("#lens-player", ".lens-similarity >> nth=-1"):
-            box = page.locator(part).first.bounding_box()
-            assert box["y"] >= 0 and box["y"] + box["height"] <= height, part
+    if size != PHONE:
+        verdict_player_and_timeline_are_seen(page, height)
+        page.goto(page.url + "&projector=1")
+        page.wait_for_selector("#lens-words p")
+        page.wait_for_timeout(1500)
+        verdict_player_and_timeline_are_seen(page, height)
+        page.click("#lens-projector")
     page.click("#lens-about > button")
     page.wait_for_selector("#lens-metadata h4")
     page.wait_for_selector(".lens-badge-passed, .lens-badge-failed")
     every_tab_can_be_read(page, width)
     page.close()
+
+
+def verdict_player_and_timeline_are_seen(page, height: int) -> None:
+    for part in ("#lens-verdict h2", "#lens-player video", ".lens-similarity >> nth=-1"):
+        box = page.locator(part).first.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height, part
 
 
 def every_tab_can_be_read(page, width: int) -> None:

@@ -42,7 +42,9 @@ SCROLL_JS = """() => [100, 1000].forEach(wait => setTimeout(() => {
   const face = document.querySelector('.lens-faces label:has(:checked)');
   if (face) face.parentElement.scrollTop = face.offsetTop - face.parentElement.offsetTop;
   const shown = document.getElementById('lens-verdict'), box = shown.getBoundingClientRect();
-  if (box.top < 0 || (box.bottom > innerHeight && box.top > 24))
+  const line = document.querySelector('#lens-line .lens-timeline');  // of a clip
+  const end = Math.max(box.bottom, line ? line.getBoundingClientRect().bottom : 0);
+  if (box.top < 0 || (end > innerHeight && box.top > 24))
     shown.scrollIntoView({block: 'start'});
 }, wait))"""
 FIRST_WAIT_S = 300.0  # for the finished example, at the page's first start; later it is there
