@@ -95,7 +95,7 @@ def shared_scale(heats: Sequence[Heat]) -> Scale:
     first = heats[0]
     largest = max(float(np.abs(heat.map).max()) for heat in heats)
     limit = max(largest, LEAST_LIMIT)
-    what = f"{first.method}: {first.target}" + ("" if first.class_blind else f" ({first.unit}s)")
+    what = f"{first.method}: {first.target}"
     if first.method == EVIDENCE_MAP:
         what = "evidence at each place"
     return Scale(limit, first.signed, what)

@@ -29,13 +29,17 @@ gap:1.2rem}
 figure{margin:0;min-width:0;break-inside:avoid}figure.wide{grid-column:1/-1}
 img{max-width:100%;width:auto;height:auto;border:1px solid #ddd}
 figcaption{font-size:.85rem;color:#333}
-.badge{display:inline-block;border:2px solid #7f3b08;color:#7f3b08;font-weight:600;padding:0 .4rem;
-border-radius:.3rem}
+.badge{box-decoration-break:clone;border:2px solid #7f3b08;color:#7f3b08;font-weight:600;
+padding:0 .4rem;border-radius:.3rem}
 .table{overflow-x:auto;margin:.5rem 0}
 table{border-collapse:collapse;font-size:.85rem;width:100%}
 .marks table{min-width:36rem}
 td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}
 td:nth-child(2){overflow-wrap:anywhere}
+@media screen and (max-width:40rem){.marks :is(table,tbody){display:block;min-width:0}
+.marks tr{display:grid;grid-template-columns:repeat(3,1fr);margin-bottom:.4rem}
+.marks :is(td,th):is(:first-child,:last-child){grid-column:1/-1}
+.marks td:first-child{font-weight:600}.marks :last-child:empty{display:none}}
 .caveats{font-size:.9rem}.caveats li{margin:.2rem 0}
 @page{size:A4;margin:14mm}
 @media print{body{margin:0;padding:0;max-width:none;font-size:10.5pt}
@@ -195,7 +199,7 @@ def _card(explanation: Mapping[str, Any]) -> str:
     ]
     head = (
         "<tr><th>Map</th><th>Deletion (low is good)</th><th>Insertion (high is good)</th>"
-        "<th>ROAD</th><th></th></tr>"
+        "<th>ROAD (above 0 is right)</th><th></th></tr>"
     )
     body = "".join(_marks_row(row) for row in rows)
     title = "Can the maps be believed for this face?"
@@ -220,7 +224,10 @@ def _statement(one: Statement) -> str:
 def _made(content: Mapping[str, Any]) -> dict[str, Any]:
     model = content["model"]
     program = content["program"]
-    settings = {f"setting: {name}": value for name, value in content["settings"].items()}
+    settings = {
+        f"setting: {name}": (", ".join(value) or "default") if isinstance(value, list) else value
+        for name, value in content["settings"].items()
+    }
     return {
         "program": f"{program['name']} {program['version']}",
         "model": model["name"],

@@ -86,7 +86,7 @@ def test_views_keep_pixel_centres() -> None:
 def test_one_scale_for_all_frames() -> None:
     weak, strong = heat_of(np.full((4, 4), 0.5)), heat_of(np.full((4, 4), 2.0))
     scale = figures.shared_scale([weak, strong])
-    assert (scale.limit, scale.signed, scale.label) == (2.0, False, "m: frame logit (logits)")
+    assert (scale.limit, scale.signed, scale.label) == (2.0, False, "m: frame logit")
     grey = np.full((4, 4, 3), 128, np.uint8)
     assert not np.array_equal(
         figures.heat_picture(grey, weak, scale), figures.heat_picture(grey, strong, scale)

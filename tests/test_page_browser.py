@@ -305,6 +305,9 @@ def test_a_report_fits_a_phone_and_its_first_page_a_sheet_of_paper(chromium):
     phone = chromium.new_page(viewport=PHONE)
     phone.set_content(report.html(), wait_until="load")
     assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    marks = "[...document.querySelectorAll('.marks')].map(e => e.scrollWidth - e.clientWidth)"
+    assert phone.evaluate(marks) == [0]
+    assert "setting: methods\tdefault" in phone.inner_text("body")
     phone.emulate_media(media="print")
     phone.set_viewport_size({"width": 688, "height": 1017})  # A4 less 14 mm, at 96 dpi
     first = phone.locator(".first").bounding_box()

@@ -105,6 +105,7 @@ def test_every_term_is_explained(name):
             "Nur 3 von 5 Gesichtern wurden beurteilt: 1 ist kleiner als 48 Pixel und 1 wird vom "
             "Bildrand abgeschnitten.",
         ),
+        ("Face 1, score 0.35.", "Gesicht 1, Wert 0.35."),
         ("Somebody's own sentence.", "Somebody's own sentence."),  # unknown: stays English
         ("Done. Somebody's own sentence.", "Fertig. Somebody's own sentence."),
         ("the nose.png is empty.", "the nose.png ist leer."),  # a file's name is never translated
@@ -127,6 +128,14 @@ def test_every_term_is_explained(name):
 )
 def test_sentences_are_known_by_their_templates(english, german):
     assert catalogue("de").text(english) == german
+
+
+def test_a_placeholder_holds_no_tag():
+    badge = markup.badge(
+        "Tested on this face", "LIME is shown: the evidence map did not pass here.", True
+    )
+    told = re.sub("<abbr[^>]*>|</abbr>", "", localised.html(badge, "de"))
+    assert "<b>✓ An diesem Gesicht geprüft</b> Gezeigt wird LIME: Hinweiskarte hat" in told
 
 
 def test_sentences_are_joined_as_a_language_joins_them():

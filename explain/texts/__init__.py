@@ -36,8 +36,8 @@ LANGUAGES: Mapping[str, str] = {
 LIST = "{one} and {other}"  # the key of how two parts of a list are joined
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _NUMBER = r"[-+×]?\d[\d.,]*(?:[eE][-+]?\d+)?%?"
-_TEXT = r"(?:(?!\. |; ).)+?"  # within one sentence
 _PARTS = r"(?:(?!\. ).)+?"
+_TEXT = r"(?:(?!\. |; |</?\w).)+?"  # within one sentence, without tags
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _SIGN = re.compile(r"([✓✗…] )(.+)")
 
@@ -104,22 +104,26 @@ class Catalogue:
         if None in found or not (ended or len(parts) > 1):
             return None
         told = self._joints.clause.join(map(str, found)) + self._joints.end * ended
-        return told[0].upper() + told[1:] if english[0].isupper() else told
+        return _capital(told) if english[0].isupper() else told
 
     def _whole(self, english: str) -> str | None:
         """One that is in the catalogue, itself or as a template; with a capital, too."""
-        found = self.texts.get(english) or self._filled(english)
-        if found is None and english[0].isupper():
-            small = english[0].lower() + english[1:]
-            found = self.texts.get(small) or self._filled(small)
-            found = found and found[0].upper() + found[1:]
-        return found
+        small = english[0].lower() + english[1:]
+        if english in self.texts:
+            return self.texts[english]
+        if small in self.texts:
+            return _capital(self.texts[small])
+        return self._filled(english, small)
 
-    def _filled(self, english: str) -> str | None:
+    def _filled(self, english: str, small: str) -> str | None:
+        """A template filled; the one that says most comes first, with or without a capital."""
         for pattern, translation in self._templates:
-            if match := pattern.fullmatch(english):
+            match = pattern.fullmatch(english)
+            as_is = match is not None or small == english
+            if match := match or pattern.fullmatch(small):
                 values = {name: self._value(name, v) for name, v in match.groupdict().items()}
-                return PLACEHOLDER.sub(lambda m: values[m[1]], translation)  # noqa: B023
+                told = PLACEHOLDER.sub(lambda m: values[m[1]], translation)  # noqa: B023
+                return told if as_is else _capital(told)
         return None
 
     def _value(self, name: str, value: str) -> str:
@@ -135,6 +139,10 @@ class Catalogue:
             return told[0]
         pair = self.texts.get(LIST, LIST)
         return pair.replace("{one}", ", ".join(told[:-1])).replace("{other}", told[-1])
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _pattern(key: str) -> re.Pattern[str]:
