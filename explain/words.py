@@ -26,6 +26,7 @@ MOUTH = "the mouth"
 EDGE = "the edge of the face"
 WHOLE = "the whole face"
 OUTSIDE = "the surroundings of the face"
+EVERYWHERE = "the face and its surroundings"
 MIDDLE = "the middle of the face, from the eyes to the mouth"
 
 # Ellipses (x, y, rx, ry) in the face's own frame: origin between the eyes, unit = the distance
@@ -43,6 +44,7 @@ _FIVE_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.414, 1.155], 
 STANDS_OUT = 2.0  # times the crop's mean heat that a part needs to be named
 ALSO_HOT = 0.5  # of the hottest part's heat: a part with so much is named as well
 MOSTLY = 0.5  # of all heat: what holds less is not said to hold most of it
+CLEARLY_HOTTER = 1.5  # times as hot on average: a face or its surroundings with less is not alone
 STREAM_LEADS = 0.65  # share of the pull above which one stream is said to carry the score
 SURE = 0.1  # within this of 0 or 1 the lean is called clear
 STEADY = 0.1  # a change of probability smaller than this is called small
@@ -101,18 +103,18 @@ def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
     """The parts of the face where a map's positive heat is densest; None where there is no heat.
 
     Parts are named when the hottest is STANDS_OUT times as hot as the crop on average, and with
-    it all that have ALSO_HOT of its heat; alone only when they hold MOSTLY of the heat. Otherwise
-    it is the whole face, or its surroundings if they hold most of the heat and are also hotter than
-    the face.
+    it all that have ALSO_HOT of its heat; alone only when they hold MOSTLY of the heat, and the
+    whole face where all of them glow. Otherwise it is the whole face, or its surroundings if they
+    hold most of the heat, whichever is CLEARLY_HOTTER than the other; or else both.
     """
     hot = np.maximum(heat.map, 0)
     total = float(hot.sum(dtype=np.float64))
     if total <= 0:
         return None
     face = parts[WHOLE]
-    if float(hot[face].sum(dtype=np.float64)) < 0.5 * total and float(hot[face].mean()) < float(
-        hot.mean()
-    ):
+    of_face, around = (float(hot[m].mean()) if m.any() else 0.0 for m in (face, ~face))
+    held = float(hot[face].sum(dtype=np.float64)) / total
+    if held < 0.5 and around >= CLEARLY_HOTTER * of_face:
         return OUTSIDE
     density = {
         n: float(hot[m].mean()) / float(hot.mean())
@@ -121,8 +123,10 @@ def place_of(heat: Heat, parts: Mapping[str, NDArray[np.bool_]]) -> str | None:
     }
     hottest = max(density.values())
     if hottest < STANDS_OUT:
-        return WHOLE
+        return WHOLE if of_face >= CLEARLY_HOTTER * around else EVERYWHERE
     hot_parts = [name for name, own in density.items() if own >= max(1.0, ALSO_HOT * hottest)]
+    if len(hot_parts) == len(density):  # the edge of the face, too
+        return WHOLE
     inside = np.any([parts[name] for name in hot_parts], axis=0)
     named = MIDDLE if {EYES, NOSE, MOUTH} <= set(hot_parts) else " and ".join(hot_parts)
     if float(hot[inside].sum(dtype=np.float64)) >= MOSTLY * total:
@@ -171,6 +175,8 @@ def _lean(f: Findings) -> str:
         return _sentence([f"{lean} {whole}", f"too few seconds to be called forged: {spans}"])
     if f.label is Label.AUTHENTIC:
         lean += ": it found no trace like those of the forgeries it knows"
+    elif f.place == EVERYWHERE:
+        lean += f"; the traces lie all over {f.place}"
     elif f.place is not None:
         lean += f"; the traces lie mostly on {f.place}"
     elif f.tested:

@@ -13,6 +13,7 @@ from explain.timeline import Interval
 from explain.words import (
     CLOSING,
     EDGE,
+    EVERYWHERE,
     EYES,
     MOUTH,
     NOSE,
@@ -204,9 +205,21 @@ def test_parts_lie_where_the_landmarks_are(x: float, y: float, part: str) -> Non
 def test_places_that_are_no_part() -> None:
     parts = face_parts(face_crop(astronaut()))
     flat = np.ones((224, 224), np.float32)
-    assert place_of(Heat(flat, "m", "t"), parts) == WHOLE
+    assert place_of(Heat(parts[WHOLE].astype(np.float32), "m", "t"), parts) == WHOLE
     assert place_of(Heat((~parts[WHOLE]).astype(np.float32), "m", "t"), parts) == OUTSIDE
     assert place_of(Heat(-flat, "m", "t"), parts) is None
+
+
+@pytest.mark.parametrize("face", [0.75, 1.0, 1.25])
+def test_a_map_that_glows_all_over_names_neither_the_face_nor_its_surroundings(face: float) -> None:
+    parts = face_parts(face_crop(astronaut()))
+    glow = np.where(parts[WHOLE], np.float32(face), np.float32(1.0))
+    place = place_of(Heat(glow, "m", "t"), parts)
+    assert place == EVERYWHERE
+    assert describe(replace(FORGED, place=place))[0] == (
+        "The detector leans clearly towards forged (score 0.93); the traces lie all over the face "
+        "and its surroundings."
+    )
 
 
 def test_all_parts_that_glow_are_named_and_not_only_the_hottest() -> None:
