@@ -303,10 +303,11 @@ def _colours(path: Path, image: Image.Image) -> Colours:
     """What a HEIC, an AVIF or a PNG says of its colours; SDR where it says nothing."""
     if nclx := image.info.get("nclx_profile"):
         return Colours(nclx["color_primaries"], nclx["transfer_characteristics"])
-    mark, layout = _COLOURS.get(image.format or "", (b"", ""))
+    if image.format not in _COLOURS:
+        return SDR
+    mark, layout = _COLOURS[image.format]
     with path.open("rb") as file:
-        head = file.read(COLOURS_WITHIN) if mark else b""
-    _, found, said = head.partition(mark or b"-")
+        _, found, said = file.read(COLOURS_WITHIN).partition(mark)
     if not found or len(said) < struct.calcsize(layout):
         return SDR
     return Colours(*struct.unpack_from(layout, said))
