@@ -146,6 +146,21 @@ def fit_around(
     return weight[None], (bias.detach() - weight @ mean).reshape(1)
 
 
+def in_portions(
+    pairs: int, portion: Callable[[int, int], tuple[NDArray, NDArray, NDArray]]
+) -> tuple[NDArray[np.float32], NDArray, NDArray]:
+    """Features, labels and weights of material that is drawn PORTION pairs at a time.
+
+    portion: how many pairs, and which portion this is -> the same of that portion.
+    """
+    drawn = [
+        portion(min(PORTION, pairs - start), number)
+        for number, start in enumerate(range(0, pairs, PORTION))
+    ]
+    features, labels, weights = (np.concatenate(column) for column in zip(*drawn, strict=True))
+    return features.astype(np.float32), labels, weights
+
+
 def head_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
     """The options of every command that fits a head to a tuned tower."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
@@ -173,12 +188,9 @@ def main(argv: list[str] | None = None) -> None:
     expert.eval()
     pictures = load_all(args.data, args.cache, None, splits=("train",))
     most = args.pairs or (AROUND_PAIRS if args.around else PAIRS)
-    portions = [
-        _portion(expert, pictures, min(PORTION, most - start), SEED + number, args.around)
-        for number, start in enumerate(range(0, most, PORTION))
-    ]
-    features, labels, weights = (np.concatenate(column) for column in zip(*portions, strict=True))
-    features = features.astype(np.float32)
+    features, labels, weights = in_portions(
+        most, lambda pairs, number: _portion(expert, pictures, pairs, SEED + number, args.around)
+    )
     if args.around:
         head = (tuned["generated.weight"], tuned["generated.bias"])
         weight, bias = fit_around(features, labels, weights, head)

@@ -35,6 +35,7 @@ from detector.training.shipped.generated import (
     features_of,
     fit_head,
     head_parser,
+    in_portions,
 )
 from detector.training.shipped.networks import new_clip, place
 from detector.types import CROP_PX
@@ -75,12 +76,10 @@ def main(argv: list[str] | None = None) -> None:
     expert = new_clip(args.base, args.tuned, args.tower).eval()
     place(expert)
     pictures = load_all(args.data, args.cache, None, splits=("train",))
-    portions = [
-        _portion(expert, pictures, min(PORTION, args.pairs - start), number)
-        for number, start in enumerate(range(0, args.pairs, PORTION))
-    ]
-    features, labels, weights = (np.concatenate(column) for column in zip(*portions, strict=True))
-    weight, bias = fit_head(features.astype(np.float32), labels, weights, REGULARISATION)
+    features, labels, weights = in_portions(
+        args.pairs, lambda pairs, number: _portion(expert, pictures, pairs, number)
+    )
+    weight, bias = fit_head(features, labels, weights, REGULARISATION)
     head = {"manipulated_upper.weight": GAIN * weight, "manipulated_upper.bias": GAIN * bias}
     save_file(load_file(args.tuned) | head, args.out)
 
