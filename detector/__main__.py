@@ -91,8 +91,7 @@ def run_analyze(args: argparse.Namespace) -> int:
 
 
 def run_scan(args: argparse.Namespace) -> int:
-    """Exit status of `scan`."""
-    load_torch()
+    """Exit status of `scan`. Torch is left to the workers, which start meanwhile."""
     from detector.media import DEFAULT_FRAMES
     from detector.scan import Job, run
 

@@ -115,6 +115,15 @@ def test_a_photo_is_analysed_with_no_more_than_that_takes(tmp_path: Path) -> Non
     assert len(modules) < 2400  # 2,150 measured; 3,000 with the compiler
 
 
+def test_a_scan_leaves_the_networks_to_its_workers(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="tables need the extra 'scan'")
+    EXAMPLES[0].write(tmp_path / "photo.png")
+    files = [str(tmp_path / name) for name in ("photo.png", "out.parquet")]
+    status, modules = ran("detector", "scan", files[0], "--out", files[1], "--workers", "1")
+    assert status == 0
+    assert packages(modules) & {"torch", "torchvision", "timm"} == set()
+
+
 def test_the_compiler_is_there_for_whoever_asks() -> None:
     code = (
         "from detector.commandline import load_torch; load_torch(); import sys, torch; "

@@ -2,6 +2,7 @@
 between.
 """
 
+import json
 import os
 import re
 import signal
@@ -242,6 +243,21 @@ def test_what_cannot_be_scanned_is_one_sentence(
         match=r"^out\.parquet is there already and is not a table of this version's scan\.$",
     ):
         scan([str(folder)], out, Job(), here, 1)
+
+
+def test_a_worker_says_why_it_cannot_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    entry = {"files": [{"name": "net.safetensors", "sha256": "0"}]}
+    (model / "manifest.json").write_text(json.dumps({"models": {"net": entry}}))
+    arguments = ["scan", str(dots(tmp_path / "dots", 2)), "--out", str(tmp_path / "out.parquet")]
+    assert main([*arguments, "--model", str(model), "--workers", "2"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "The weights file net.safetensors is missing."
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dots", "model"]
 
 
 def test_a_file_that_ends_its_worker_is_a_row(tmp_path: Path) -> None:

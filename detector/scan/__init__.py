@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from detector.errors import DetectorError, ScanError
+from detector.manifest import find_model
 from detector.scan.engines import ENGINES, Engine
 from detector.scan.files import find_files
 from detector.scan.journal import Journal
@@ -29,14 +30,13 @@ def scan(inputs: Sequence[str], out: Path, job: Job, engine: Engine, workers: in
     with an error.
 
     Raises ScanError when there is nothing to scan, when the table belongs to another model,
-    number of frames or track, or while another scan writes it; WeightsError for the model.
+    number of frames or track, or while another scan writes it; WeightsError for the model. Torch is
+    loaded by the workers alone.
     """
-    from detector.weights import load_model
-
-    info = load_model(job.model).info
+    files = find_model(job.model).entry["files"]
     journal = Journal(out)
     try:
-        journal.expect(info.sha256, job)
+        journal.expect(files[0]["sha256"], job)
         apart = {str(path.absolute()) for path in journal.files}
         total = todo = 0
         for path in find_files(inputs, apart):

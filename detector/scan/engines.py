@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from detector.errors import ScanError
+from detector.commandline import load_torch
+from detector.errors import DetectorError, ScanError
 from detector.scan.rows import FIELDS, Job, Row, blank_row, scan_files
 
 IN_HAND = 2  # files of a worker: one in work, and one that is decoded meanwhile
@@ -32,7 +33,7 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
     cores. The second network's weights are held once for all.
 
     A file that takes its worker down is a row with an error, and another worker takes the place.
-    Raises ScanError if a worker does not even start.
+    Raises what a worker could not start for (WeightsError, DeviceError), or ScanError.
     """
     # read when a worker imports torch
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
@@ -59,6 +60,8 @@ def _rows(paths: Iterator[str], job: Job, workers: int, clip: Path | None) -> It
                     worker = _Worker(job, clip)
                     team[worker.connection] = busy[worker.connection] = worker
                 else:
+                    if isinstance(row, DetectorError):
+                        raise row
                     if row is not None:
                         worker.paths.popleft()
                     worker.fill(paths)
@@ -110,12 +113,17 @@ class _Worker:
 
 def _work(connection: Connection, job: Job, clip: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one in charge
+    load_torch()
     from detector.pipeline import Detector
 
-    detector = Detector(job.model, job.device)
-    if detector.clip_files is not None and clip is not None:
-        detector.clip_files = replace(detector.clip_files, mapped=clip)
     try:
+        try:
+            detector = Detector(job.model, job.device)
+        except DetectorError as err:
+            connection.send(err)
+            return
+        if detector.clip_files is not None and clip is not None:
+            detector.clip_files = replace(detector.clip_files, mapped=clip)
         connection.send(None)
         for row in scan_files(detector, iter(connection.recv, None), job):
             connection.send(row)
@@ -127,8 +135,12 @@ def on_ray(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
     """Rows from at most so many workers of a Ray cluster, RAY_ADDRESS or one started here; all must
     see the files.
 
-    Raises ScanError when there is no Ray, when the cluster does not answer, or when it gives up.
+    Raises ScanError when there is no Ray, when the cluster does not answer, or when it gives up;
+    WeightsError for the model.
     """
+    from detector.weights import load_model
+
+    load_model(job.model)  # before a worker fails for it, whose sentence Ray would bury
     try:
         import ray
         import ray.data
