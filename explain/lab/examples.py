@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -50,22 +51,20 @@ class Example:
     picture: Callable[[], Rgb]  # makes the (H, W, 3) picture that the thumbnail is cut from
 
 
+@lru_cache(2)
+def _read(path: Path) -> Rgb:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
 def astronaut() -> Rgb:
     """(512, 512, 3) uint8."""
-    from skimage import data
-
-    return np.ascontiguousarray(data.astronaut())
-
-
-@lru_cache(1)
-def _hopper() -> Rgb:
-    with Image.open(_hopper_path()) as image:
-        return np.asarray(image.convert("RGB"))
+    return _read(_bundled("skimage", "data/astronaut.png")).copy()
 
 
 def hopper() -> Rgb:
     """(600, 512, 3) uint8."""
-    return _hopper().copy()
+    return _read(_hopper_path()).copy()
 
 
 def astronaut_swapped() -> Rgb:
@@ -106,7 +105,11 @@ def clip_frames(forged_s: tuple[float, float] | None) -> Iterator[Rgb]:
 def _clip_frame(t: float, forged_s: tuple[float, float] | None, rng: np.random.Generator) -> Rgb:
     move, gain = _camera(t)
     frame = cv2.warpAffine(
-        _hopper(), move, CLIP_SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        _read(_hopper_path()),
+        move,
+        CLIP_SIZE,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
     )
     frame = cv2.convertScaleAbs(frame, alpha=gain)
     if not forged_s or not forged_s[0] <= t < forged_s[1]:
@@ -149,9 +152,14 @@ def _flickering_blend(rng: np.random.Generator) -> Blend:
 
 
 def _hopper_path() -> Path:
-    from matplotlib.cbook import get_sample_data
+    return _bundled("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
 
-    return Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+
+def _bundled(package: str, inside: str) -> Path:
+    """A file that comes with a package, found without importing it: what those imports take."""
+    spec = find_spec(package)
+    assert spec is not None and spec.origin is not None  # both packages are required
+    return Path(spec.origin).parent / inside
 
 
 def _copy_hopper(path: Path) -> None:

@@ -70,7 +70,7 @@ class Catalogue:
         """texts: English -> translation, both with the same placeholders."""
         self.texts, self._joints = dict(texts), joints
         keys = sorted(filter(PLACEHOLDER.search, texts), key=lambda k: -len(PLACEHOLDER.sub("", k)))
-        self._templates = [(_pattern(key), texts[key]) for key in keys if key != LIST]
+        self._templates = [(key, PLACEHOLDER.split(key)[::2]) for key in keys if key != LIST]
         self.known: Callable[[str], str | None] = lru_cache(4096)(self._find)
 
     def text(self, english: str) -> str:
@@ -117,12 +117,16 @@ class Catalogue:
 
     def _filled(self, english: str, small: str) -> str | None:
         """A template filled; the one that says most comes first, with or without a capital."""
-        for pattern, translation in self._templates:
+        for key, pieces in self._templates:
+            # sooner than the pattern, which may never have to be compiled
+            if not all(piece in english or piece in small for piece in pieces):
+                continue
+            pattern = _pattern(key)
             match = pattern.fullmatch(english)
             as_is = match is not None or small == english
             if match := match or pattern.fullmatch(small):
                 values = {name: self._value(name, v) for name, v in match.groupdict().items()}
-                told = PLACEHOLDER.sub(lambda m: values[m[1]], translation)  # noqa: B023
+                told = PLACEHOLDER.sub(lambda m: values[m[1]], self.texts[key])  # noqa: B023
                 return told if as_is else _capital(told)
         return None
 
@@ -145,6 +149,7 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
+@lru_cache(maxsize=None)
 def _pattern(key: str) -> re.Pattern[str]:
     """What a template's English looks like once it is filled."""
     pieces = PLACEHOLDER.split(key)
