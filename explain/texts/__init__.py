@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -149,7 +149,7 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pattern(key: str) -> re.Pattern[str]:
     """What a template's English looks like once it is filled."""
     pieces = PLACEHOLDER.split(key)
