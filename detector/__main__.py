@@ -103,7 +103,7 @@ def add_commands(commands: Any) -> None:
     """Add `analyze` and `scan` to a parser's subcommands; each leaves a function in `args.run`."""
     command = commands.add_parser("analyze", help="analyse photos and clips")
     command.set_defaults(run=run_analyze)
-    command.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="photos and clips")
     command.add_argument("--json", action="store_true", help="one JSON object per file and line")
     add_detector_options(command)
     add_track_option(command)
@@ -114,7 +114,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="a file, a folder, a glob, or @LIST of these"
     )
-    command.add_argument("--out", type=Path, required=True, metavar="TABLE.parquet")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="TABLE.parquet", help="one row per file"
+    )
     command.add_argument(
         "--engine", choices=ENGINES, default="local", help="this machine, or a Ray cluster"
     )

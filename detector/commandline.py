@@ -166,7 +166,12 @@ def add_detector_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--frames", type=at_least_one, metavar="N", help="frames sampled of a clip"
     )
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    command.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="auto takes a GPU where one is",
+    )
     command.add_argument(
         "--model", metavar="NAME|DIR", help="a shipped model's name or a model folder"
     )

@@ -381,7 +381,11 @@ def filled(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python docs/tables.py", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python docs/tables.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--check", action="store_true", help="write nothing, report old tables")
     options = parser.parse_args(arguments)
     status = 0

@@ -327,12 +327,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m explain.benchmark", description=__doc__.split("\n")[0]
     )  # type: ignore[union-attr]
-    parser.add_argument("--faces", type=int, default=200)
+    parser.add_argument("--faces", type=int, default=200, help="how many")
     parser.add_argument(
         "--slow-faces", type=int, default=50, help="faces that LIME and occlusion are drawn for"
     )
     parser.add_argument("--data", type=Path, default=None, help="folder with faces/ and faces.csv")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="for faces.csv and summary.csv")
     parser.add_argument("--model", default=None)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=2)

@@ -53,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_detector.add_commands(commands)
     of_explain.add_arguments(commands.add_parser("explain", help="write a report on one file"))
-    command = commands.add_parser("serve", help="serve the page, on http://127.0.0.1:7860")
+    command = commands.add_parser(
+        "serve",
+        help="serve the page, on http://127.0.0.1:7860",
+        description="Serve the page. GRADIO_SERVER_NAME and GRADIO_SERVER_PORT set its address.",
+    )
     command.set_defaults(run=run_serve)
     command.add_argument(
         "--models",

@@ -68,7 +68,7 @@ class Explainer:
     def default_methods(self) -> tuple[str, ...]:
         """The evidence map, and Grad-CAM on every layer but the low-pass view.
 
-        That view places forgeries hardly better than chance (pixel AUC .55), and grading one more
+        That view places forgeries hardly better than chance (pixel AUC .53), and grading one more
         map takes a second. The evidence map holds both views.
         """
         shown = (f"{SHOWN_CAM}, {layer}" for layer in self.layers if layer != LOW_PASS_VIEW)

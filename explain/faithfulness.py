@@ -78,7 +78,7 @@ class Grade:
     method: str
     deletion_auc: float
     insertion_auc: float
-    # logit kept without the coldest fifth minus logit kept without the hottest; above 0 is right
+    # half of the logit without the coldest fifth minus that without the hottest; above 0 is right
     road: float
     lost_deletion: tuple[str, ...]  # controls that did as well or better
     lost_insertion: tuple[str, ...]

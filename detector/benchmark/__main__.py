@@ -1,4 +1,4 @@
-"""python -m detector.benchmark COMMAND
+"""How good is a model? Tables and pictures; one line per command, and --help after each.
 
 accuracy [--faces DIR] [--devset DIR] --out DIR: tables and pictures of one model.
 compare A/scores.csv B/scores.csv: do two models differ? A paired bootstrap of the three figures.
@@ -230,7 +230,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m detector.benchmark", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
         "accuracy", help="AUC, calibration and error rates with intervals"

@@ -292,7 +292,11 @@ def parts(
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m detector.release.fusion", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.release.fusion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     tower = "the tower's weights, one file or its shards; kept when left out"
     parser.add_argument("--base", type=Path, nargs="+", help=tower)
     parser.add_argument("--tuned", type=Path, required=True, help="norms and heads of a run")

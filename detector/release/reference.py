@@ -50,7 +50,9 @@ def reference_index(
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m detector.release.reference", description=__doc__
+        prog="python -m detector.release.reference",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--generators", type=Path)

@@ -119,7 +119,11 @@ def images_seen(runs: Sequence[Path]) -> int:
 
 
 def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m detector.release.ship", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.release.ship",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     several = "a run's folder, or several or files of weights: their mean"
     add("--run", type=Path, nargs="+", required=True, help=several)

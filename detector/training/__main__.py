@@ -19,6 +19,7 @@ from detector.errors import DetectorError
 from detector.forgery.pairs import P_RETOUCHED
 from detector.forgery.pictures import LabelledFace, load_all
 from detector.training.recipes.catalogue import RECIPES
+from detector.training.recipes.layouts import LAYOUTS
 from detector.training.shipped.clip import ClipTrainConfig, train_clip
 from detector.training.shipped.networks import is_whole, new_clip, new_network
 from detector.training.shipped.train import TrainConfig, train
@@ -90,7 +91,11 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
 
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m detector.training", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("--data", required=True, help="folder with faces/, clips/ and the like, CSVs beside")
     folder = "run folder: checkpoints, history; the same folder resumes"
@@ -118,7 +123,9 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     """The options of recipe training, beside those of the default command."""
     group = parser.add_argument_group(
-        "recipes", "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's"
+        "recipes",
+        "with --recipe, --data is LAYOUT:PATH and the epochs are the recipe's; LAYOUT is one of "
+        f"{', '.join(sorted(LAYOUTS))}",
     )
     group.add_argument(
         "--recipe", choices=sorted(RECIPES), help="one of the systems of docs/SOURCES.md"

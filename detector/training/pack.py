@@ -89,7 +89,11 @@ def under(folder: Path, name: str) -> list[tuple[Path, str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m detector.training.pack", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m detector.training.pack",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with faces/, clips/ and the like")
     add("--base", type=Path, nargs="+", default=[], help="shards of CLIP's tower")

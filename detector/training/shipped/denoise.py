@@ -1,5 +1,5 @@
 """The first of the two stages of `compression-resilient` (docs/SOURCES.md): the denoiser learns to
-undo the presets of `degrade.py`.
+undo the presets of detector.degrade.
 
 `python -m detector.training.shipped.denoise --data DIR --out runs/denoiser --minutes 15`
 """
@@ -144,7 +144,9 @@ def train_denoiser(
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m detector.training.shipped.denoise", description=__doc__
+        prog="python -m detector.training.shipped.denoise",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

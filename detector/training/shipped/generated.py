@@ -163,7 +163,9 @@ def in_portions(
 
 def head_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
     """The options of every command that fits a head to a tuned tower."""
-    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     tower = "the tower's weights, one file or its shards"
     parser.add_argument("--base", type=Path, nargs="+", required=True, help=tower)
     parser.add_argument("--tower", metavar="NAME", help="of a rehearsal's run")

@@ -114,7 +114,9 @@ def _patch(
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m detector.training.shipped.generators", description=__doc__
+        prog="python -m detector.training.shipped.generators",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with faces/ and faces.csv")
     parser.add_argument("--out", type=Path, default=Path("runs/generators"))

@@ -161,7 +161,9 @@ def clip_groups(cache: Path, table: Path) -> dict[str, list[list[LabelledFace]]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m detector.training.shipped.temporal", description=__doc__
+        prog="python -m detector.training.shipped.temporal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
