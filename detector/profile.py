@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.types import KINDS, Kind
+from detector.types import KINDS, Kind, expect
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,14 +25,9 @@ Numbers = TypeVar("Numbers", "Tensor", np.ndarray)
 Array = NDArray[np.float32]
 
 
-def _expect(ok: bool, what: str, got: object) -> None:
-    if not ok:
-        raise ValueError(f"expected {what}, but got {got}")
-
-
 def _expect_finite(values: object) -> None:
     for name, value in vars(values).items():
-        _expect(math.isfinite(value), f"a finite {name}", value)
+        expect(math.isfinite(value), f"a finite {name}", value)
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class SharpnessCalibration:
     def __post_init__(self) -> None:
         _expect_finite(self)
         ordered = self.soft_below <= self.sharp_above
-        _expect(ordered, f"soft_below of at most {self.sharp_above}", self.soft_below)
+        expect(ordered, f"soft_below of at most {self.sharp_above}", self.soft_below)
 
     def apply(self, logit: Numbers, log_sharpness: Numbers) -> Numbers:
         """Return the calibrated logits (B,) of crops with logits (B,) and log-sharpness (B,)."""
@@ -97,8 +92,8 @@ class ExpertFusion:
     def __post_init__(self) -> None:
         for name in ("two_stream", "manipulated", "generated"):
             value = getattr(self, name)
-            _expect(math.isfinite(value), f"a finite weight of {name}", value)
-        _expect(self.clip_frames >= 1, "clip_frames of at least 1", self.clip_frames)
+            expect(math.isfinite(value), f"a finite weight of {name}", value)
+        expect(self.clip_frames >= 1, "clip_frames of at least 1", self.clip_frames)
 
     def put_in(self, two_stream: Any, manipulated: Any) -> Any:
         """Return the logits (N,) that something was put into the face."""
@@ -134,11 +129,11 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         ordered = 0 <= self.authentic_below <= self.forged_above <= 1
-        _expect(ordered, "0 <= authentic_below <= forged_above <= 1", self)
-        _expect(0 <= self.tail < math.inf, "a finite tail of at least 0", self.tail)
+        expect(ordered, "0 <= authentic_below <= forged_above <= 1", self)
+        expect(0 <= self.tail < math.inf, "a finite tail of at least 0", self.tail)
         if self.stretch_above is not None:
             inside = 0 < self.stretch_above < 1
-            _expect(inside, "stretch_above between 0 and 1", self.stretch_above)
+            expect(inside, "stretch_above between 0 and 1", self.stretch_above)
 
     def for_faces(self, count: int) -> Thresholds:
         """Return the thresholds of each of `count` faces, so that the file's false positives stay
@@ -182,8 +177,8 @@ class Profile:
     def __post_init__(self) -> None:
         for name in ("low_pass_weight", "low_pass_map_weight"):
             weight = getattr(self, name)
-            _expect(0 <= weight < 1, f"{name} from 0 to below 1", weight)
-        _expect(self.min_frames >= 1, "min_frames of at least 1", self.min_frames)
+            expect(0 <= weight < 1, f"{name} from 0 to below 1", weight)
+        expect(self.min_frames >= 1, "min_frames of at least 1", self.min_frames)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Profile:

@@ -45,7 +45,8 @@ _HEADLINES = {
 }
 
 
-def _expect(ok: bool, what: str, got: object) -> None:
+def expect(ok: bool, what: str, got: object) -> None:
+    """Raise ValueError that says what was expected, and what was got, unless it is ok."""
     if not ok:
         raise ValueError(f"expected {what}, but got {got}")
 
@@ -54,8 +55,8 @@ def _expect_array(array: np.ndarray, shape: tuple[int | None, ...], dtype: type,
     fits = array.ndim == len(shape) and all(
         want is None or want == have for want, have in zip(shape, array.shape, strict=True)
     )
-    _expect(fits, f"{name} of shape {shape}", array.shape)
-    _expect(array.dtype == dtype, f"{name} of type {np.dtype(dtype)}", array.dtype)
+    expect(fits, f"{name} of shape {shape}", array.shape)
+    expect(array.dtype == dtype, f"{name} of type {np.dtype(dtype)}", array.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         _expect_array(self.rgb, (None, None, 3), np.uint8, "rgb")
-        _expect(self.index >= 0, "index >= 0", self.index)
+        expect(self.index >= 0, "index >= 0", self.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +90,10 @@ class Media:
     hdr: bool = False  # whether its colours were HDR's, and were converted
 
     def __post_init__(self) -> None:
-        _expect(self.kind in KINDS, "kind image or video", self.kind)
-        _expect(len(self.frames) > 0, "at least one frame", 0)
+        expect(self.kind in KINDS, "kind image or video", self.kind)
+        expect(len(self.frames) > 0, "at least one frame", 0)
         times = [frame.t for frame in self.frames]
-        _expect(times == sorted(times), "frames in ascending time", times)
+        expect(times == sorted(times), "frames in ascending time", times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +113,11 @@ class FaceCrop:
 
     def __post_init__(self) -> None:
         _expect_array(self.rgb, (None, None, 3), np.uint8, "rgb")
-        _expect(self.rgb.shape[0] == self.rgb.shape[1], "a square crop", self.rgb.shape)
+        expect(self.rgb.shape[0] == self.rgb.shape[1], "a square crop", self.rgb.shape)
         _expect_array(self.to_frame, (2, 3), np.float32, "to_frame")
         _expect_array(self.landmarks_px, (5, 2), np.float32, "landmarks_px")
         x0, y0, x1, y1 = self.box_xyxy_px
-        _expect(x1 > x0 and y1 > y0, "a box with area", self.box_xyxy_px)
+        expect(x1 > x0 and y1 > y0, "a box with area", self.box_xyxy_px)
 
     @property
     def face_px(self) -> float:
@@ -167,9 +168,9 @@ class FaceTrack:
     still: bool = False  # of a clip whose frames show this face as one and the same picture
 
     def __post_init__(self) -> None:
-        _expect(len(self.crops) > 0, "at least one crop", 0)
+        expect(len(self.crops) > 0, "at least one crop", 0)
         times = [crop.t for crop in self.crops]
-        _expect(times == sorted(times), "crops in ascending time", times)
+        expect(times == sorted(times), "crops in ascending time", times)
 
     def judged_as(self, kind: Kind) -> Kind:
         """As which kind this person of a file of a kind is judged."""
@@ -188,7 +189,7 @@ class Evidence:
     def __post_init__(self) -> None:
         _expect_array(self.map, (None, None), np.float32, "map")
         _expect_array(self.embedding, (None,), np.float32, "embedding")
-        _expect(bool(np.isfinite(self.logit)), "a finite logit", self.logit)
+        expect(bool(np.isfinite(self.logit)), "a finite logit", self.logit)
 
 
 @dataclass(frozen=True)
@@ -216,10 +217,10 @@ class Verdict:
         return self.label.headline
 
     def __post_init__(self) -> None:
-        _expect(bool(self.reason), "a reason", repr(self.reason))
+        expect(bool(self.reason), "a reason", repr(self.reason))
         if self.p_fake is not None:
-            _expect(0.0 <= self.p_fake <= 1.0, "p_fake in [0, 1]", self.p_fake)
-        _expect(
+            expect(0.0 <= self.p_fake <= 1.0, "p_fake in [0, 1]", self.p_fake)
+        expect(
             (self.p_fake is None) == (self.label is Label.NO_FACE),
             "p_fake exactly when there is a face",
             self,
@@ -239,12 +240,12 @@ class FaceAnalysis:
     generated: float | None = None  # probability that the picture was generated as a whole
 
     def __post_init__(self) -> None:
-        _expect(
+        expect(
             len(self.evidence) == len(self.track.crops),
             f"{len(self.track.crops)} pieces of evidence",
             len(self.evidence),
         )
-        _expect(
+        expect(
             len(self.p_frames) == len(self.evidence),
             f"{len(self.evidence)} probabilities",
             len(self.p_frames),

@@ -25,7 +25,6 @@ class Interval:
 
     start_s: float
     end_s: float
-    peak_p: float  # highest smoothed probability in it
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def build_timeline(face: FaceAnalysis, thresholds: Thresholds) -> Timeline:
     middle = (thresholds.authentic_below + thresholds.forged_above) / 2
     found = suspicious(t, smoothed, low=middle, high=thresholds.forged_above)
     if face.verdict.part is not None:
-        found = _with_part(found, face.verdict.part, t, p)
+        found = _with_part(found, face.verdict.part)
     return Timeline(
         track=face.track.track,
         t=tuple(t.tolist()),
@@ -86,14 +85,11 @@ def build_timelines(
     )
 
 
-def _with_part(
-    found: list[Interval], part: tuple[float, float], t: NDArray, p: NDArray
-) -> list[Interval]:
+def _with_part(found: list[Interval], part: tuple[float, float]) -> list[Interval]:
     """The part that the verdict names, in place of every interval that touches it."""
     start, end = part
     apart = [i for i in found if i.end_s < start or i.start_s > end]
-    peak = float(p[(t >= start) & (t <= end)].max())
-    return sorted([*apart, Interval(start, end, peak)], key=lambda i: i.start_s)
+    return sorted([*apart, Interval(start, end)], key=lambda i: i.start_s)
 
 
 def smooth(t: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,7 +122,7 @@ def suspicious(
         if p[start] > low and p[start:i].max() > high:
             begin = _crossing(t, p, start, start - 1, low, longest)
             end = _crossing(t, p, i - 1, i, low, longest)
-            found.append(Interval(begin, end, float(p[start:i].max())))
+            found.append(Interval(begin, end))
         start = i
     return found
 

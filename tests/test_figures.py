@@ -162,7 +162,7 @@ def test_charts() -> None:
         (0.1, 0.9, 0.2),
         (0.2, 0.7, 0.3),
         Thresholds(0.4, 0.6),
-        (Interval(0.5, 1.5, 0.7),),
+        (Interval(0.5, 1.5),),
         (0.9, 0.8),
     )
     with_interval = figures.timeline_chart(line)

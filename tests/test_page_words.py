@@ -160,7 +160,7 @@ def line(**changes) -> Timeline:
         p=(0.1, 0.9, 0.8, 0.2),
         p_smooth=(0.2, 0.8, 0.75, 0.3),
         thresholds=BAND,
-        intervals=(Interval(0.5, 2.5, 0.9),),
+        intervals=(Interval(0.5, 2.5),),
         similarity=(0.5, 1.0, -0.2),
     )
     return replace(whole, **changes)
@@ -183,7 +183,7 @@ def test_timeline_is_a_labelled_slider_with_everything_drawn_in_place():
 
 
 def test_labels_above_the_timeline_leave_out_what_would_run_into_another():
-    near = (Interval(0.0, 0.2, 0.9), Interval(0.4, 0.8, 0.9), Interval(2.0, 2.4, 0.9))
+    near = (Interval(0.0, 0.2), Interval(0.4, 0.8), Interval(2.0, 2.4))
     drawn = clip.timeline(line(intervals=near), duration_s=4.0, chosen=0)
     labels = drawn.split('<div class="lens-seconds"')[1].split("</div>")[0]
     assert labels.count("<span") == 2
@@ -202,7 +202,7 @@ def test_timeline_tells_the_script_its_times():
 
 
 def test_suspicious_seconds_are_named_person_by_person_and_never_against_the_headline():
-    twice = line(track=1, intervals=(Interval(0.0, 0.5, 0.8), Interval(2.0, 3.0, 0.9)))
+    twice = line(track=1, intervals=(Interval(0.0, 0.5), Interval(2.0, 3.0)))
     forged, unsure = Verdict(Label.FORGED, "a", 0.9), Verdict(Label.UNCERTAIN, "a", 0.5)
     both = "Most of it in these seconds: 0.5–2.5 s (face 0); 0.0–0.5 s and 2.0–3.0 s (face 1)."
     assert clip.suspicious_seconds([line(), twice, line(intervals=())], forged) == both

@@ -34,7 +34,7 @@ FORGED = Findings(
     thresholds=Thresholds(0.4, 0.6),
     place=MOUTH,
     stream_shares={"rgb stream": 0.2, "noise stream": 0.8},
-    intervals=[Interval(1.5, 3.04, 0.9)],
+    intervals=[Interval(1.5, 3.04)],
     frame=FrameScores(0.95, 0.91, {EYES: 0.94, MOUTH: 0.45, NOSE: 0.9, EDGE: 0.59}),
 )
 
@@ -95,7 +95,7 @@ def test_seconds_that_are_too_few_to_be_called_forged() -> None:
 
 
 def test_the_words_speak_of_the_part_that_the_headline_names() -> None:
-    part = replace(FORGED, part=(1.5, 2.9), intervals=[Interval(1.5, 2.9, 0.9)], t=2.0)
+    part = replace(FORGED, part=(1.5, 2.9), intervals=[Interval(1.5, 2.9)], t=2.0)
     inside = describe(replace(part, p_frame=0.995))
     assert inside[0] == (
         "From 1.5 to 2.9 s the detector leans clearly towards forged (score 0.93); "
@@ -144,9 +144,7 @@ def test_streams(rgb: float, sentence: str) -> None:
 
 
 def test_two_intervals() -> None:
-    found = replace(
-        FORGED, stream_shares={}, intervals=[Interval(0.0, 1.0, 0.9), Interval(2.0, 3.0, 0.9)]
-    )
+    found = replace(FORGED, stream_shares={}, intervals=[Interval(0.0, 1.0), Interval(2.0, 3.0)])
     assert describe(found)[1] == "The suspicious seconds are 0.0-1.0 s and 2.0-3.0 s."
 
 

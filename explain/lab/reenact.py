@@ -24,7 +24,6 @@ from explain.lab.swap import watermarked
 KEY_POINTS = np.vstack(
     [FIVE_POINTS, [[0, 1.02], [0, 1.3], [0, 1.86], [-1.0, 0.3], [1.0, 0.3]]]
 ).astype(np.float32)
-UPPER_LIP = 5
 LOWER_LIP = 6
 CHIN = 7
 REACH = 0.34  # sigma of a key point's weight, in eye distances

@@ -27,7 +27,6 @@ _STATE = re.compile(r'\bdata-state="([^"]*)"')  # JSON with texts that a script 
 _UNMARKED = {"a", "abbr", "button", "code", "h1", "h2", "h3", "h4", "script", "style", "summary"}
 _UNMARKED |= {"dl", "svg", "th"}
 _CODE = {"script", "style"}
-_TAGS = re.compile(r"(<[^>]*>)")
 _MARKED_APART = re.compile(r"(`[^`]*`|<[^>]*>|!?\[[^\]]*\]\([^)]*\))")  # in Markdown
 
 
