@@ -83,6 +83,15 @@ def test_files_that_are_named_exist(page: str) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_a_test_that_is_named_by_a_word_of_its_name_is_there() -> None:
+    text = (ROOT / ".github/SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"pytest (tests/\w+\.py) -k (\w+)", text)
+    assert len(named) >= 4
+    for file, word in named:
+        defined = re.findall(r"^def (test_\w+)", (ROOT / file).read_text(), re.MULTILINE)
+        assert any(word in name for name in defined), f"{file} -k {word}"
+
+
 # --------------------------------------------------------------------------------------------------
 # commands and code
 
