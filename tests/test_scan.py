@@ -28,8 +28,8 @@ from pyarrow import parquet
 from detector.__main__ import main
 from detector.errors import MediaError, ScanError
 from detector.pipeline import Detector
-from detector.scan import Job, scan
-from detector.scan.engines import local, on_ray
+from detector.scan import ENGINES, Job, scan
+from detector.scan.engines import RAY_EXCLUDES, local, on_ray
 from detector.scan.files import find_files
 from detector.scan.rows import FIELDS, Row, blank_row, scan_file, scan_files
 from detector.types import Analysis, Label, Verdict
@@ -245,6 +245,26 @@ def test_what_cannot_be_scanned_is_one_sentence(
         scan([str(folder)], out, Job(), here, 1)
 
 
+def test_files_that_could_not_be_read_are_counted_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
+        return (row | {"error_type": "MediaError"} for row in named(paths, job, workers))
+
+    monkeypatch.setitem(ENGINES, "local", broken)
+    folder = str(dots(tmp_path / "dots", 1))
+    arguments = ["--out", str(tmp_path / "out.parquet")]
+    assert main(["scan", folder, *arguments]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "1 file could not be read: see the column error_message of out.parquet."
+    )
+    dots(tmp_path / "dots", 3)
+    assert main(["scan", folder, *arguments]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "3 files could not be read: see the column error_message of out.parquet."
+    )
+
+
 def test_a_worker_says_why_it_cannot_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,6 +334,25 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(tmp_path: Path) -> 
     assert {row["path"]: row["seconds"] for row in rows if row["path"] in kept} == kept
 
 
+def test_ctrl_c_while_workers_start_is_one_sentence(tmp_path: Path) -> None:
+    command = [*COMMAND, str(dots(tmp_path / "dots", 2)), "--out", str(tmp_path / "out.parquet")]
+    scanning = subprocess.Popen(
+        [*command, "--workers", "2"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a terminal sends Ctrl-C to all processes of a command
+    )
+    command_line = psutil.Process(scanning.pid)
+    while sum("spawn_main" in " ".join(p.cmdline()) for p in command_line.children()) < 2:
+        time.sleep(0.01)
+    os.killpg(scanning.pid, signal.SIGINT)
+    _, told = scanning.communicate()
+    assert scanning.returncode == 130
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("Stopped. The same command goes on from here;")
+
+
 @pytest.mark.slow
 def test_memory_stays_the_same_over_5000_files(tmp_path: Path) -> None:
     folder, out = tmp_path / "empty", tmp_path / "out.parquet"
@@ -339,6 +378,15 @@ def test_memory_stays_the_same_over_5000_files(tmp_path: Path) -> None:
     early = max(size for done, size in used.items() if done <= 2500)
     # 40 kB kept of a file would break it
     assert max(size for done, size in used.items() if done > 2500) < 1.03 * early
+
+
+def test_ray_gets_the_folder_code_and_weights_alone() -> None:
+    pathspec = pytest.importorskip("pathspec", reason="Ray's, which needs the extra 'ray'")
+    left_out = pathspec.PathSpec.from_lines("gitwildmatch", RAY_EXCLUDES).match_file
+    for path in (".", "detector", "detector/scan/rows.py", "weights/manifest.json"):
+        assert not left_out(path), path
+    for path in (".git", "docs", "docs/SPEED.md", "app.py", "tests/test_scan.py"):
+        assert left_out(path), path
 
 
 @pytest.mark.slow

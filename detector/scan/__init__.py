@@ -77,4 +77,8 @@ def run(inputs: Sequence[str], out: Path, job: Job, engine: str, workers: int) -
             file=sys.stderr,
         )
         return 130
+    if errors:
+        files = f"{errors} file{'' if errors == 1 else 's'}"
+        told = f"{files} could not be read: see the column error_message of {out.name}."
+        print(told, file=sys.stderr)
     return 1 if errors else 0

@@ -8,7 +8,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
@@ -22,6 +22,8 @@ from detector.scan.rows import FIELDS, Job, Row, blank_row, scan_files
 
 IN_HAND = 2  # files of a worker: one in work, and one that is decoded meanwhile
 RAY_FILES = 10_000  # handed to Ray at a time, so that a million paths are never one object
+# of the folder that its workers get, as .gitignore has it: all but the folder itself, code, weights
+RAY_EXCLUDES = ["/*", "!/.", "!/detector", "!/weights"]
 RAY_BATCH = 8  # files of one call on a Ray worker: what is lost at most when a worker goes
 
 # (paths, job, workers) -> rows, in any order
@@ -62,6 +64,7 @@ def _rows(paths: Iterator[str], job: Job, workers: int, clip: Path | None) -> It
                 else:
                     if isinstance(row, DetectorError):
                         raise row
+                    worker.ready = True
                     if row is not None:
                         worker.paths.popleft()
                     worker.fill(paths)
@@ -88,10 +91,12 @@ class _Worker:
         """clip: where the workers map the second network's weights."""
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self.connection, theirs = spawn.Pipe()
+        self.ready = False  # it has said so
         self.paths: deque[str] = deque()  # in hand
         self.told_all = False  # that there are no more
         self.process = spawn.Process(target=_work, args=(theirs, job, clip))
-        self.process.start()
+        with _no_ctrl_c():
+            self.process.start()
         theirs.close()
 
     def fill(self, paths: Iterator[str]) -> None:
@@ -106,9 +111,28 @@ class _Worker:
                 self.connection.send(path)
 
     def stop(self) -> None:
-        """Close the pipe, at which the worker ends after the file in work."""
+        """Close the pipe, at which the worker ends after the file in work; at once if it has not
+        started yet.
+        """
         self.connection.close()
+        if not self.ready:
+            self.process.terminate()
         self.process.join()
+
+
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """What starts meanwhile holds Ctrl-C back, which is for the one in charge; who starts it hears
+    of it afterwards. Windows has no such mask.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(connection: Connection, job: Job, clip: Path | None) -> None:
@@ -184,8 +208,7 @@ def _join_ray(workers: int) -> None:
     environment = {
         # the checkout, or where the packages are installed
         "working_dir": str(Path(__file__).resolve().parents[2]),
-        # code and weights are all that workers need
-        "excludes": ["/*", "!/detector", "!/weights"],
+        "excludes": RAY_EXCLUDES,
         "env_vars": {"OMP_NUM_THREADS": "1"},
     }
     ray.init(
