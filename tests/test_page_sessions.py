@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from unittest.mock import Mock
 
@@ -19,6 +20,7 @@ from explain.server.faults import UNEXPECTED, spoken
 from explain.server.service import (
     GONE,
     Cancelled,
+    Choice,
     GoneError,
     Runs,
     Service,
@@ -186,6 +188,57 @@ def test_a_visitor_who_leaves_stops_everything_that_runs_for_them():
         runs.cancel_of("me")
         assert runs.awaited("you") and not runs.awaited("me lime")
         step(0.5, "Testing")
+
+
+def handlers(service: Service) -> dict[str, Callable[..., Mapping]]:
+    """What the first tab does at its events, by name."""
+    page = built(lambda: build_app(service))
+    own = [fn for fn in page.fns.values() if "AnalyseTab." in getattr(fn.fn, "__qualname__", "")]
+    return {str(fn.name): fn.fn for fn in own if fn.fn is not None}
+
+
+def said(update: Mapping) -> list[str]:
+    return [value for value in update.values() if isinstance(value, str)]
+
+
+def test_work_on_a_file_ends_when_another_is_chosen_and_shows_nothing_beside_it(tmp_path):
+    service, me = Service(tmp_path, detector), Mock(session_hash="me")
+    page = handlers(service)
+    token = service.sessions.keep(session())
+    slow = [f"me {key}" for key in ("map", "cam", "lime", "card", "shuffle", "inside", "report")]
+    for name in (*slow, "me several", "you map"):
+        service.runs.start(name)
+    page["_begin"]("b.png", token, me)
+    assert [name for name in slow if service.runs.awaited(name)] == []
+    assert service.runs.awaited("me several") and service.runs.awaited("you map")
+    # those that were in line behind it
+    assert said(page["_test"](token, Choice(0, 0), "", request=me)) == []
+    assert said(page["_show_chosen"](token, Choice(0, 0))) == []
+
+
+def test_a_map_test_that_ends_after_another_file_was_chosen_is_not_shown(tmp_path, monkeypatch):
+    service, me = Service(tmp_path, detector), Mock(session_hash="me")
+    page = handlers(service)
+    token = service.sessions.keep(session())
+
+    def tested(*_: object) -> dict[gr.HTML, str]:
+        page["_begin"]("b.png", token, me)
+        return {gr.HTML(): "of a.png"}
+
+    monkeypatch.setattr("explain.tabs.panel.FramePanel.test", tested)
+    assert said(page["_test"](token, Choice(0, 0), "", request=me)) == []
+
+
+def test_slow_work_on_a_face_ends_when_another_is_chosen_but_the_report_goes_on(tmp_path):
+    service = Service(tmp_path, detector)
+    page = handlers(service)
+    token = service.sessions.keep(session_of(session().analysis, visitor="me"))
+    for key in ("map", "lime", "report"):
+        service.runs.start(f"me {key}")
+    page["_choose_face"](token, "0")
+    assert [key for key in ("map", "lime", "report") if service.runs.awaited(f"me {key}")] == [
+        "report"
+    ]
 
 
 def test_a_stop_is_heard_between_two_batches_of_the_detector(monkeypatch):

@@ -22,7 +22,7 @@ from explain.server import markup, widgets
 from explain.server.service import (
     Choice,
 )
-from explain.tabs import analyse, beforehand, cards, clip, dots, links, on_demand, panel
+from explain.tabs import beforehand, cards, clip, dots, links, on_demand, panel
 from explain.timeline import Interval, Timeline
 
 BAND = Thresholds(authentic_below=0.3, forged_above=0.7)
@@ -306,9 +306,9 @@ def test_one_colour_scale_serves_all_frames_of_a_person():
 
 
 def test_status_line_sums_up():
-    assert analyse.status_line(session().analysis) == "Photo, 512 × 512 px, 1 face, took 1.0 s."
+    assert cards.status_line(session().analysis) == "Photo, 512 × 512 px, 1 face, took 1.0 s."
     assert (
-        analyse.status_line(session(frames=3).analysis)
+        cards.status_line(session(frames=3).analysis)
         == "2.0 s of video, 3 frames sampled, 1 face, took 1.0 s."
     )
 

@@ -8,6 +8,7 @@ the pictures of the chosen frame after it (panel.py), slow explanations when ask
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,13 @@ import gradio as gr
 import numpy as np
 
 from detector.decide import asked_thresholds, deciding_face
-from detector.types import Analysis
 from explain import figures
 from explain.lab.examples import EXAMPLES, thumbnail
 from explain.server import markup
 from explain.server.address import address_js
 from explain.server.faults import spoken
 from explain.server.language import told_progress
-from explain.server.service import Cancelled, Choice, Service, Session
+from explain.server.service import Cancelled, Choice, GoneError, Service, Session
 from explain.server.widgets import QUIET, Update
 from explain.tabs import cards, clip, layer, preview
 from explain.tabs.about import AboutFile
@@ -227,7 +227,9 @@ class AnalyseTab:
         )
 
     def _begin(self, path: str | None, token: str | None, request: gr.Request) -> Update:
-        self.service.runs.start(str(request.session_hash))
+        visitor = str(request.session_hash)
+        self.on_demand.stop(visitor, of_file=True)
+        self.service.runs.start(visitor)
         self.service.sessions.drop(token)
         return {
             self.inputs.stop: gr.Button(visible=path is not None),
@@ -288,7 +290,7 @@ class AnalyseTab:
             explainer.detector.entry,
             clip.suspicious_seconds(session.timelines, verdict),
             deciding,
-            status_line(analysis),
+            cards.status_line(analysis),
         )
         heard = f"{headline(analysis)}. {verdict.reason}"  # the card says it to the eye
         update: Update = {
@@ -339,6 +341,7 @@ class AnalyseTab:
     def _choose_face(self, token: str, asked: str) -> Update:
         """asked: the position of a face, as FACES_JS sends it."""
         session = self.service.sessions.get(token)
+        self.on_demand.stop(session.visitor)
         position = int(np.clip(int(asked), 0, len(session.analysis.faces) - 1))
         return {**self._face(session, position), **self.on_demand.cleared()}
 
@@ -351,6 +354,7 @@ class AnalyseTab:
         choice = Choice(chosen.face, int(np.clip(int(asked["index"]), 0, last)))
         if asked["playing"]:
             return {self.answer.chosen: choice, **self.panel.preview(session, choice)}
+        self.on_demand.stop(session.visitor)
         return {
             self.answer.chosen: choice,
             **self.panel.show(session, choice),
@@ -395,22 +399,30 @@ class AnalyseTab:
         request: gr.Request = None,  # type: ignore[assignment] # Gradio puts it in
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Update:
-        unchanged: Update = {self.answer.status: gr.skip()}
-        if token is None or (asked_json and json.loads(asked_json)["playing"]):
-            return unchanged
-        session = self.service.sessions.get(token)
-        visitor = f"{request.session_hash} map"
-        self.service.runs.start(visitor)
-        with self.service.runs.running(visitor, told_progress(progress)) as step:
-            try:
+        if asked_json and json.loads(asked_json)["playing"]:
+            return {self.answer.status: gr.skip()}
+
+        def tested(session: Session) -> Update:
+            visitor = f"{request.session_hash} map"
+            self.service.runs.start(visitor)
+            with self.service.runs.running(visitor, told_progress(progress)) as step:
                 return self.panel.test(session, chosen, step)
-            except Cancelled:  # another frame was chosen
-                return unchanged
+
+        return self._while_kept(token, tested)
 
     def _show_chosen(self, token: str | None, chosen: Choice) -> Update:
-        if token is None:  # nothing was analysed, and the status says why
+        return self._while_kept(token, lambda session: self.panel.show(session, chosen))
+
+    def _while_kept(self, token: str | None, work: Callable[[Session], Update]) -> Update:
+        """What `work` shows of an analysis; nothing where another took its place meanwhile, or
+        where there is none, and the status says why.
+        """
+        try:
+            found = work(self.service.sessions.get(token))
+            self.service.sessions.get(token)
+            return found
+        except (Cancelled, GoneError):
             return {self.answer.status: gr.skip()}
-        return self.panel.show(self.service.sessions.get(token), chosen)
 
     def _face(self, session: Session, position: int) -> Update:
         """Another person: their timeline, and their most forged-looking frame chosen."""
@@ -434,16 +446,3 @@ class AnalyseTab:
     def _welcome(self) -> str:
         known = self.service.ready.first(FIRST_WAIT_S)
         return cards.welcome() if known is None else cards.welcome(finished(self.service, known))
-
-
-def status_line(analysis: Analysis) -> str:
-    """What was analysed, in one line."""
-    media = analysis.media
-    faces = len(analysis.faces) + analysis.faces_left_out
-    found = f"{faces} face{'' if faces == 1 else 's'}"
-    seconds = analysis.timing_s.get("total", 0.0)
-    if media.kind == "video":
-        what = f"{media.duration_s:.1f} s of video, {len(media.frames)} frames sampled"
-    else:
-        what = f"Photo, {media.width} × {media.height} px"
-    return f"{what}, {found}, took {seconds:.1f} s."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.profile import Thresholds
-from detector.types import FaceAnalysis, Label, Media, ModelInfo, Verdict
+from detector.types import Analysis, FaceAnalysis, Label, Media, ModelInfo, Verdict
 from explain import figures
 from explain.figures import Rgb
 from explain.pipeline import most_suspicious
@@ -292,3 +292,16 @@ def _statement(one: Statement) -> str:
         f"{markup.sentences(one.found)}{rows}{shown}"
         f'<p class="lens-small">{escape(one.worth)}</p></section>'
     )
+
+
+def status_line(analysis: Analysis) -> str:
+    """What was analysed, in one line."""
+    media = analysis.media
+    faces = len(analysis.faces) + analysis.faces_left_out
+    found = f"{faces} face{'' if faces == 1 else 's'}"
+    seconds = analysis.timing_s.get("total", 0.0)
+    if media.kind == "video":
+        what = f"{media.duration_s:.1f} s of video, {len(media.frames)} frames sampled"
+    else:
+        what = f"Photo, {media.width} × {media.height} px"
+    return f"{what}, {found}, took {seconds:.1f} s."

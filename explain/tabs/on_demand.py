@@ -28,6 +28,9 @@ from explain.tabs.panel import frame_caption, frame_of, heat_over_face
 if TYPE_CHECKING:
     from explain.explainer import Explainer
 
+# the keys of what runs for one frame, and for the whole file
+FRAME_RUNS = ("cam", "lime", "inside", "card", "shuffle")
+REPORT_RUN = "report"
 FIRST_METHOD = f"Grad-CAM, {RGB_STREAM}"
 # rank correlation of two halves of LIME's samples from which on they are called that
 STEADY = 0.7
@@ -75,6 +78,15 @@ class OnDemand:
             self._inside()
         with gr.Accordion("Report to download", open=False, elem_id="lens-report"):
             self._report()
+
+    def stop(self, visitor: str, of_file: bool = False) -> None:
+        """End what runs for a visitor about the frame chosen before, its map's test among it.
+
+        of_file: another file was chosen, so the report, too.
+        """
+        runs = ["map", *FRAME_RUNS, *[REPORT_RUN] * of_file]
+        for key in runs:
+            self.service.runs.cancel(f"{visitor} {key}")
 
     def cleared(self) -> Update:
         """Nothing shown: another frame is chosen, and old pictures would stand beside it."""
@@ -247,7 +259,7 @@ class OnDemand:
 
     def _report(self) -> None:
         gr.Markdown(REPORT_TEXT)
-        run = runner(self.service, "report", "Make the report")
+        run = runner(self.service, REPORT_RUN, "Make the report")
         files = gr.File(
             label="Report",
             file_count="multiple",
