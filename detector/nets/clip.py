@@ -1,8 +1,8 @@
-"""The second network: CLIP's ViT-B/16 image tower with tuned layer norms and two small heads.
+"""The second network: CLIP's ViT-B/16 image tower with tuned layer norms and small heads.
 
 CLIP (Radford et al. 2021, arXiv:2103.00020) has seen far more pictures than any set of forgeries
 holds. Tuning nothing but its layer norms on pairs (0.04% of the weights) keeps what it knows and
-carries over to unseen forgeries (Yermakov et al. 2025, arXiv:2508.06248). Two heads answer two
+carries over to unseen forgeries (Yermakov et al. 2026, arXiv:2508.06248). Two heads answer two
 questions: was something put into this face (`manipulated`), and was the picture made as a whole
 (`generated`)? The first also reads a map of 14 x 14 patches that masks supervised. The second is a
 logistic regression on the tokens of the upper blocks, fitted when the tower was tuned. So are a
