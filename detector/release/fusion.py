@@ -28,7 +28,7 @@ from tqdm import tqdm
 from detector.benchmark.accuracy import DEGRADATIONS
 from detector.benchmark.metrics import expected_calibration_error
 from detector.benchmark.trackcache import cached_tracks
-from detector.benchmark.validation import RESTORED
+from detector.benchmark.validation import GENERATED, RESTORED
 from detector.decide import highest_stretch, log_sharpness, subject_track
 from detector.errors import DetectorError
 from detector.forgery.pairs import STRENGTH, PairMaker
@@ -172,7 +172,7 @@ def fit_fusion(scored: Sequence[Scored], weights: Sequence[float]) -> ExpertFusi
 
 def is_generated(source: str) -> bool:
     """Whether a type of the validation set is a picture generated as a whole."""
-    return source.startswith(("StyleGAN", "Stable Diffusion", "generated face"))
+    return source.startswith(GENERATED)
 
 
 def fused(fusion: ExpertFusion, one: Scored) -> NDArray[np.float32]:
