@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detector.decide import deciding_face
 from detector.degrade import (
     SEVERITIES,
     Degradation,
@@ -29,7 +30,6 @@ from detector.types import (
     MAP_SIZE,
     Analysis,
     Evidence,
-    FaceAnalysis,
     FaceCrop,
     Media,
     Progress,
@@ -185,16 +185,11 @@ def curve(
 
 
 def _point(level: Level, analysis: Analysis) -> Point:
-    if not analysis.faces:
+    face = deciding_face(analysis.faces, analysis.verdict)
+    if face is None:
         return Point(level, analysis.verdict, None, None)
-    face = deciding(analysis)
     frame = int(np.argmax(face.p_frames))
     return Point(level, analysis.verdict, face.track.crops[frame], face.evidence[frame])
-
-
-def deciding(analysis: Analysis) -> FaceAnalysis:
-    """The face whose score is the file's."""
-    return next(face for face in analysis.faces if face.verdict.logit == analysis.verdict.logit)
 
 
 def first_change(points: Sequence[Point]) -> int | None:
