@@ -39,7 +39,7 @@ HEADLINE = (
     (False, "macro: swaps in clips", "as found", "Genuine swaps, clips", "forged"),
     (False, "macro: swaps in stills", "as found", "Genuine swaps, photos", "forged"),
     (False, "macro: generated pictures", "as found", "Generated pictures", "forged"),
-    (False, "all files", "as found", "The whole validation set", "files"),
+    (False, "all files", "as found", "Validation set without restored photos", "files"),
 )
 Row = dict[str, str]
 

@@ -242,7 +242,8 @@ def within_original(scored: Sequence[ScoredFile]) -> tuple[int, int]:
 def summary_rows(scored: Sequence[ScoredFile]) -> list[dict[str, Any]]:
     """The three figures, recall and false positives, then a row per type; each with its count.
 
-    Files are ranked by what their answer hangs on: ScoredFile.margin.
+    The AUC ranks files by ScoredFile.margin. The n of a figure counts its small types, too, which
+    its mean AUC leaves out.
     """
     scores = np.array([one.margin for one in scored])
     pairs = comparisons(scored)
