@@ -110,6 +110,12 @@ def test_every_term_is_explained(name):
         ("Done. Somebody's own sentence.", "Fertig. Somebody's own sentence."),
         ("the nose.png is empty.", "the nose.png ist leer."),  # a file's name is never translated
         ("", ""),
+        (".", "."),
+        ("A camera's own words; ; more.", "A camera's own words; ; more."),  # an empty clause
+        (
+            "2 faces, as they stand in the picture. Choose one to see its pictures.",
+            "2 Gesichter, wie sie im Bild stehen. Wählen Sie eines, um seine Bilder zu sehen.",
+        ),
         (
             "Right: the left one is forged (self-blend of the mouth, ratio 0.50; both pictures "
             "then unchanged).",

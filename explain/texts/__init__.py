@@ -108,6 +108,8 @@ class Catalogue:
 
     def _whole(self, english: str) -> str | None:
         """One that is in the catalogue, itself or as a template; with a capital, too."""
+        if not english:
+            return None
         small = english[0].lower() + english[1:]
         if english in self.texts:
             return self.texts[english]
