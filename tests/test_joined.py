@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
+import av
 import pytest
 from fuzz_files import picture
 from PIL import ExifTags, Image
@@ -65,6 +66,27 @@ def test_bytes_behind_a_clip_are_said(tmp_path: Path) -> None:
     )
     path.write_bytes(encoded("mp4", range(10)) + b"\xfe" * 500)
     assert decode(path, 32).notes == ()
+
+
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "avi"])
+def test_a_clip_that_breaks_off_is_said(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(encoded(kind, [0, 12] * 100, g="1"))
+    if kind == "mp4":  # its index comes last, unless one asks for it
+        made = {"format": kind, "options": {"movflags": "faststart"}}
+        with av.open(path) as source, av.open(tmp_path / "b", "w", **made) as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+        path = tmp_path / "b"
+    content = path.read_bytes()
+    assert not any("breaks off" in note for note in decode(path, 8).notes)
+    path.write_bytes(content[: len(content) * 6 // 10])
+    assert "This file breaks off: about 40% of it is missing." in decode(path, 8).notes
+    path.write_bytes(content + b"ABCDEFGH" * 1000)  # no box, though its first bytes may look so
+    assert not any("breaks off" in note for note in decode(path, 8).notes)
 
 
 def test_a_picture_behind_a_clip_is_said(tmp_path: Path) -> None:

@@ -189,6 +189,7 @@ NOTES = [
     "The short clip inside this photo was not looked at.",
     "Behind this picture lies another file, which was not looked at.",
     "5,000 bytes behind the end of this clip were not looked at.",
+    "This file breaks off: about 40% of it is missing.",
     "This file holds 3 recordings one after another: seconds are counted on. "
     "Only 2 of them can be read.",
     "Of 2 video tracks, track 1 was looked at and track 2 (640 x 480 px for 100 frames) was not.",

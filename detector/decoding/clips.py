@@ -34,7 +34,13 @@ from detector.decoding.common import (
     shown_tags,
     unreadable,
 )
-from detector.decoding.recordings import Recording, begins_as_clip, behind_note, recordings
+from detector.decoding.recordings import (
+    Recording,
+    begins_as_clip,
+    behind_note,
+    missing_note,
+    recordings,
+)
 from detector.decoding.timeline import (
     FrameTimeline,
     check_frames,
@@ -143,7 +149,8 @@ def list_clip(path: Path, track: int | None = None) -> list[Listing]:
         check_frames(path.name, sum(len(listing.timeline.ticks) for listing in found))
     if not found:
         raise broken or unreadable(path.name)
-    notes = [_joined_note(len(parts), len(found))] * (len(parts) > 1) + behind_note(joined, "clip")
+    notes = [_joined_note(len(parts), len(found))] * (len(parts) > 1)
+    notes += behind_note(joined, "clip") + missing_note(joined)
     found[0] = replace(found[0], notes=(*notes, *found[0].notes))
     return found
 

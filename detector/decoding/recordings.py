@@ -38,6 +38,7 @@ _ELEMENTS = (  # of Matroska, at the top, in a segment, in a cluster; and what p
 _PS_PACK = 0xBA
 _PS_END = 0xB9
 _LONGEST_PACKET = 204  # bytes of a transport stream's
+_SURE = (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"RIFF")  # a segment, a cluster, an AVI
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 # At a part -> whether a file begins with it, and the part's size, 0 where it is not known; None
@@ -70,6 +71,7 @@ class Joined:
 
     recordings: tuple[Recording, ...]  # at least one
     behind: int = 0  # bytes after the end of the last that are none, from MIN_BEHIND on
+    missing: float = 0.0  # share of the bytes that should be there, where the file breaks off
 
 
 def recordings(path: Path, first_end: int | None = None) -> Joined:
@@ -80,12 +82,14 @@ def recordings(path: Path, first_end: int | None = None) -> Joined:
     end = path.stat().st_size
     with path.open("rb") as file:
         starts, last = _starts(file, end, first_end)
-        behind = 0 if last is None else _content(file, last)
+        behind = 0 if last is None or last > end else _content(file, last)
+    lacking = 0 if last is None else last - end
+    missing = lacking / (end + lacking) if lacking >= MIN_BEHIND else 0.0
     if len(starts) == 1:
-        return Joined((Recording(path),), behind)
+        return Joined((Recording(path),), behind, missing)
     bounds = [*starts[:MAX_RECORDINGS], end]
     parts = (Recording(path, start, after - start) for start, after in pairwise(bounds))
-    return Joined(tuple(parts), behind)
+    return Joined(tuple(parts), behind, missing)
 
 
 def begins_as_clip(path: Path) -> bool:
@@ -102,11 +106,18 @@ def behind_note(joined: Joined, kind: str) -> list[str]:
     return [f"{joined.behind:,} bytes behind the end of this {kind} were not looked at."]
 
 
+def missing_note(joined: Joined) -> list[str]:
+    """That a clip's file breaks off; nothing where it does not."""
+    if not joined.missing:
+        return []
+    return [f"This file breaks off: about {max(0.01, joined.missing):.0%} of it is missing."]
+
+
 def _starts(
     file: BinaryIO, size: int, first_end: int | None = None
 ) -> tuple[list[int], int | None]:
-    """Where files begin, the first at 0, and where the last one ends; None where it may reach to
-    the end.
+    """Where files begin, the first at 0, and where the last one ends, by its own account, which may
+    be beyond the end; None where it may reach to the end.
     """
     starts = [0]
     container = _container_at(file, 0) if first_end is None else _ENDED
@@ -120,6 +131,8 @@ def _starts(
             after, other = _behind_padding(file, at)
             padded = after > at and container.splits
             if other is None or (other is container and not padded):
+                if part is not None and _is_sure(file, at):
+                    return starts, at + part[1]
                 return starts, at if container.ends and part is None else None
             at, container, began = after, other, True
             starts.append(at)
@@ -132,6 +145,15 @@ def _starts(
             return starts, None
         at += length
     return starts, None
+
+
+def _is_sure(file: BinaryIO, at: int) -> bool:
+    """Whether what begins there is surely a part, whose size counts, and no other bytes behind the
+    end that look like one.
+    """
+    file.seek(at)
+    head = file.read(8)
+    return head[4:] in (*_BOXES, b"moof") or head[:4] in _SURE
 
 
 def _behind_padding(file: BinaryIO, at: int) -> tuple[int, Container | None]:
