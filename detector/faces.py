@@ -83,6 +83,12 @@ NEAR_BATCH = 64  # squares at a time
 BATCH = 16  # frames at a time: larger is no faster on a CPU and takes more memory
 
 
+def _fine_px(height: int, width: int) -> int:
+    """FINE_PX, and more for a panorama: as many pixels as of a picture twice as wide as high."""
+    wide = max(height, width) / (2 * min(height, width))
+    return round(FINE_PX * max(1.0, wide) ** 0.5)
+
+
 class FaceFinder:
     """Finds faces with MTCNN. Loads it at the first use; may be shared between threads."""
 
@@ -163,7 +169,7 @@ class FaceFinder:
         """
         found = self._detect(pictures, 0.0)
         if len(pictures) == 1 and max(pictures[0].shape) >= 2 * DETECT_PX:
-            fine = self._detect_batch(list(pictures), 0.0, FINE_PX)[0]
+            fine = self._detect_batch(list(pictures), 0.0, _fine_px(*pictures[0].shape[:2]))[0]
             found = [
                 found[0]
                 + [face for face in fine if not any(_same(face, known) for known in found[0])]

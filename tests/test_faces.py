@@ -103,6 +103,15 @@ def test_small_faces_of_a_large_photo_are_found_beside_the_large_one(
     assert face.crops[0].face_px == pytest.approx(large.size_px, abs=0.01)
 
 
+def test_a_face_in_a_panorama_is_found(finder: FaceFinder, astronaut: np.ndarray) -> None:
+    panorama = np.full((200, 20_000, 3), 130, np.uint8)
+    panorama[:, 9_000:9_200] = astronaut[0:200, 130:330]
+    (face,) = finder.detect_faces(panorama)
+    x0, y0, x1, y1 = face.box_xyxy_px
+    (alone,) = finder.detect_faces(astronaut)
+    assert np.allclose((x0, y0, x1, y1), np.add(alone.box_xyxy_px, (8870, 0, 8870, 0)), atol=8)
+
+
 def test_no_face_is_an_empty_answer(finder: FaceFinder) -> None:
     assert finder.detect_faces(data.coffee()) == ()
     assert finder.find_tracks([Frame(0, 0.0, data.coffee())]) == ()
