@@ -16,6 +16,7 @@ from page_tools import built, session, session_of
 
 from detector.errors import MediaError
 from explain.page import build_app
+from explain.server import widgets
 from explain.server.faults import UNEXPECTED, spoken
 from explain.server.service import (
     GONE,
@@ -158,6 +159,42 @@ def test_a_new_run_stops_the_old_one_of_the_same_visitor_only():
             mine(0.5, "Finding")
         assert runs.awaited("me")  # the new one
         yours(0.5, "Finding")
+
+
+def test_a_setting_that_was_changed_while_a_run_goes_on_is_told_at_its_end():
+    runs = Runs()
+    runs.change("me lime")  # nothing runs yet
+    for changed in (True, False):
+        runs.start("me lime")
+        with runs.running("me lime", Mock()):
+            if changed:
+                runs.change("me lime")
+        assert runs.outdated("me lime") is changed
+        assert not runs.outdated("you lime")
+
+
+def test_results_of_settings_that_changed_meanwhile_are_marked(tmp_path):
+    service, me, status = Service(tmp_path, detector), Mock(session_hash="me"), []
+    setting, shown = gr.Slider(0, 9, render=False), gr.HTML(render=False)
+    runs = []
+
+    def lab() -> gr.Blocks:
+        with gr.Blocks() as page:
+            setting.render()
+            shown.render()
+            run = widgets.runner(service, "lab", "Go")
+            run.wire(lambda step, value: status.append(value) or {}, [setting], [shown])
+            runs.append(run)
+        return page
+
+    wired = {str(fn.name): fn.fn for fn in built(lab).fns.values()}
+    (run,) = runs
+    wired["begin"](me)
+    wired["_touch"](" ", me)
+    first = wired["run"](me, Mock(), 1)[run.status]
+    wired["begin"](me)
+    second = wired["run"](me, Mock(), 2)[run.status]
+    assert "of the settings before" in first and "Done." in second and status == [1, 2]
 
 
 def test_whatever_goes_wrong_becomes_one_sentence(caplog):

@@ -181,10 +181,12 @@ class Runs:
 
     def __init__(self) -> None:
         self._stop: dict[str, threading.Event] = {}
+        self._outdated: set[str] = set()
         self._lock = threading.Lock()
 
     def start(self, visitor: str) -> None:
         with self._lock:
+            self._outdated.discard(visitor)
             if visitor in self._stop:
                 self._stop[visitor].set()
             self._stop[visitor] = threading.Event()
@@ -204,6 +206,19 @@ class Runs:
         with self._lock:
             for stop in self._stop.values():
                 stop.set()
+
+    def change(self, visitor: str) -> None:
+        """A setting of the run under way, if there is one, was changed."""
+        with self._lock:
+            if visitor in self._stop:
+                self._outdated.add(visitor)
+
+    def outdated(self, visitor: str) -> bool:
+        """Whether a setting was changed since the run was started; asked once, at its end."""
+        with self._lock:
+            was = visitor in self._outdated
+            self._outdated.discard(visitor)
+            return was
 
     def awaited(self, visitor: str) -> bool:
         """Whether a run of this visitor is under way or in line."""

@@ -94,12 +94,9 @@ class Runner:
         """
         buttons = [self.start, self.stop]
 
-        def visitor(request: gr.Request) -> str:
-            return f"{request.session_hash} {self.key}"
-
         def begin(request: gr.Request) -> Update:
             self.overtake_first(request)
-            self.service.runs.start(visitor(request))
+            self.service.runs.start(self._run_of(request))
             return {
                 self.start: gr.Button(interactive=False),
                 self.stop: gr.Button(interactive=True),
@@ -107,9 +104,10 @@ class Runner:
 
         @spoken(self.status)
         def run(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> Update:  # noqa: B008
-            with self.service.runs.running(visitor(request), told_progress(progress)) as step:
+            with self.service.runs.running(self._run_of(request), told_progress(progress)) as step:
                 step(0.0, "Starting")
-                return {self.status: markup.done(DONE), **work(step, *values)}
+                found = work(step, *values)
+            return {self.status: self._how_it_went(self._run_of(request)), **found}
 
         def end() -> Update:
             return {
@@ -118,7 +116,7 @@ class Runner:
             }
 
         def cancel(request: gr.Request) -> None:
-            self.service.runs.cancel(visitor(request))
+            self.service.runs.cancel(self._run_of(request))
 
         clicks = [button.click for button in (self.start, *others)]
         gr.on(clicks, begin, None, buttons, queue=False, **QUIET).then(
@@ -127,7 +125,18 @@ class Runner:
         ).then(end, None, buttons, queue=False, **QUIET)  # fmt: skip
         self.stop.click(cancel, None, None, queue=False, **QUIET)
         if touched := touches(inputs):
-            gr.on(touched, marked_stale, self.status, self.status, queue=False, **QUIET)
+            gr.on(touched, self._touch, self.status, self.status, queue=False, **QUIET)
+
+    def _run_of(self, request: gr.Request) -> str:
+        return f"{request.session_hash} {self.key}"
+
+    def _touch(self, shown: str, request: gr.Request) -> Any:
+        self.service.runs.change(self._run_of(request))
+        return marked_stale(shown)
+
+    def _how_it_went(self, run: str) -> str:
+        changed = self.service.runs.outdated(run)
+        return markup.stale(STALE) if changed else markup.done(DONE)
 
     def when_opened(
         self,
