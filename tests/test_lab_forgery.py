@@ -29,6 +29,7 @@ from explain.lab.forgery import (
 )
 from explain.lab.generators import SHIPPED_GENERATORS
 from explain.tabs.forgery import outcome_sentences, place_sentence
+from explain.texts import catalogue
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +159,9 @@ def test_a_forgery_that_fools_the_detector_is_said_to(subject):
     assert caught[0].startswith("Score 0.95 (forged-looking)") and not any(
         "fools" in line for line in caught
     )
+    sure = outcome_sentences(judge(Fixed(30.0), subject, ForgerySettings()))[0]
+    assert sure.startswith("Score above 0.99 (forged-looking); the untouched face has above 0.99.")
+    assert catalogue("de").text(sure).startswith("Wert über 0.99 (wirkt gefälscht); das unberühr")
     assert outcome_sentences(judge(Fixed(-3.0), subject, ForgerySettings(ratio=0.0)))[1:] == [
         "At ratio 0 nothing is forged."
     ]

@@ -39,6 +39,7 @@ from explain import figures
 from explain.cam import evidence_heat
 from explain.figures import Rgb
 from explain.lab.charts import Band, Captioned, Line, VerticalMark, chart, strip
+from explain.words import format_probability
 
 if TYPE_CHECKING:
     from detector.pipeline import Detector
@@ -277,7 +278,9 @@ def _face(point: Point) -> Rgb:
 
 def _caption(point: Point) -> str:
     p = point.verdict.p_fake
-    return f"{point.level.name}\n{'no face found' if p is None else f'score {p:.2f}'}"
+    return (
+        f"{point.level.name}\n{'no face found' if p is None else f'score {format_probability(p)}'}"
+    )
 
 
 def evidence_picture(points: Sequence[Point], chosen: int) -> Rgb | None:

@@ -32,6 +32,7 @@ from explain.server.widgets import (
     runner,
     source,
 )
+from explain.words import format_probability
 
 LEAD = (
     "Most pictures reach you compressed, and compression wipes out fine traces of a forgery. "
@@ -182,7 +183,7 @@ def _level(service: Service, shown: LevelViews, found: FinishedSweep, at: int) -
     score = (
         "No face was found at this level."
         if p is None
-        else f"Score {p:.2f}. {point.verdict.reason}"
+        else f"Score {format_probability(p)}. {point.verdict.reason}"
     )
     named = point.level.plain or f"{point.level.name}: {point.level.words}"
     about = [f"{named}. {score}"]

@@ -36,6 +36,7 @@ from explain.server.widgets import (
     runner,
     source,
 )
+from explain.words import format_probability
 
 LEAD = (
     "Forge a face from **its own pixels** and watch the detector. What is laid over is a copy of "
@@ -318,7 +319,8 @@ def _endpoint(service: Service) -> None:
 def outcome_sentences(result: Result) -> list[str]:
     """The detector's answer to the forgery, beside the truth."""
     answer = result.label.headline
-    scores = f"Score {result.p:.2f} ({answer}); the untouched face has {result.p_authentic:.2f}."
+    score, untouched = map(format_probability, (result.p, result.p_authentic))
+    scores = f"Score {score} ({answer}); the untouched face has {untouched}."
     if not result.localisations:
         return [scores, "At ratio 0 nothing is forged."]
     missed = result.label.value == "authentic"
