@@ -41,6 +41,13 @@ HEADLINE = (
     (False, "macro: generated pictures", "as found", "Generated pictures", "forged"),
     (False, "all files", "as found", "Validation set without restored photos", "files"),
 )
+# stages of speed.csv that take most of the time, as the page calls them
+FLOOR_STAGES = {
+    "decode": "decoding",
+    "detect": "faces",
+    "embed": "two-stream network",
+    "clip": "CLIP",
+}
 Row = dict[str, str]
 
 
@@ -358,6 +365,18 @@ def speed() -> str:
     return table(head, body)
 
 
+def floors() -> str:
+    """Processor time of each stage beside that of its matrix products and convolutions alone."""
+    body = [
+        (row["input"], row["threads"], FLOOR_STAGES[row["stage"]], cpu, floor, share)
+        for row in rows("speed")
+        if row["method"] == "ours" and row["stage"] in FLOOR_STAGES
+        for cpu, floor in [(number(row["cpu_ms"], 0), number(row["floor_ms"], 0))]
+        for share in [f"{float(row['floor_ms']) / float(row['cpu_ms']):.0%}" if floor else ""]
+    ]
+    return table(("input", "threads", "stage", "processor ms", "products alone, ms", "share"), body)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "model-index": model_index,
@@ -372,6 +391,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "explanations": explanations,
     "recipes": recipes,
     "speed": speed,
+    "floors": floors,
 }
 
 
