@@ -366,15 +366,17 @@ def speed() -> str:
 
 
 def floors() -> str:
-    """Processor time of each stage beside that of its matrix products and convolutions alone."""
+    """Processor time of each stage beside that of its matrix products and convolutions alone, one
+    thread.
+    """
     body = [
-        (row["input"], row["threads"], FLOOR_STAGES[row["stage"]], cpu, floor, share)
+        (row["input"], FLOOR_STAGES[row["stage"]], cpu, floor, share)
         for row in rows("speed")
-        if row["method"] == "ours" and row["stage"] in FLOOR_STAGES
+        if (row["method"], row["threads"]) == ("ours", "1") and row["stage"] in FLOOR_STAGES
         for cpu, floor in [(number(row["cpu_ms"], 0), number(row["floor_ms"], 0))]
         for share in [f"{float(row['floor_ms']) / float(row['cpu_ms']):.0%}" if floor else ""]
     ]
-    return table(("input", "threads", "stage", "processor ms", "products alone, ms", "share"), body)
+    return table(("input", "stage", "processor ms", "products alone, ms", "share"), body)
 
 
 TABLES: dict[str, Callable[[], str]] = {
