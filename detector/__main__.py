@@ -49,7 +49,11 @@ def in_words(analysis: Analysis) -> str:
 
 
 def _scored(verdict: Verdict) -> str:
-    return verdict.headline + ("" if verdict.p_fake is None else f" (score {verdict.p_fake:.2f})")
+    from detector.decide import format_probability
+
+    if verdict.p_fake is None:
+        return verdict.headline
+    return f"{verdict.headline} (score {format_probability(verdict.p_fake)})"
 
 
 def analyze(

@@ -58,6 +58,13 @@ def log_sharpness(crops: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return np.log1p([sharpness(crop) for crop in crops], dtype=np.float32)
 
 
+def format_probability(p: float) -> str:
+    """A probability to two digits; it is never said to be 0 or 1."""
+    if p > 0.99:
+        return "above 0.99"
+    return "below 0.01" if p < 0.01 else f"{p:.2f}"
+
+
 def judge_face(
     logit: float,
     crops: Sequence[FaceCrop],
@@ -89,7 +96,10 @@ def judge_face(
     found = type_scores.in_words if type_scores else "traces"
     part = forged_part([crop.t for crop in crops], frame_logits, calibration, thresholds)
     if part is not None and (p <= thresholds.forged_above or part.rest_p < 0.5):
-        reason = f"This part carries {found}, {AS_KNOWN}; over the whole clip the score is {p:.2f}."
+        reason = (
+            f"This part carries {found}, {AS_KNOWN}; over the whole clip the score is "
+            f"{format_probability(p)}."
+        )
         of_part = calibration.probability(part.logit)
         return Verdict(Label.FORGED, reason, of_part, part.logit, (part.from_s, part.to_s))
     if thresholds.authentic_below <= p <= thresholds.forged_above:

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detector.decide import format_probability
 from detector.stopping import pause_to_look
 from detector.types import Analysis, Media, Progress
 from explain import figures
@@ -26,7 +27,6 @@ from explain.provenance import Statement, statements, traces_of
 from explain.regions import METHOD as LIME
 from explain.report_html import ReportPicture, page
 from explain.report_json import content_of
-from explain.words import format_probability
 
 if TYPE_CHECKING:
     from explain.explainer import Explainer

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from detector.decide import format_probability
 from explain.faithfulness import BADGE
 from explain.provenance import Statement
-from explain.words import format_probability
 
 _STYLE = """
 *{box-sizing:border-box}

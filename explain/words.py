@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.decide import format_probability
 from detector.profile import Thresholds
 from detector.types import FaceCrop, Label
 from explain.cam import Heat
@@ -144,13 +145,6 @@ def describe(findings: Findings) -> tuple[str, ...]:
         CLOSING,
     )
     return tuple(sentence for sentence in sentences if sentence)
-
-
-def format_probability(p: float) -> str:
-    """A probability to two digits; it is never said to be 0 or 1."""
-    if p > 0.99:
-        return "above 0.99"
-    return "below 0.01" if p < 0.01 else f"{p:.2f}"
 
 
 def zone_name(p: float, thresholds: Thresholds) -> str:

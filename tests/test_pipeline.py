@@ -227,6 +227,8 @@ def test_the_command_line_says_the_headline_its_score_and_every_face() -> None:
     assert in_words(replace(one, verdict=part)) == (
         "clip.mp4: Part of this clip looks forged: 1.5-2.9 s (score 0.97). It looks so."
     )
+    surely = replace(part, p_fake=0.9999)
+    assert "1.5-2.9 s (score above 0.99). It" in in_words(replace(one, verdict=surely))
     two = replace(one, faces=one.faces * 2, verdict=replace(one.verdict, faces=(1, 2)))
     assert in_words(two) == (
         "clip.mp4: 1 of 2 faces looks forged (score 0.90). Told so by the test. "

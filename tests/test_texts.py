@@ -106,6 +106,14 @@ def test_every_term_is_explained(name):
             "Bildrand abgeschnitten.",
         ),
         ("Face 1, score 0.35.", "Gesicht 1, Wert 0.35."),
+        (
+            "Over the whole clip the score is above 0.99.",
+            "Über den ganzen Clip beträgt der Wert über 0.99.",
+        ),
+        (
+            "Authentic-looking below 0.38, forged-looking above 0.78.",
+            "Wirkt echt unter 0.38, wirkt gefälscht über 0.78.",
+        ),
         ("Somebody's own sentence.", "Somebody's own sentence."),  # unknown: stays English
         ("Done. Somebody's own sentence.", "Fertig. Somebody's own sentence."),
         ("the nose.png is empty.", "the nose.png ist leer."),  # a file's name is never translated

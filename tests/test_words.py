@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from explain_faces import astronaut, face_crop
 
+from detector.decide import format_probability
 from detector.profile import Thresholds
 from detector.types import Label
 from explain.cam import Heat
@@ -23,7 +24,6 @@ from explain.words import (
     FrameScores,
     describe,
     face_parts,
-    format_probability,
     place_of,
     zone_name,
 )

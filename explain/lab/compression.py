@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.decide import deciding_face
+from detector.decide import deciding_face, format_probability
 from detector.degrade import (
     SEVERITIES,
     Degradation,
@@ -39,7 +39,6 @@ from explain import figures
 from explain.cam import evidence_heat
 from explain.figures import Rgb
 from explain.lab.charts import Band, Captioned, Line, VerticalMark, chart, strip
-from explain.words import format_probability
 
 if TYPE_CHECKING:
     from detector.pipeline import Detector

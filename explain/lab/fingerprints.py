@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.decide import format_probability
 from detector.types import Progress
 from explain.capture import NOISE_STREAM
 from explain.figures import Rgb, coloured
@@ -170,7 +171,7 @@ def table_rows(prints: tuple[Fingerprint, ...]) -> list[Mapping[str, str]]:
         {
             "Picture": p.name,
             "Dots stand out by": f"×{10**p.dots:.1f}",
-            "Detector's score": f"{p.p:.2f}",
+            "Detector's score": format_probability(p.p),
             "Through the noise stream": "" if p.noise_share is None else f"{p.noise_share:.0%}",
         }
         for p in prints

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.decide import format_probability
 from detector.degrade import apply, describe, draw_preset
 from detector.types import Label, Progress
 from explain.cam import Heat
@@ -123,7 +124,7 @@ def rows(pairs: Sequence[Pair], guesses: Sequence[int]) -> list[tuple[str, ...]]
         marks = [
             f"{SIDES[side]} {'✓' if side == pair.forged else '✗'}" for side in (guess, pair.picked)
         ]
-        told = f"{pair.labels[pair.forged].headline} ({pair.p[pair.forged]:.2f})"
+        told = f"{pair.labels[pair.forged].headline} ({format_probability(pair.p[pair.forged])})"
         table.append((f"{i + 1}", pair.settings.what, *marks, told))
     return table
 

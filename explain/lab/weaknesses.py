@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from detector.decide import format_probability
 from detector.degrade import apply_preset, hue_saturation, jpeg, sharpen
 from detector.forgery.appearance import Appearance
 from detector.forgery.blending import Blend, self_blend
@@ -195,7 +196,7 @@ def describe_outcome(judged: Judged) -> list[str]:
 
 
 def _answer(verdict: Verdict) -> str:
-    score = "" if verdict.p_fake is None else f", score {verdict.p_fake:.2f}"
+    score = "" if verdict.p_fake is None else f", score {format_probability(verdict.p_fake)}"
     return f"{verdict.label.headline}{score}"
 
 

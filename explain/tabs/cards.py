@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from detector.decide import format_probability
 from detector.profile import Thresholds
 from detector.types import Analysis, FaceAnalysis, Label, Media, ModelInfo, Verdict
 from explain import figures
@@ -20,7 +21,6 @@ from explain.figures import Rgb
 from explain.pipeline import most_suspicious
 from explain.provenance import Statement
 from explain.server import markup
-from explain.words import format_probability
 
 NOT_EVIDENCE = "This is a statistical impression of one file. It is not evidence against a person."
 SIGNS = {

@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from detector.decide import format_probability
 from detector.types import Label, Verdict
 from explain.tabs import layer
 from explain.timeline import Interval, Timeline
-from explain.words import format_probability
 
 LABEL_SHARE = 0.24  # of the timeline's width: what a label takes on a phone
 # one script: the layer on the clip moves with the timeline

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from detector.decide import format_probability
 from detector.degrade import describe
 from detector.media import open_media
 from detector.profile import Thresholds
@@ -32,7 +33,6 @@ from explain.server.widgets import (
     runner,
     source,
 )
-from explain.words import format_probability
 
 LEAD = (
     "Most pictures reach you compressed, and compression wipes out fine traces of a forgery. "

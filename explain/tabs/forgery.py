@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from detector.decide import format_probability
 from detector.forgery.regions import REGIONS
 from detector.media import open_media
 from explain import figures
@@ -36,7 +37,6 @@ from explain.server.widgets import (
     runner,
     source,
 )
-from explain.words import format_probability
 
 LEAD = (
     "Forge a face from **its own pixels** and watch the detector. What is laid over is a copy of "

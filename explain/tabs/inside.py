@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.decide import format_probability
 from detector.profile import Profile
 from detector.types import Analysis, FaceCrop
 from explain import figures
@@ -254,14 +255,14 @@ def _clip(crop: FaceCrop, passed: ForwardPass, profile: Profile) -> dict[str, Bo
             "CLIP's first answer: was something put into this face? Its logit is joined with the "
             "two streams' one.",
             f"CLIP's logit {clip.manipulated:+.2f}; together with the two streams a probability "
-            f"of {put_in:.2f}.",
+            f"of {format_probability(put_in)}.",
             value=f"{clip.manipulated:+.2f}",
         ),
         "generated": Box(
             "Generated?",
             "CLIP's second answer: was the whole picture made by a generator? Then no place in it "
             "need look different from the others.",
-            f"Logit {clip.generated:+.2f}, by itself a probability of {made:.2f}.",
+            f"Logit {clip.generated:+.2f}, by itself a probability of {format_probability(made)}.",
             value=f"{clip.generated:+.2f}",
         ),
         "fusion": Box(
@@ -293,7 +294,7 @@ def _to_the_verdict(
         f"{mean:+.2f}.{clip_frames}"
     )
     verdict = own.verdict
-    score = "" if verdict.p_fake is None else f"{verdict.p_fake:.2f}"
+    score = "" if verdict.p_fake is None else format_probability(verdict.p_fake)
     return {
         "mean": Box("Mean over time", MEAN_WORDS, finding, value=f"{mean:+.2f}"),
         "verdict": Box(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from detector.decide import format_probability
 from explain.lab.builtin import NAMES, crops
 from explain.lab.charts import Captioned, strip
 from explain.server import markup
@@ -50,7 +51,7 @@ def build(service: Service) -> None:
         crop = crops()[NAMES.index(name)]
         result = compare_colours(service.detector(), crop, float(depth), step)
         cells = [
-            Captioned(rgb, f"{what}\nscore {result.p[what]:.2f}")
+            Captioned(rgb, f"{what}\nscore {format_probability(result.p[what])}")
             for what, rgb in result.pictures.items()
         ]
         return {shown: strip(cells), about: markup.sentences(result_sentences(result))}
@@ -69,8 +70,8 @@ def result_sentences(result: Coloured) -> list[str]:
     return [
         f"The guessed colours are {result.error:.1f} Lab units off on average, no colours at all "
         f"{result.error_grey:.1f}: the guess is {better}.",
-        f"The detector's score went from {result.p['original']:.2f} to "
-        f"{result.p['coloured']:.2f} ({moved:+.2f}). {_reaction(moved)}",
+        f"The detector's score went from {format_probability(result.p['original'])} to "
+        f"{format_probability(result.p['coloured'])} ({moved:+.2f}). {_reaction(moved)}",
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from detector.decide import format_probability
 from explain import figures
 from explain.figures import Rgb
 from explain.lab import guess
@@ -140,11 +141,12 @@ def answer(pair: Pair, side: int) -> list[str]:
     right = "Right" if side == pair.forged else "Wrong"
     model = "right" if pair.picked == pair.forged else "wrong"
     s = pair.settings
+    left, at_right = map(format_probability, pair.p)
     return [
         f"{right}: the {SIDES[pair.forged]} one is forged ({s.what}, ratio "
         f"{s.ratio:.2f}; both pictures then {pair.degradation}).",
         f"The model would have picked the {SIDES[pair.picked]} one, which is {model}. Its scores: "
-        f"left {pair.p[0]:.2f} ({pair.labels[0].headline}), right {pair.p[1]:.2f} "
+        f"left {left} ({pair.labels[0].headline}), right {at_right} "
         f"({pair.labels[1].headline}).",
     ]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
+from detector.decide import format_probability
 from detector.media import write_video
 from explain.figures import Rgb
 from explain.lab.builtin import NAMES, pictures
@@ -182,7 +183,7 @@ def flicker_sentences(found: Flicker) -> list[str]:
     worst = [min(values) for values in (found.steady_authentic, found.steady_swapped)]
     answers = [
         f"{a.verdict.label.headline}"
-        + ("" if a.verdict.p_fake is None else f" ({a.verdict.p_fake:.2f})")
+        + ("" if a.verdict.p_fake is None else f" ({format_probability(a.verdict.p_fake)})")
         for a in found.analyses
     ]
     return [

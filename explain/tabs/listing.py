@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 
+from detector.decide import format_probability
 from detector.scan.rows import Row
 from detector.scan.tables import csv_bytes, parquet_bytes
 from detector.types import Label
-from explain.words import format_probability
 
 NO_PARQUET = "Parquet needs pyarrow on the server: pip install 'deepfake-lens[scan]'."
 HEADINGS = ("", "File", "Answer", "Score", "Faces", "Kind", "Why")

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from detector.decide import format_probability
 from detector.types import FaceAnalysis, FaceCrop, Frame, Progress
 from explain import figures
 from explain.cam import EVIDENCE_MAP, Heat, evidence_heat
@@ -19,7 +20,6 @@ from explain.server import markup
 from explain.server.service import Choice, Service, Session
 from explain.server.widgets import Update, picture
 from explain.tabs import whole
-from explain.words import format_probability
 
 PREVIEW_PX = 640  # longer side of the frame while the clip plays: small pictures keep up
 LAYER_PX = 640  # of the map over the frame, which is smooth

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from detector.decide import deciding_face
+from detector.decide import deciding_face, format_probability
 from detector.errors import DetectorError
 from detector.scan.rows import Job, scan_file
 from detector.stopping import stoppable
@@ -23,7 +23,6 @@ from explain.server.service import Cancelled, Run, Service
 from explain.server.widgets import QUIET, Update
 from explain.tabs import listing
 from explain.tabs.listing import Looked
-from explain.words import format_probability
 
 MOST_FILES = 50  # a minute or two of photos on two cores
 THUMBNAIL_PX, PICTURE_PX = 96, 480  # longer sides

@@ -35,7 +35,7 @@ LANGUAGES: Mapping[str, str] = {
 }
 LIST = "{one} and {other}"  # the key of how two parts of a list are joined
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_NUMBER = r"[-+×]?\d[\d.,]*(?:[eE][-+]?\d+)?%?"
+_NUMBER = r"(?:(?:above|below) )?[-+×]?\d[\d.,]*(?:[eE][-+]?\d+)?%?"
 _PARTS = r"(?:(?!\. ).)+?"
 _TEXT = r"(?:(?!\. |; |</?\w).)+?"  # within one sentence, without tags
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -133,8 +133,10 @@ class Catalogue:
         return None
 
     def _value(self, name: str, value: str) -> str:
-        if name.startswith(("n", "file")):
+        if name.startswith("file"):
             return value
+        if name.startswith("n"):
+            return self.text(value) if value[0].isalpha() else value  # "above 0.99"
         if name.startswith("list"):
             return self._joined(re.split(r" and |, ", value))
         return self.text(value)
