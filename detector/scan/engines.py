@@ -44,9 +44,12 @@ def local(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
 
 
 def _rows(paths: Iterator[str], job: Job, workers: int, clip: Path | None) -> Iterator[Row]:
-    team = {worker.connection: worker for worker in (_Worker(job, clip) for _ in range(workers))}
-    busy = dict(team)  # every worker's first message is that it is ready
+    team: dict[Connection, _Worker] = {}
     try:
+        for _ in range(workers):
+            worker = _Worker(job, clip)
+            team[worker.connection] = worker
+        busy = dict(team)  # every worker's first message is that it is ready
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
@@ -128,6 +131,9 @@ def _no_ctrl_c() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker  # not there on Windows
+
+    resource_tracker.ensure_running()  # the first worker would start it, which lifts the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
