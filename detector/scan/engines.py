@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -126,19 +127,26 @@ class _Worker:
 @contextmanager
 def _no_ctrl_c() -> Iterator[None]:
     """What starts meanwhile holds Ctrl-C back, which is for the one in charge; who starts it hears
-    of it afterwards. Windows has no such mask.
+    of it afterwards. Windows has no such mask, and only the main thread hears of signals.
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    in_main = threading.current_thread() is threading.main_thread()
+    if not hasattr(signal, "pthread_sigmask") or not in_main:
         yield
         return
     from multiprocessing import resource_tracker  # not there on Windows
 
     resource_tracker.ensure_running()  # the first worker would start it, which lifts the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    heard: list[int] = []
+    # the mask is this thread's; another one may be handed the signal
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _work(connection: Connection, job: Job, clip: Path | None) -> None:
