@@ -23,6 +23,11 @@ class ModelEntry(NamedTuple):
     name: str
     entry: Mapping[str, Any]  # the manifest's
 
+    @property
+    def sha256(self) -> str:
+        """What the model is told apart by: the sum of its first file."""
+        return str(self.entry["files"][0]["sha256"])
+
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file, read in pieces."""

@@ -100,7 +100,8 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
 
     Raises WeightsError with one sentence when anything is missing, damaged or of another shape.
     """
-    folder, name, entry = find_model(model)
+    found = find_model(model)
+    folder, name, entry = found
     state: dict[str, torch.Tensor] = {}
     for file in entry["files"]:
         state.update(read_verified(folder / file["name"], file["sha256"]))
@@ -115,7 +116,7 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
         ) from err
     if isinstance(network.embedder, TwoStream):
         fold_batch_norm(network.embedder.eval())
-    info = ModelInfo(name, entry["files"][0]["sha256"])
+    info = ModelInfo(name, found.sha256)
     profiles = read_profiles(entry.get("profiles", {}))
     clip = ClipFiles.from_entry(folder, entry["clip"]) if entry.get("clip") else None
     if clip is None and any(profile.fusion for profile in profiles.values()):

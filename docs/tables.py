@@ -369,13 +369,14 @@ def floors() -> str:
     """Processor time of each stage beside that of its matrix products and convolutions alone, one
     thread.
     """
-    body = [
-        (row["input"], FLOOR_STAGES[row["stage"]], cpu, floor, share)
-        for row in rows("speed")
-        if (row["method"], row["threads"]) == ("ours", "1") and row["stage"] in FLOOR_STAGES
-        for cpu, floor in [(number(row["cpu_ms"], 0), number(row["floor_ms"], 0))]
-        for share in [f"{float(row['floor_ms']) / float(row['cpu_ms']):.0%}" if floor else ""]
-    ]
+    body = []
+    for row in rows("speed"):
+        if (row["method"], row["threads"]) != ("ours", "1") or row["stage"] not in FLOOR_STAGES:
+            continue
+        cpu, floor = row["cpu_ms"], row["floor_ms"]
+        share = f"{float(floor) / float(cpu):.0%}" if floor else ""
+        stage = FLOOR_STAGES[row["stage"]]
+        body.append((row["input"], stage, number(cpu, 0), number(floor, 0), share))
     return table(("input", "stage", "processor ms", "products alone, ms", "share"), body)
 
 

@@ -31,12 +31,12 @@ def scan(inputs: Sequence[str], out: Path, job: Job, engine: Engine, workers: in
 
     Raises ScanError when there is nothing to scan, when the table belongs to another model,
     number of frames or track, or while another scan writes it; WeightsError for the model. Torch is
-    loaded by the workers alone.
+    left to the engine.
     """
-    files = find_model(job.model).entry["files"]
+    model = find_model(job.model)
     journal = Journal(out)
     try:
-        journal.expect(files[0]["sha256"], job)
+        journal.expect(model.sha256, job)
         apart = {str(path.absolute()) for path in journal.files}
         total = todo = 0
         for path in find_files(inputs, apart):

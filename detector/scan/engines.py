@@ -176,15 +176,16 @@ def on_ray(paths: Iterator[str], job: Job, workers: int) -> Iterator[Row]:
     Raises ScanError when there is no Ray, when the cluster does not answer, or when it gives up;
     WeightsError for the model.
     """
-    from detector.weights import load_model
-
-    load_model(job.model)  # before a worker fails for it, whose sentence Ray would bury
     try:
         import ray
         import ray.data
         from ray.exceptions import RayError
     except ImportError as err:
         raise ScanError("The engine is not installed: pip install 'deepfake-lens[ray]'.") from err
+    load_torch()
+    from detector.weights import load_model
+
+    load_model(job.model)  # before a worker fails for it, whose sentence Ray would bury
     try:
         _join_ray(workers)
         ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already

@@ -155,6 +155,7 @@ def _hopper_path() -> Path:
     return _bundled("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
 
 
+@lru_cache
 def _bundled(package: str, inside: str) -> Path:
     """A file that comes with a package, found without importing it: what those imports take."""
     spec = find_spec(package)
